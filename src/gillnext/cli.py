@@ -1,0 +1,74 @@
+"""`gillnext STAGE …`: one command a stage. Parses, then calls one typed function; imports nothing that it does not run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from gillnext.runtime.errors import UserError
+
+# command -> (module with `add_arguments(parser)` and `main(args)`, one line of help)
+STAGES: dict[str, tuple[str, str]] = {
+    "world": ("gillnext.world.stage", "write Mini-Wukong: caption shards, truth, held-out layouts"),
+    "serve": ("gillnext.world.serve", "serve Mini-Wukong's images and faults on loopback"),
+    "classifier": ("gillnext.filter.classifier", "train the caption classifier (a small Qwen2ForCausalLM)"),
+    "filter": ("gillnext.filter.stage", "keep the spatial captions: keyword pass, then the classifier"),
+    "download": ("gillnext.download.stage", "fetch the kept rows' images and write the index"),
+    "annotator": ("gillnext.annotate.train", "train the demo's box annotator"),
+    "annotate": ("gillnext.annotate.stage", "write boxes for the objects of each caption"),
+    "evaluator": ("gillnext.score.evaluator", "train the box evaluator (a detector of another family)"),
+    "features": ("gillnext.score.features", "train the image feature network of FID and KID"),
+    "clip": ("gillnext.score.clip", "train the image-text scorer (a small ChineseCLIPModel)"),
+    "vae": ("gillnext.foundations.vae", "train the autoencoder"),
+    "base": ("gillnext.foundations.base", "train text encoder and UNet; save a KolorsPipeline"),
+    "planner": ("gillnext.planner.train", "train the layout planner: caption to boxes"),
+    "plan": ("gillnext.planner.stage", "plan layouts for held-out captions and score the planner"),
+    "cache": ("gillnext.adapter.cache", "encode annotated images and captions once, for every arm"),
+    "adapter": ("gillnext.adapter.train", "train one arm of the spatial adapter"),
+    "sample": ("gillnext.sample.stage", "sample images for held-out layouts"),
+    "draw": ("gillnext.sample.draw", "draw one picture from a caption, or a caption and boxes"),
+    "score": ("gillnext.score.stage", "score a set of images"),
+    "quality": ("gillnext.score.quality", "score filter, download and annotation against the world's truth"),
+    "memory": ("gillnext.memory.stage", "measure summed, split and checkpointed backward"),
+    "tables": ("gillnext.tables.stage", "collect score files into result tables and bars"),
+    "cost": ("gillnext.tables.cost", "collect the workflow's benchmarks into cost tables"),
+    "claims": ("gillnext.claims.stage", "give every claim of the design notes its verdict"),
+    "figures": ("gillnext.paper.figures", "draw the paper's figures"),
+    "paper": ("gillnext.paper.stage", "typeset the paper"),
+    "schema": ("gillnext.config.schema", "print the JSON schema of config.yaml"),
+}
+
+
+def _listing() -> str:
+    return "stages:\n" + "\n".join(f"  {name:<11} {text}" for name, (_, text) in STAGES.items())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one stage; user errors become one readable message and exit status 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        "gillnext",
+        description="Pictures from Chinese sentences, with every object where the layout says.",
+        epilog=_listing() + "\n\n`gillnext STAGE --help` tells a stage's inputs and outputs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("stage", choices=STAGES, metavar="STAGE")
+    if not argv or argv[0] not in STAGES:
+        parser.parse_args(argv[:1] or ["--help"])
+        return 2
+    name = argv[0]
+    module = importlib.import_module(STAGES[name][0])
+    stage = argparse.ArgumentParser(f"gillnext {name}", description=module.__doc__ or STAGES[name][1],
+                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(stage)
+    try:
+        module.main(stage.parse_args(argv[1:]))
+    except UserError as error:
+        print(f"gillnext {name}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Strict reading of YAML into the dataclasses of `gillnext.config.model`, and the schema of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gillnext.config.model import Config
+from gillnext.runtime.errors import UserError
+
+_JSON = {int: "integer", float: "number", str: "string", bool: "boolean"}
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _refuse(what: str, where: str, key: str, remedy: str) -> typing.NoReturn:
+    raise UserError(what, where=f"{where}: {key}" if key else where, remedy=remedy)
+
+
+def _value(kind: Any, value: Any, where: str, key: str) -> Any:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return build(typing.cast(type, kind), value, where, key)
+    if origin is typing.Literal:
+        allowed = typing.get_args(kind)
+        if value not in allowed:
+            near = difflib.get_close_matches(str(value), [str(a) for a in allowed], 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            _refuse(f"{value!r} is not a value of it", where, key, f"{hint}one of {', '.join(map(repr, allowed))}")
+        return value
+    if origin is dict:
+        if not isinstance(value, dict):
+            _refuse("expected a mapping", where, key, "write name: {…}")
+        return {str(k): _value(typing.get_args(kind)[1], v or {}, where, f"{key}.{k}") for k, v in value.items()}
+    if origin is list:
+        if not isinstance(value, list):
+            _refuse(f"expected a list, not {value!r}", where, key, "write [a, b, …]")
+        return [_value(typing.get_args(kind)[0], v, where, f"{key}[{i}]") for i, v in enumerate(value)]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        _refuse(f"expected {_JSON[kind]}, not {value!r}", where, key, f"give it as {_JSON[kind]}")
+    if kind in (int, float) and value < 0:
+        _refuse(f"{value} is negative", where, key, "give 0 or more")
+    return value
+
+
+def build(cls: type, data: Any, where: str, prefix: str = "") -> Any:
+    """`data` (a mapping) as an instance of the dataclass `cls`; errors name the key and the nearest valid one."""
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        _refuse(f"expected a mapping, not {data!r}", where, prefix, "write key: value pairs")
+    hints = _hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    values = {}
+    for name, value in data.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1, 0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(known))}"
+            _refuse("unknown key", where, key, hint)
+        values[name] = _value(hints[name], value, where, key)
+    return cls(**values)
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError("no such file", where=str(path), remedy="name an existing config with --config") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"not YAML: {error}", where=str(path)) from error
+    if data is not None and not isinstance(data, dict):
+        raise UserError("expected a mapping at the top", where=str(path))
+    return data or {}
+
+
+def load(*paths: Path | str) -> Config:
+    """The configuration from YAML or JSON files, later ones on top of earlier ones."""
+    data: dict[str, Any] = {}
+    for path in paths:
+        over = read_yaml(path)
+        build(Config, over, str(path))
+        data = merge(data, over)
+    return from_dict(data, ", ".join(map(str, paths)))
+
+
+def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:
+    config = build(Config, data, where)
+    if config.study.arms and config.study.reference not in config.study.arms:
+        raise UserError(
+            f"{config.study.reference!r} is no arm",
+            where=f"{where}: study.reference",
+            remedy=f"one of {', '.join(config.study.arms)}",
+        )
+    return config
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = _hints(typing.cast(type, kind))
+        properties = {}
+        for f in dataclasses.fields(kind):
+            properties[f.name] = _schema(hints[f.name])
+            if doc := f.metadata.get("doc"):
+                properties[f.name]["description"] = doc
+            if f.default is not dataclasses.MISSING:
+                properties[f.name]["default"] = f.default
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+    if origin is typing.Literal:
+        return {"enum": list(typing.get_args(kind))}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(typing.get_args(kind)[1])}
+    if origin is list:
+        return {"type": "array", "items": _schema(typing.get_args(kind)[0])}
+    bounds = {"minimum": 0} if kind in (int, float) else {}
+    return {"type": _JSON[kind], **bounds}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `config.yaml`."""
+    return {"$schema": "http://json-schema.org/draft-07/schema#", "title": "GILL-Next-CN", **_schema(Config)}

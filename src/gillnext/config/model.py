@@ -1,0 +1,216 @@
+"""Every setting of the workflow, its default (the demo tier's) and its unit.
+
+A field's description is its `doc` metadata; `config/schema.json` is generated from this file (`gillnext schema`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+def s(default: Any, doc: str) -> Any:
+    """A setting with its default and one line of documentation."""
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: default, metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True)
+class Run:
+    tier: Literal["smoke", "demo", "gpu", "wukong"] = s("demo", "which tier this is; names the results folder")
+    seed: int = s(20260, "root of every random stream that is not a training seed")
+    threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")
+    device: str = s("cpu", "torch device of the models: cpu, cuda, cuda:0")
+    precision: Literal["no", "fp16", "bf16"] = s("no", "mixed precision of training, through accelerate")
+
+
+@dataclass(frozen=True)
+class Faults:
+    not_found: float = s(0.06, "share of links that answer 404")
+    server_error: float = s(0.01, "share that answer 503 once and then the image")
+    stall: float = s(0.004, "share whose body never ends in time")
+    slow: float = s(0.01, "share whose body comes slowly but in time")
+    truncated: float = s(0.015, "share with a JPEG that breaks off")
+    html: float = s(0.015, "share that answer a web page instead of an image")
+    tiny: float = s(0.01, "share that answer a 1×1 pixel image")
+    redirect: float = s(0.02, "share that redirect to the image")
+    duplicate: float = s(0.02, "share of rows that repeat another row's image")
+
+
+@dataclass(frozen=True)
+class World:
+    rows: int = s(100_000, "caption rows of the release")
+    shards: int = s(20, "CSV shards that they are spread over")
+    parts: int = s(2, "jobs that the shards are spread over in filter, download and annotate")
+    strong_share: float = s(0.04, "share of rows with a strongly spatial caption")
+    weak_share: float = s(0.01, "share of rows with a weakly spatial caption")
+    host: str = s("img.mini-wukong.example", "reserved host name in the URLs")
+    faults: Faults = field(default_factory=Faults, metadata={"doc": "link rot"})
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    hidden: int = s(96, "width")
+    layers: int = s(3, "transformer layers")
+    heads: int = s(4, "attention heads")
+    corpus: int = s(6_000, "training captions")
+    steps: int = s(500, "optimiser steps")
+    batch: int = s(32, "captions a step")
+    lr: float = s(2e-3, "peak learning rate (cosine, warm-up of a twentieth)")
+
+
+@dataclass(frozen=True)
+class Filter:
+    model: str = s("", "caption classifier folder or hub id; empty: the one that the workflow trains")
+    batch: int = s(256, "captions in a classifier batch")
+    target: int = s(0, "stop after this many kept rows in all parts together; 0 keeps all")
+    keep: list[str] = s(["strong", "weak"], "labels that are kept")
+
+
+@dataclass(frozen=True)
+class Download:
+    concurrency: int = s(64, "requests in flight")
+    connect_timeout: float = s(2.0, "seconds to connect")
+    read_timeout: float = s(1.5, "seconds without a byte")
+    total_timeout: float = s(4.0, "seconds for a whole request")
+    retries: int = s(2, "further tries after an error that may pass")
+    backoff: float = s(0.2, "seconds before the first retry, doubled each time")
+    min_side: int = s(16, "smallest accepted side in pixels")
+    max_bytes: int = s(5_000_000, "largest accepted body")
+
+
+@dataclass(frozen=True)
+class Detector:
+    corpus: int = s(3_000, "training scenes of its own stream")
+    steps: int = s(700, "optimiser steps")
+    batch: int = s(16, "scenes a step")
+    lr: float = s(2e-3, "peak learning rate")
+
+
+@dataclass(frozen=True)
+class Annotate:
+    backend: Literal["detector", "qwen2vl"] = s("detector", "the demo's detector, or a Qwen2-VL checkpoint")
+    model: str = s("", "annotator folder or hub id; empty: the one that the workflow trains")
+    batch: int = s(32, "images a batch")
+    max_image_size: int = s(1024, "longest side given to the model, pixels")
+    threshold: float = s(0.5, "detector score below which an object counts as not found")
+
+
+@dataclass(frozen=True)
+class Clip:
+    corpus: int = s(6_000, "training pairs")
+    steps: int = s(500, "optimiser steps")
+    batch: int = s(64, "pairs a step")
+    lr: float = s(1e-3, "peak learning rate")
+
+
+@dataclass(frozen=True)
+class Features:
+    corpus: int = s(4_000, "training scenes")
+    steps: int = s(400, "optimiser steps")
+    batch: int = s(64, "scenes a step")
+    lr: float = s(2e-3, "peak learning rate")
+
+
+@dataclass(frozen=True)
+class Vae:
+    corpus: int = s(4_000, "training scenes of the base stream")
+    steps: int = s(1_500, "optimiser steps")
+    batch: int = s(16, "images a step")
+    lr: float = s(2e-3, "peak learning rate")
+    threads: int = s(2, "torch threads: this job is on the critical path")
+
+
+@dataclass(frozen=True)
+class Base:
+    corpus: int = s(8_000, "training scenes of the base stream")
+    steps: int = s(2_400, "optimiser steps")
+    batch: int = s(16, "latents a step")
+    lr: float = s(1e-3, "peak learning rate")
+    ema: float = s(0.998, "decay of the averaged weights that are saved")
+    channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
+    threads: int = s(2, "torch threads: this job is on the critical path")
+
+
+@dataclass(frozen=True)
+class Planner:
+    hidden: int = s(128, "width")
+    layers: int = s(3, "transformer layers")
+    heads: int = s(4, "attention heads")
+    steps: int = s(800, "optimiser steps")
+    batch: int = s(32, "layouts a step")
+    lr: float = s(2e-3, "peak learning rate")
+    test: int = s(300, "held-out spatial captions that the planner is scored on")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of the ablation; every field but the site has the headline arms' value as its default."""
+
+    site: Literal["none", "attn1", "attn2", "both", "gated"] = s("attn2", "where box tokens enter; none: the base alone")
+    bias: Literal["none", "box", "fourier"] = s("fourier", "attention bias between pixels and boxes")
+    coordinates: Literal["unit", "raw", "clamp"] = s("unit", "how the tokens see coordinates")
+    frequencies: Literal["gligen", "sin2pi"] = s("gligen", "Fourier features of the tokens: 100^(k/8), or 2π·2^k")
+    steps: int = s(0, "optimiser steps; 0: adapter.steps")
+    lr: float = s(0.0, "peak learning rate; 0: adapter.lr")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    steps: int = s(600, "optimiser steps of an arm")
+    batch: int = s(16, "latents a micro-batch")
+    accumulation: int = s(1, "micro-batches a step")
+    lr: float = s(2e-3, "peak learning rate")
+    clip_norm: float = s(1.0, "gradient norm is clipped to this")
+    ema: float = s(0.99, "decay of the averaged weights that are saved; 0: none")
+    drop: float = s(0.1, "share of samples trained without grounding, for guidance")
+    width: int = s(128, "box token width")
+    checkpoint_every: int = s(100, "steps between checkpoints")
+    evaluate_every: int = s(100, "steps between points of the box-following curve; 0: none")
+    evaluate_images: int = s(48, "validation images of a point of the curve")
+    backward: Literal["summed", "split"] = s("summed", "one backward over the losses, or one for each")
+    gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
+
+
+@dataclass(frozen=True)
+class Study:
+    arms: dict[str, Arm] = field(default_factory=dict, metadata={"doc": "the ablation's rows, by name"})
+    seeds: list[int] = s([0, 1, 2], "training seeds of every arm")
+    reference: str = s("attn2", "arm that pictures, end-to-end relations and `draw` use")
+
+
+@dataclass(frozen=True)
+class Sample:
+    test: int = s(512, "held-out test layouts, one image each, for every arm and seed")
+    relations: int = s(256, "held-out spatial captions for the end-to-end score, each seed")
+    steps: int = s(15, "DPM-Solver++ steps")
+    guidance: float = s(3.0, "classifier-free guidance scale")
+    batch: int = s(32, "images a batch")
+
+
+@dataclass(frozen=True)
+class Memory:
+    batch: int = s(16, "latents a forward")
+    repeats: int = s(5, "timed repetitions, of which the median is told")
+
+
+@dataclass(frozen=True)
+class Config:
+    run: Run = field(default_factory=Run)
+    world: World = field(default_factory=World)
+    classifier: LanguageModel = field(default_factory=LanguageModel)
+    filter: Filter = field(default_factory=Filter)
+    download: Download = field(default_factory=Download)
+    annotator: Detector = field(default_factory=Detector)
+    annotate: Annotate = field(default_factory=Annotate)
+    evaluator: Detector = field(default_factory=Detector)
+    features: Features = field(default_factory=Features)
+    clip: Clip = field(default_factory=Clip)
+    vae: Vae = field(default_factory=Vae)
+    base: Base = field(default_factory=Base)
+    planner: Planner = field(default_factory=Planner)
+    adapter: Adapter = field(default_factory=Adapter)
+    study: Study = field(default_factory=Study)
+    sample: Sample = field(default_factory=Sample)
+    memory: Memory = field(default_factory=Memory)

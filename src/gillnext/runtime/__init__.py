@@ -1,0 +1,1 @@
+"""What every stage shares: seeds, atomic files, progress, provenance, checkpoints."""

@@ -1,0 +1,30 @@
+"""Where a result comes from: code version, environment lock, image digest."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import gillnext
+
+
+@functools.cache
+def code_hash() -> str:
+    """SHA-256 of the package's sources: the code version that holds in a dirty tree and in an image alike."""
+    root, digest = Path(gillnext.__file__).parent, hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def stamp() -> dict[str, Any]:
+    """What every score file carries about the code that made it (`GILLNEXT_IMAGE`: set inside containers)."""
+    return {
+        "version": gillnext.__version__,
+        "code": code_hash(),
+        "lock": os.environ.get("GILLNEXT_LOCK", "host"),
+        "image": os.environ.get("GILLNEXT_IMAGE", "host"),
+    }

@@ -1,0 +1,136 @@
+"""One training loop for every model: seeded by step, resumable to the bit, without pickles.
+
+The batch of step t depends on (names, t) alone, so nothing but parameters and optimiser moments has to be kept.
+A checkpoint is a folder of safetensors and a JSON file; a killed run goes on from the newest whole one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from gillnext.runtime import files
+from gillnext.runtime.progress import Progress
+
+
+def setup(threads: int) -> None:
+    """The configured number of torch threads, and denormals flushed."""
+    torch.set_num_threads(max(threads, 1))
+    torch.set_flush_denormal(True)
+
+
+def cosine(step: int, steps: int, peak: float, warmup: float = 0.05, floor: float = 0.02) -> float:
+    """Learning rate at `step`: linear warm-up over `warmup`·steps, then a cosine down to floor·peak."""
+    ramp = max(int(warmup * steps), 1)
+    if step < ramp:
+        return peak * (step + 1) / ramp
+    t = (step - ramp) / max(steps - ramp, 1)
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(t, 1.0))))
+
+
+class Ema:
+    """An exponential moving average of parameters, with the usual ramp min(decay, (1+t)/(10+t))."""
+
+    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
+        self.decay, self.step = decay, 0
+        self.shadow = [p.detach().clone() for p in parameters]
+
+    @torch.no_grad()
+    def update(self, parameters: list[nn.Parameter]) -> None:
+        self.step += 1
+        decay = min(self.decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in parameters], 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, parameters: list[nn.Parameter]) -> None:
+        for p, value in zip(parameters, self.shadow, strict=True):
+            p.copy_(value)
+
+
+def save_state(
+    folder: Path, step: int, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer, ema: Ema | None
+) -> None:
+    """Write a checkpoint whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    for i, p in enumerate(parameters):
+        tensors[f"param.{i}"] = p.detach().cpu().contiguous()
+        for name, value in optimiser.state.get(p, {}).items():
+            tensors[f"{name}.{i}"] = torch.as_tensor(value).detach().cpu().contiguous()
+        if ema:
+            tensors[f"ema.{i}"] = ema.shadow[i].cpu().contiguous()
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        save_file({k: v.clone() for k, v in tensors.items()}, temporary / "state.safetensors")
+        files.write_json(temporary / "state.json", {"step": step, "ema_step": ema.step if ema else 0})
+
+
+def load_state(
+    folder: Path, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer, ema: Ema | None
+) -> int:
+    """Restore a checkpoint; returns the step to go on from, 0 where there is none."""
+    if not (folder / "state.json").exists():
+        return 0
+    meta = files.read_json(folder / "state.json")
+    tensors = load_file(folder / "state.safetensors")
+    with torch.no_grad():
+        for i, p in enumerate(parameters):
+            p.copy_(tensors.pop(f"param.{i}"))
+            if ema:
+                ema.shadow[i].copy_(tensors.pop(f"ema.{i}"))
+    for name, value in tensors.items():
+        kind, i = name.rsplit(".", 1)
+        p = parameters[int(i)]
+        optimiser.state[p][kind] = value if kind == "step" else value.to(p.device)
+    if ema:
+        ema.step = meta["ema_step"]
+    return meta["step"]
+
+
+def train(
+    name: str,
+    parameters: list[nn.Parameter],
+    loss_at: Callable[[int], Tensor],
+    *,
+    steps: int,
+    lr: float,
+    work: Path | None = None,
+    weight_decay: float = 0.01,
+    betas: tuple[float, float] = (0.9, 0.99),
+    clip_norm: float = 1.0,
+    ema_decay: float = 0.0,
+    checkpoint_every: int = 200,
+) -> list[float]:
+    """AdamW with a cosine over `steps`; `loss_at(t)` must depend on t alone. Returns the losses of this process.
+
+    With `work`, a checkpoint is kept there every `checkpoint_every` steps and a killed run resumes from it. Ends with
+    the averaged weights in `parameters` where `ema_decay` > 0.
+    """
+    optimiser = torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+    ema = Ema(parameters, ema_decay) if ema_decay else None
+    first = load_state(work / "checkpoint", parameters, optimiser, ema) if work else 0
+    losses: list[float] = []
+    with Progress(name, steps, "steps", start=first) as progress:
+        for step in range(first, steps):
+            for group in optimiser.param_groups:
+                group["lr"] = cosine(step, steps, lr)
+            loss = loss_at(step)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, clip_norm)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            if ema:
+                ema.update(parameters)
+            losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise FloatingPointError(f"{name}: the loss is {losses[-1]} at step {step}")
+            progress.step(loss=losses[-1])
+            if work and checkpoint_every and (step + 1) % checkpoint_every == 0 and step + 1 < steps:
+                save_state(work / "checkpoint", step + 1, parameters, optimiser, ema)
+    if ema:
+        ema.copy_to(parameters)
+    return losses
