@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from numbers import Real
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def problem(box: Sequence[float]) -> str | None:
     """Why `box` is not xyxy in [0, 1], or None where it is."""
     if len(box) != 4:
         return f"has {len(box)} numbers instead of 4"
-    if not all(isinstance(v, (int, float, np.floating)) and np.isfinite(v) for v in box):
+    if not all(isinstance(v, Real) and np.isfinite(v) for v in box):
         return "has a coordinate that is not a finite number"
     x1, y1, x2, y2 = box
     if min(box) < 0 or max(box) > 1:
@@ -82,7 +83,12 @@ def to_unit(
         scale = (size[0], size[1], size[0], size[1])
     else:
         scale = (1000,) * 4 if convention is Convention.THOUSANDTHS else (1,) * 4
-    converted = [[v / s for v, s in zip(box, scale, strict=False)] if len(box) == 4 else box for box in boxes]
+    converted = [
+        [v / s for v, s in zip(box, scale, strict=True)]
+        if len(box) == 4 and all(isinstance(v, Real) for v in box)
+        else box  # `check` says what is wrong with it
+        for box in boxes
+    ]
     return [check(box, f"{where}, box {i}") for i, box in enumerate(converted)]
 
 

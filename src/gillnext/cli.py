@@ -7,6 +7,7 @@ import importlib
 import sys
 
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.orphans import follow_parent
 
 # command -> (module with `add_arguments(parser)` and `main(args)`, one line of help)
 STAGES: dict[str, tuple[str, str]] = {
@@ -62,8 +63,10 @@ def main(argv: list[str] | None = None) -> int:
     stage = argparse.ArgumentParser(f"gillnext {name}", description=module.__doc__ or STAGES[name][1],
                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(stage)
+    args = stage.parse_args(argv[1:])
+    follow_parent()
     try:
-        module.main(stage.parse_args(argv[1:]))
+        module.main(args)
     except UserError as error:
         print(f"gillnext {name}: {error}", file=sys.stderr)
         return 2

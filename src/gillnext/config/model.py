@@ -72,8 +72,8 @@ class Filter:
 class Download:
     concurrency: int = s(64, "requests in flight")
     connect_timeout: float = s(2.0, "seconds to connect")
-    read_timeout: float = s(1.5, "seconds without a byte")
-    total_timeout: float = s(4.0, "seconds for a whole request")
+    read_timeout: float = s(3.0, "seconds without a byte")
+    total_timeout: float = s(6.0, "seconds for a whole request")
     retries: int = s(2, "further tries after an error that may pass")
     backoff: float = s(0.2, "seconds before the first retry, doubled each time")
     min_side: int = s(16, "smallest accepted side in pixels")

@@ -6,15 +6,18 @@ A checkpoint is a folder of safetensors and a JSON file; a killed run goes on fr
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gillnext.runtime import files
+from gillnext.runtime import files, provenance
 from gillnext.runtime.progress import Progress
 
 
@@ -31,6 +34,12 @@ def cosine(step: int, steps: int, peak: float, warmup: float = 0.05, floor: floa
         return peak * (step + 1) / ramp
     t = (step - ramp) / max(steps - ramp, 1)
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(t, 1.0))))
+
+
+def fingerprint(*settings: Any) -> str:
+    """What a checkpoint must agree with to be resumed: settings and the code's version."""
+    text = json.dumps([*settings, provenance.code_hash()], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Ema:
@@ -53,9 +62,14 @@ class Ema:
 
 
 def save_state(
-    folder: Path, step: int, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer, ema: Ema | None
+    folder: Path,
+    step: int,
+    parameters: list[nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    ema: Ema | None,
+    identity: str = "",
 ) -> None:
-    """Write a checkpoint whole or not at all."""
+    """Write a checkpoint whole or not at all; `identity` is its run's fingerprint."""
     tensors: dict[str, Tensor] = {}
     for i, p in enumerate(parameters):
         tensors[f"param.{i}"] = p.detach().cpu().contiguous()
@@ -66,16 +80,23 @@ def save_state(
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         save_file({k: v.clone() for k, v in tensors.items()}, temporary / "state.safetensors")
-        files.write_json(temporary / "state.json", {"step": step, "ema_step": ema.step if ema else 0})
+        state = {"step": step, "ema_step": ema.step if ema else 0, "identity": identity}
+        files.write_json(temporary / "state.json", state)
 
 
 def load_state(
-    folder: Path, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer, ema: Ema | None
+    folder: Path,
+    parameters: list[nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    ema: Ema | None,
+    identity: str = "",
 ) -> int:
-    """Restore a checkpoint; returns the step to go on from, 0 where there is none."""
+    """Restore a checkpoint; returns the step to go on from, 0 where there is none or it is of another run."""
     if not (folder / "state.json").exists():
         return 0
     meta = files.read_json(folder / "state.json")
+    if meta["identity"] != identity:
+        return 0
     tensors = load_file(folder / "state.safetensors")
     with torch.no_grad():
         for i, p in enumerate(parameters):
@@ -104,15 +125,19 @@ def train(
     clip_norm: float = 1.0,
     ema_decay: float = 0.0,
     checkpoint_every: int = 200,
+    settings: Any = None,
 ) -> list[float]:
     """AdamW with a cosine over `steps`; `loss_at(t)` must depend on t alone. Returns the losses of this process.
 
-    With `work`, a checkpoint is kept there every `checkpoint_every` steps and a killed run resumes from it. Ends with
-    the averaged weights in `parameters` where `ema_decay` > 0.
+    With `work`, a checkpoint is kept there every `checkpoint_every` steps and a killed run resumes from it, unless the
+    code or the `settings` (whatever else the losses depend on) have changed. Ends with the averaged weights in
+    `parameters` where `ema_decay` > 0.
     """
     optimiser = torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
     ema = Ema(parameters, ema_decay) if ema_decay else None
-    first = load_state(work / "checkpoint", parameters, optimiser, ema) if work else 0
+    shapes = [tuple(p.shape) for p in parameters]
+    identity = fingerprint(name, steps, lr, weight_decay, betas, clip_norm, ema_decay, settings, shapes)
+    first = load_state(work / "checkpoint", parameters, optimiser, ema, identity) if work else 0
     losses: list[float] = []
     with Progress(name, steps, "steps", start=first) as progress:
         for step in range(first, steps):
@@ -130,7 +155,7 @@ def train(
                 raise FloatingPointError(f"{name}: the loss is {losses[-1]} at step {step}")
             progress.step(loss=losses[-1])
             if work and checkpoint_every and (step + 1) % checkpoint_every == 0 and step + 1 < steps:
-                save_state(work / "checkpoint", step + 1, parameters, optimiser, ema)
+                save_state(work / "checkpoint", step + 1, parameters, optimiser, ema, identity)
     if ema:
         ema.copy_to(parameters)
     return losses

@@ -162,7 +162,8 @@ def _star(rng: np.random.Generator, body: Colour) -> Drawing:
     return [(Polygon(tuple((float(x), float(y)) for x, y in (points - low) / (high - low))), body)]
 
 
-_ROWS: tuple[tuple[str, str, str, tuple[Colour, ...], Callable[[np.random.Generator, Colour], Drawing]], ...] = (
+_Maker = Callable[[np.random.Generator, Colour], Drawing]
+_ROWS: tuple[tuple[str, str, str, tuple[Colour, ...], _Maker], ...] = (
     ("tree", "树", "棵", ((0.18, 0.58, 0.24), (0.40, 0.66, 0.20)), _tree),
     ("house", "房子", "座", ((0.78, 0.25, 0.18), (0.25, 0.35, 0.60)), _house),
     ("car", "汽车", "辆", ((0.85, 0.15, 0.15), (0.15, 0.35, 0.80)), _car),

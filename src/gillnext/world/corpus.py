@@ -1,7 +1,7 @@
 """Labelled scenes in memory: what foundations are trained on, each from a stream of its own.
 
-Streams in use: base (VAE, UNet), clip, annotator, evaluator, features, val and test (held-out layouts), prior.
-The shards' own scenes are the stream "world"; nothing is ever trained on their truth.
+Streams in use: base (VAE, UNet), clip, annotator, evaluator, features, val and test (held-out layouts),
+prior. The shards' own scenes are the stream "world"; nothing is ever trained on their truth.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gillnext.world.scenes import Scene
 
 @dataclass(frozen=True)
 class Corpus:
-    """`images` (N, 64, 64, 3) uint8; `captions` name the objects and not their places; boxes are in `scenes`."""
+    """`images` (N, 64, 64, 3) uint8; `captions` name the objects, not their places; boxes are in `scenes`."""
 
     scenes: list[Scene]
     images: np.ndarray

@@ -1,7 +1,7 @@
-"""Our vector code: shapes as signed distances, painted with anti-aliased edges. Deterministic, no fonts, no files.
+"""Our vector code: shapes as signed distances, painted with anti-aliased edges. No fonts, no files.
 
-Distances follow the usual analytic forms (exact for polygons; first-order for ellipses). Coordinates of shapes
-are in the unit square; `paint` maps the square to a pixel box.
+Distances follow the usual analytic forms (exact for polygons; first-order for ellipses). Coordinates of
+shapes are in the unit square; `paint` maps the square to a pixel box.
 """
 
 from __future__ import annotations

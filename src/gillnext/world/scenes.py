@@ -1,20 +1,24 @@
 """Scenes: which objects stand where, and the picture of it.
 
-`sample(seed, stream, index)` is a pure function of its arguments, so any row of any corpus can be made alone, in any
-order, by any worker. Streams keep the corpora apart (world, base, clip, annotator, evaluator, features, test …).
+`sample(seed, stream, index)` is a pure function of its arguments, so any row of any corpus can be made
+alone, in any order, by any worker. Streams keep the corpora apart (world, base, clip, annotator, evaluator,
+features, test …).
 """
 
 from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from PIL import Image
 
 from gillnext.runtime import seeds
-from gillnext.world.classes import CLASSES, ObjectClass
+from gillnext.world.classes import CLASSES, Colour, ObjectClass
 from gillnext.world.drawing import gradient, paint
+
+Box = tuple[float, float, float, float]  # xyxy in [0, 1]
 
 SIZE = 64  # pixels a side
 SIDES = (0.28, 0.50)  # object sides, fractions of the image
@@ -28,7 +32,7 @@ class SceneObject:
     """An object: class, xyxy box in [0, 1], body colour and a seed for its shape's jitter."""
 
     kind: ObjectClass
-    box: tuple[float, float, float, float]
+    box: Box
     colour: tuple[float, float, float]
     shape_seed: int
 
@@ -51,7 +55,7 @@ class Scene:
         return np.array([o.box for o in self.objects]).reshape(-1, 4)
 
 
-def _place(rng: np.random.Generator, taken: list[tuple[float, ...]]) -> tuple[float, float, float, float] | None:
+def _place(rng: np.random.Generator, taken: list[Box]) -> Box | None:
     for _ in range(40):
         w, h = rng.uniform(*SIDES, 2)
         if max(w, h) > ASPECT * min(w, h):
@@ -59,26 +63,31 @@ def _place(rng: np.random.Generator, taken: list[tuple[float, ...]]) -> tuple[fl
         x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
         box = (x, y, x + w, y + h)
         if all(_cover(box, other) <= OVERLAP for other in taken):
-            return tuple(round(float(v), 4) for v in box)  # type: ignore[return-value]
+            return cast(Box, tuple(round(float(v), 4) for v in box))
     return None
 
 
-def _cover(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+def _cover(a: Box, b: Box) -> float:
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if w <= 0 or h <= 0:
         return 0.0
     return w * h / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
 
 
-def sample_boxes(rng: np.random.Generator, count: int) -> list[tuple[float, float, float, float]]:
+def sample_boxes(rng: np.random.Generator, count: int) -> list[Box]:
     """`count` boxes from the world's prior (fewer only where 200 tries found no room)."""
     for _ in range(200):
-        taken: list[tuple[float, float, float, float]] = []
+        taken: list[Box] = []
         while len(taken) < count and (box := _place(rng, taken)):
             taken.append(box)
         if len(taken) == count:
             break
     return taken
+
+
+def _rgb(values: np.ndarray) -> Colour:
+    red, green, blue = map(float, values)
+    return red, green, blue
 
 
 def sample(seed: int, stream: str, index: int) -> Scene:
@@ -91,10 +100,10 @@ def sample(seed: int, stream: str, index: int) -> Scene:
     for kind, box in zip(kinds, boxes, strict=True):
         base = np.asarray(kind.palette[int(rng.integers(len(kind.palette)))])
         colour = np.clip(base + rng.uniform(-0.06, 0.06, 3), 0, 1)
-        objects.append(SceneObject(kind, box, tuple(map(float, colour)), int(rng.integers(2**31))))
+        objects.append(SceneObject(kind, box, _rgb(colour), int(rng.integers(2**31))))
     light = rng.uniform(0.72, 0.98, 3)
     top, bottom = light, np.clip(light + rng.uniform(-0.14, 0.14, 3), 0.55, 1)
-    return Scene(tuple(map(float, top)), tuple(map(float, bottom)), tuple(objects))
+    return Scene(_rgb(top), _rgb(bottom), tuple(objects))
 
 
 def render(scene: Scene, size: int = SIZE) -> np.ndarray:

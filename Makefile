@@ -1,0 +1,61 @@
+# GILL-Next-CN. `make help` lists the targets. Every path is relative, so a checkout may lie anywhere.
+PYTHON ?= python3.11
+CORES ?= all
+TIER ?= demo
+
+export PYTHONNOUSERSITE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+unexport PYTHONPATH
+
+BIN := .venv/bin
+LOCKS := envs/pipeline.txt envs/dev.txt
+# The environment is made anew when the locks change or the checkout moves (its scripts hold absolute paths); the
+# package's entry point when pyproject.toml changes.
+ENVIRONMENT := .venv/.installed-$(shell (pwd; cat $(LOCKS)) | sha256sum | cut -c1-16)
+PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
+OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
+
+.PHONY: help env paper smoke test lint schema lock clean-results
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+
+paper: $(PACKAGE) ## environment, then a tier to results/TIER/paper/paper.pdf (TIER=demo, CORES=all)
+	$(BIN)/snakemake --cores $(CORES) $(OVERLAY)
+
+smoke: ## the same for the smoke tier: every rule once, tiny
+	@$(MAKE) --no-print-directory paper TIER=smoke
+
+test: $(PACKAGE) ## environment, then all tests
+	$(BIN)/python -m pytest
+
+lint: $(PACKAGE) ## the checks of style and types alone
+	$(BIN)/python -m pytest tests/workflow/test_style.py
+
+env: $(PACKAGE) ## the environment alone, in .venv
+
+$(ENVIRONMENT):
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(LOCKS))
+	touch $@
+
+$(PACKAGE): $(ENVIRONMENT)
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --no-index --quiet --editable .
+	rm -f .venv/.package-*
+	touch $@
+
+schema: $(PACKAGE) ## config/schema.json from the dataclasses
+	$(BIN)/gillnext schema > config/schema.json.new
+	mv config/schema.json.new config/schema.json
+
+lock: ## envs/*.txt from envs/*.in, with hashes
+	$(PYTHON) -m venv --clear build/lock
+	build/lock/bin/python -m pip install --quiet uv
+	for set in pipeline dev; do \
+	  build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
+	    --no-annotate --no-emit-index-url --output-file envs/$$set.txt envs/$$set.in || exit 1; \
+	done
+
+clean-results: ## delete everything that the workflow made
+	rm -rf results .snakemake

@@ -1,0 +1,98 @@
+"""Encode the annotated images and captions once, for every arm and seed.
+
+    gillnext cache --config config.yaml --base results/demo/models/base --layouts results/demo/layouts/*.jsonl --out results/demo/cache
+
+Writes `train.safetensors`: latents (N, 4, h, w), text states (N, T, D), pooled states (N, D), boxes (N, slots, 4) in unit
+xyxy, which slots are real (N, slots), and phrase embeddings (N, slots, C).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import KolorsPipeline
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gillnext import layouts
+from gillnext.adapter.grounding import MAX_BOXES, pad
+from gillnext.adapter.phrases import PhraseTable, text_length
+from gillnext.config.arguments import add_config, add_out, config
+from gillnext.config.model import Config
+from gillnext.foundations import text, vae
+from gillnext.runtime import files, training
+from gillnext.runtime.errors import UserError
+from gillnext.runtime.progress import track
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Everything that adapter training reads."""
+
+    latents: Tensor
+    states: Tensor
+    pooled: Tensor
+    boxes: Tensor
+    real: Tensor
+    phrases: Tensor
+
+    @classmethod
+    def load(cls, folder: Path) -> Cache:
+        return cls(**load_file(Path(folder) / "train.safetensors"))
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+
+def load_image(layout: layouts.Layout, size: int) -> np.ndarray:
+    """The layout's picture, (size, size, 3) uint8 RGB."""
+    try:
+        with Image.open(layout.image_path) as image:
+            return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+    except OSError as error:
+        raise UserError(
+            f"cannot read the image: {error}",
+            where=f"layout {layout.id or layout.caption!r}: {layout.image_path}",
+            remedy="run the download stage again, or drop the row",
+        ) from error
+
+
+def build(cfg: Config, base: Path, rows: list[layouts.Layout], out: Path) -> Cache:
+    """Encode `rows` with the base pipeline and write the cache."""
+    training.setup(cfg.run.threads)
+    usable = [row for row in rows if 0 < len(row.boxes) <= MAX_BOXES]
+    if not usable:
+        raise UserError("no layout with a box", where=str(out), remedy="look at the counts of the annotate stage")
+    pipeline = KolorsPipeline.from_pretrained(base, local_files_only=True).to(cfg.run.device)
+    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    images = np.stack([load_image(row, size) for row in track(usable, "cache", len(usable), "images")])
+    states, pooled = text.states(
+        pipeline.tokenizer, pipeline.text_encoder, [row.caption for row in usable], text_length(pipeline)
+    )
+    boxes, real = pad([row.boxes for row in usable])
+    phrases = PhraseTable(pipeline, MAX_BOXES)([row.names for row in usable]).cpu()
+    cache = Cache(vae.encode(pipeline.vae, images), states, pooled, boxes, real, phrases)
+    with files.atomic(out) as temporary:
+        temporary.mkdir()
+        save_file({k: v.contiguous() for k, v in vars(cache).items()}, temporary / "train.safetensors")
+        files.write_json(temporary / "cache.json", {"layouts": len(rows), "used": len(usable)})
+    return cache
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
+    parser.add_argument("--layouts", type=Path, nargs="+", required=True, help="annotated layouts, JSONL")
+    add_out(parser, "folder of the cache")
+
+
+def main(args: argparse.Namespace) -> None:
+    rows = [row for path in args.layouts for row in layouts.read(path)]
+    with torch.no_grad():
+        cache = build(config(args), args.base, rows, args.out)
+    print(f"{len(cache)} of {len(rows)} layouts encoded")

@@ -1,0 +1,77 @@
+"""Grounding: the box tokens of a batch with what the attention bias needs, passed through `cross_attention_kwargs`.
+
+Letters: B batch, N box slots, D token width, P pixels of an attention map, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gillnext.adapter import fourier
+
+MAX_BOXES = 6  # slots of a sample; more boxes are an error
+
+
+@dataclass
+class Grounding:
+    """Box tokens and their geometry.
+
+    tokens_BND: the slots' tokens; the last slot is always the null token, so attention has somewhere to go.
+    boxes_BN4: unit xyxy, for the bias alone. valid_BN: slots that may be attended (real boxes, and the null).
+    """
+
+    tokens_BND: Tensor
+    boxes_BN4: Tensor
+    valid_BN: Tensor
+    bias: str
+    size: tuple[int, int]
+    omega_F: Tensor
+    _maps: dict[int, Tensor] = field(default_factory=dict, repr=False)
+
+    def grid(self, pixels: int) -> tuple[int, int]:
+        """Height and width of an attention map of `pixels`, at the latents' aspect ratio."""
+        height = max(round(math.sqrt(pixels * self.size[0] / self.size[1])), 1)
+        if pixels % height:
+            raise ValueError(f"{pixels} pixels do not form a grid of aspect {self.size[0]}:{self.size[1]}")
+        return height, pixels // height
+
+    def map(self, pixels: int) -> Tensor:
+        """(B, P, N): proximity for `fourier`, 0 or −inf for `box`, 0 for `none`; invalid slots are −inf. Cached by P."""
+        if pixels not in self._maps:
+            centres = fourier.pixel_centres(*self.grid(pixels)).to(self.boxes_BN4)
+            if self.bias == "fourier":
+                value = fourier.proximity(centres, self.boxes_BN4, self.omega_F)
+                value[..., -1] = 0  # the null token stands nowhere
+            else:
+                value = self.boxes_BN4.new_zeros(len(self.boxes_BN4), pixels, self.boxes_BN4.shape[1])
+                if self.bias == "box":
+                    outside = ~fourier.inside(centres, self.boxes_BN4)
+                    outside[..., -1] = False
+                    value = value.masked_fill(outside, -math.inf)
+            self._maps[pixels] = value.masked_fill(~self.valid_BN[:, None], -math.inf)
+        return self._maps[pixels]
+
+    def logits(self, pixels: int, strength_H: Tensor | None) -> Tensor:
+        """The bias that is added to the attention logits, (B, H or 1, P, N)."""
+        value = self.map(pixels)[:, None]
+        if strength_H is None:
+            return value
+        finite = value.masked_fill(value == -math.inf, 0)
+        return (finite * strength_H.to(value)[None, :, None, None]).masked_fill(value == -math.inf, -math.inf)
+
+
+def pad(boxes: Sequence[Sequence[Sequence[float]]], slots: int = MAX_BOXES) -> tuple[Tensor, Tensor]:
+    """Ragged boxes to (B, slots, 4) and which of them are real (B, slots)."""
+    padded, real = torch.zeros(len(boxes), slots, 4), torch.zeros(len(boxes), slots, dtype=torch.bool)
+    for i, sample in enumerate(boxes):
+        if len(sample) > slots:
+            raise ValueError(f"{len(sample)} boxes in one layout; the adapter has {slots} slots")
+        if len(sample):
+            padded[i, : len(sample)] = torch.as_tensor(sample, dtype=torch.float32)
+            real[i, : len(sample)] = True
+    return padded, real

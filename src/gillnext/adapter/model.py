@@ -1,0 +1,171 @@
+"""The spatial adapter as one diffusers model: box tokens, grounded layers, `inject` and `remove`.
+
+    adapter = SpatialAdapter.for_unet(unet, site="attn2", bias="fourier")
+    adapter.inject(unet)
+    grounding = adapter(boxes_BN4, phrases_BNC, real_BN, size=(16, 16))
+    unet(x, t, states, added_cond_kwargs=…, cross_attention_kwargs=adapter.keywords(grounding))
+
+Its equations are in docs/adapter.md; the gated site is GLIGEN's own block (Li et al., 2023, eq. 8).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.attention import BasicTransformerBlock, GatedSelfAttentionDense
+from torch import Tensor, nn
+
+from gillnext.adapter import fourier
+from gillnext.adapter.grounding import Grounding
+from gillnext.adapter.processors import Grounded, SiteLayer, Ungrounded
+
+SITES = ("attn1", "attn2", "both", "gated")
+
+
+def transformer_blocks(unet: UNet2DConditionModel) -> dict[str, BasicTransformerBlock]:
+    """The UNet's transformer blocks by module name."""
+    return {n: m for n, m in unet.named_modules() if isinstance(m, BasicTransformerBlock)}
+
+
+def module_key(name: str) -> str:
+    """A module name as a key of ModuleDict, which allows no dots."""
+    return name.replace(".", "-")
+
+
+class SpatialAdapter(ModelMixin, ConfigMixin):
+    """Trainable box tokens and the grounded layers of every transformer block.
+
+    `blocks` maps a block's module name to (inner width of its attention, heads, head width, query width); `for_unet` reads it off.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        blocks: dict[str, list[int]],
+        phrase_dim: int,
+        site: str = "attn2",
+        bias: str = "fourier",
+        coordinates: str = "unit",
+        frequencies: str = "gligen",
+        width: int = 128,
+    ) -> None:
+        super().__init__()
+        if site not in SITES:
+            raise ValueError(f"unknown injection site {site!r}: one of {', '.join(SITES)}")
+        self.register_buffer("omega_F", fourier.frequencies(frequencies), persistent=False)
+        self.register_buffer("bias_omega_F", fourier.frequencies("gligen"), persistent=False)
+        self.phrase = nn.Linear(phrase_dim, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width + 8 * fourier.BANDS, 2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, 2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, width),
+        )
+        self.null = nn.Parameter(torch.randn(width) * 0.02)
+        self.layers = nn.ModuleDict()
+        for block, (inner, heads, head_dim, query_dim) in blocks.items():
+            if site == "gated":
+                self.layers[module_key(block)] = GatedSelfAttentionDense(query_dim, width, heads, head_dim)
+                continue
+            halves = {"attn1": (0, width // 2), "attn2": (width // 2, width)} if site == "both" else {site: (0, width)}
+            for where, part in halves.items():
+                layer = SiteLayer(part[1] - part[0], inner, heads, bias, part)
+                self.layers[module_key(f"{block}.{where}")] = layer
+
+    @classmethod
+    def for_unet(cls, unet: UNet2DConditionModel, **settings: Any) -> SpatialAdapter:
+        """An untrained adapter that fits `unet` (Kolors, SDXL, or a miniature of them)."""
+        blocks = {}
+        for name, block in transformer_blocks(unet).items():
+            attn = block.attn1
+            blocks[name] = [attn.inner_dim, attn.heads, attn.inner_dim // attn.heads, attn.query_dim]
+        if not blocks:
+            raise ValueError("the UNet has no transformer block: nothing to inject into")
+        return cls(blocks=blocks, phrase_dim=unet.config.cross_attention_dim, **settings)
+
+    def coordinates_of(self, boxes_BN4: Tensor) -> Tensor:
+        """Unit boxes as the tokens see them: as they are, as integers 0–1000 (raw), or those clamped to 0–1."""
+        if self.config.coordinates == "unit":
+            return boxes_BN4
+        raw = (boxes_BN4 * 1000).round()
+        return raw if self.config.coordinates == "raw" else raw.clamp(0, 1)
+
+    def forward(
+        self,
+        boxes_BN4: Tensor,
+        phrases_BNC: Tensor,
+        real_BN: Tensor,
+        size: tuple[int, int],
+        dropped_B: Tensor | None = None,
+    ) -> Grounding:
+        """Grounding of a batch.
+
+        boxes_BN4: unit xyxy. phrases_BNC: phrase embeddings in the UNet's cross-attention width. real_BN: filled slots.
+        size: latent height and width. dropped_B: samples whose boxes are all replaced by the null token.
+        """
+        if dropped_B is not None:
+            real_BN = real_BN & ~dropped_B[:, None]
+        where = fourier.embed(self.coordinates_of(boxes_BN4), self.omega_F)
+        tokens = self.mlp(torch.cat([self.phrase(phrases_BNC), where], -1))
+        tokens = torch.where(real_BN[..., None], tokens, self.null.to(tokens))
+        null = self.null.to(tokens).expand(len(tokens), 1, -1)
+        always = torch.ones_like(real_BN[:, :1])
+        return Grounding(
+            tokens_BND=torch.cat([tokens, null], 1),
+            boxes_BN4=torch.cat([boxes_BN4, torch.zeros_like(boxes_BN4[:, :1])], 1),
+            valid_BN=torch.cat([real_BN, always], 1),
+            bias="none" if self.config.site == "gated" else self.config.bias,
+            size=size,
+            omega_F=self.bias_omega_F,
+        )
+
+    def keywords(self, grounding: Grounding) -> dict[str, Any]:
+        """`cross_attention_kwargs` that carry the grounding to the injected layers."""
+        if self.config.site == "gated":
+            return {"gligen": {"objs": grounding.tokens_BND}, "grounding": None}
+        return {"grounding": grounding}
+
+    def inject(self, unet: UNet2DConditionModel) -> list[str]:
+        """Put the grounded layers into `unet`; returns the names of the injected layers.
+
+        Raises `ValueError` where a layer has no place in the UNet, or none was injected.
+        """
+        injected = []
+        if self.config.site == "gated":
+            for name, block in transformer_blocks(unet).items():
+                block.fuser = self.layers[module_key(name)]
+                injected.append(f"{name}.fuser")
+        processors: dict[str, Any] = {}
+        for name in unet.attn_processors:
+            place = name.removesuffix(".processor")
+            key = module_key(place)
+            processors[name] = Grounded(self.layers[key]) if key in self.layers else Ungrounded()
+            injected += [place] if key in self.layers else []
+        if len(injected) != len(self.layers) or not injected:
+            raise ValueError(f"{len(injected)} of the adapter's {len(self.layers)} layers found a place in this UNet")
+        unet.set_attn_processor(processors)
+        return injected
+
+    @staticmethod
+    def remove(unet: UNet2DConditionModel) -> None:
+        """Give `unet` its own processors back."""
+        for block in transformer_blocks(unet).values():
+            if hasattr(block, "fuser"):
+                del block.fuser
+        unet.set_default_attn_processor()
+
+    def listing(self, unet: UNet2DConditionModel) -> str:
+        """One line an injected layer: its name, heads, bias and trainable parameters, with the total."""
+        lines = []
+        for key, layer in self.layers.items():
+            count = sum(p.numel() for p in layer.parameters())
+            lines.append(f"{key.replace('-', '.'):<72} {type(layer).__name__:<24} {count:>10,}")
+        total = sum(p.numel() for p in self.parameters())
+        base = sum(p.numel() for p in unet.parameters())
+        lines.append(f"{len(self.layers)} layers injected at {self.config.site}, bias {self.config.bias}")
+        lines.append(f"trainable parameters: {total:,} ({total / base:.2%} of the UNet's {base:,})")
+        return "\n".join(lines) + "\n"

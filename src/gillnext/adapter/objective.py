@@ -1,0 +1,104 @@
+"""The adapter's objective: the frozen UNet's own denoising loss, with grounding.
+
+`Denoiser` is what accelerate wraps: adapter and frozen UNet in one module, so that DDP sees one forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gillnext.adapter.cache import Cache
+from gillnext.adapter.model import SpatialAdapter
+from gillnext.foundations.base import time_ids
+from gillnext.runtime import seeds
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch, on the device: noisy latents, their timesteps and targets, conditions, and dropped samples."""
+
+    noisy: Tensor
+    target: Tensor
+    timesteps: Tensor
+    states: Tensor
+    pooled: Tensor
+    time_ids: Tensor
+    boxes: Tensor
+    real: Tensor
+    phrases: Tensor
+    dropped: Tensor
+
+    def __len__(self) -> int:
+        return len(self.noisy)
+
+    def part(self, index: int, parts: int) -> Batch:
+        """Every `parts`-th sample from `index` on."""
+        return Batch(**{k: v[index::parts] for k, v in vars(self).items()})
+
+
+def scheduler_of(config: dict) -> DDPMScheduler:
+    """The training scheduler with the betas and prediction type of a pipeline's own scheduler."""
+    scheduler = DDPMScheduler.from_config(config)
+    if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
+        raise ValueError(f"prediction type {scheduler.config.prediction_type!r} is not supported")
+    return scheduler
+
+
+def target_of(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the UNet predicts: the noise, or v = α·ε − σ·x₀."""
+    if scheduler.config.prediction_type == "epsilon":
+        return noise
+    return scheduler.get_velocity(latents, noise, timesteps)
+
+
+def draw(
+    cache: Cache, scheduler: DDPMScheduler, count: int, drop: float, image_size: int, names: tuple[str | int, ...]
+) -> Batch:
+    """The micro-batch that `names` (seed, step, part) determine; the same on every machine and worker."""
+    generator = seeds.torch_generator("adapter", *names)
+    pick = torch.randint(len(cache), (count,), generator=generator)
+    timesteps = torch.randint(scheduler.config.num_train_timesteps, (count,), generator=generator)
+    latents = cache.latents[pick]
+    noise = torch.randn(latents.shape, generator=generator)
+    dropped = torch.rand(count, generator=generator) < drop
+    return Batch(
+        noisy=scheduler.add_noise(latents, noise, timesteps),
+        target=target_of(scheduler, latents, noise, timesteps),
+        timesteps=timesteps,
+        states=cache.states[pick],
+        pooled=cache.pooled[pick],
+        time_ids=time_ids(count, image_size),
+        boxes=cache.boxes[pick],
+        real=cache.real[pick],
+        phrases=cache.phrases[pick],
+        dropped=dropped,
+    )
+
+
+def to(batch: Batch, device: torch.device) -> Batch:
+    return Batch(**{k: v.to(device, non_blocking=True) for k, v in vars(batch).items()})
+
+
+class Denoiser(nn.Module):
+    """Adapter and frozen UNet; the loss of a batch is the mean squared error of the prediction."""
+
+    def __init__(self, adapter: SpatialAdapter, unet: UNet2DConditionModel) -> None:
+        super().__init__()
+        self.adapter, self.unet = adapter, unet
+
+    def forward(self, batch: Batch) -> Tensor:
+        size = (batch.noisy.shape[-2], batch.noisy.shape[-1])
+        grounding = self.adapter(batch.boxes, batch.phrases, batch.real, size, batch.dropped)
+        prediction = self.unet(
+            batch.noisy,
+            batch.timesteps,
+            batch.states,
+            added_cond_kwargs={"text_embeds": batch.pooled, "time_ids": batch.time_ids},
+            cross_attention_kwargs=self.adapter.keywords(grounding),
+        ).sample
+        return F.mse_loss(prediction.float(), batch.target)

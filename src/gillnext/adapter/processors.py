@@ -1,0 +1,97 @@
+"""Attention processors that add box tokens to a frozen UNet, through diffusers' own attention-processor API.
+
+A grounded layer's output is  Attn(q, K, V) + A,  A = softmax(q·Kᵇᵀ/√d + bias)·Vᵇ,  with new key and value projections of
+the box tokens and the layer's frozen query and output projections (the decoupled form of IP-Adapter, Ye et al., 2023).
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gillnext.adapter.grounding import Grounding
+
+STRENGTH = 6.0  # initial s of the fourier bias
+
+
+class SiteLayer(nn.Module):
+    """The trainable part of one grounded attention layer: box keys and values, and s for the fourier bias.
+
+    Values start at zero, so that an untrained adapter changes nothing. `part` is the slice of the token that the layer
+    reads: everything, or one half where two sites share the budget.
+    """
+
+    def __init__(self, width: int, inner: int, heads: int, bias: str, part: tuple[int, int]) -> None:
+        super().__init__()
+        self.heads, self.part = heads, slice(*part)
+        self.to_k = nn.Linear(width, inner, bias=False)
+        self.to_v = nn.Linear(width, inner, bias=False)
+        nn.init.zeros_(self.to_v.weight)
+        self.strength = nn.Parameter(torch.full((heads,), STRENGTH)) if bias == "fourier" else None
+
+    def forward(self, query_BPI: Tensor, grounding: Grounding) -> Tensor:
+        """(B, P, inner) queries of the frozen layer to the grounded term, same shape."""
+        tokens = grounding.tokens_BND[..., self.part]
+        q = rearrange(query_BPI, "b p (h d) -> b h p d", h=self.heads)
+        k = rearrange(self.to_k(tokens), "b n (h d) -> b h n d", h=self.heads)
+        v = rearrange(self.to_v(tokens), "b n (h d) -> b h n d", h=self.heads)
+        bias = grounding.logits(query_BPI.shape[1], self.strength).to(q.dtype)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(-1, self.heads, -1, -1))
+        return rearrange(out, "b h p d -> b p (h d)")
+
+
+class Ungrounded(AttnProcessor2_0):
+    """diffusers' own processor that lets the `grounding` keyword pass by."""
+
+    def __call__(  # type: ignore[override]
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        grounding: Grounding | None = None,
+    ) -> Tensor:
+        return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
+
+
+class Grounded:
+    """Adds a `SiteLayer`'s term before the frozen output projection.
+
+    Not a module itself, so that the UNet's own parameters and state dict stay as they are.
+    """
+
+    def __init__(self, layer: SiteLayer) -> None:
+        self.layer = layer
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        grounding: Grounding | None = None,
+    ) -> Tensor:
+        """(B, P, C) to (B, P, C); `grounding` None leaves the frozen layer alone."""
+        if attn.spatial_norm is not None or attn.group_norm is not None or attn.norm_cross:
+            raise TypeError("the adapter goes into the transformer blocks of SDXL-style UNets only")
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query = attn.to_q(hidden_states)
+        q, k, v = (
+            rearrange(x, "b t (h d) -> b h t d", h=attn.heads)
+            for x in (query, attn.to_k(context), attn.to_v(context))
+        )
+        if attention_mask is not None:
+            attention_mask = attn.prepare_attention_mask(attention_mask, context.shape[1], len(context))
+            attention_mask = rearrange(attention_mask, "(b h) q t -> b h q t", h=attn.heads)
+        out = rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask), "b h t d -> b t (h d)")
+        if grounding is not None:
+            out = out + self.layer(query, grounding).to(out.dtype)
+        out = attn.to_out[1](attn.to_out[0](out))
+        if attn.residual_connection:
+            out = out + hidden_states
+        return out / attn.rescale_output_factor

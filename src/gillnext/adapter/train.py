@@ -1,0 +1,211 @@
+"""Train one arm of the spatial adapter on the frozen base, through accelerate.
+
+    gillnext adapter --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base --cache results/demo/cache \\
+        --val results/demo/world/heldout/val.jsonl --evaluator results/demo/models/evaluator --out results/demo/adapters/attn2/0
+
+`accelerate launch --num_processes 2 -m gillnext.cli adapter …` shares every batch between the processes. A killed run
+goes on from its newest checkpoint to the same weights. The curve of box fidelity is measured on validation layouts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import Tensor
+
+from gillnext.adapter import objective
+from gillnext.adapter.cache import Cache
+from gillnext.adapter.curve import Curve
+from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.objective import Denoiser
+from gillnext.config.arguments import add_config, add_out, config
+from gillnext.config.model import Arm, Config
+from gillnext.runtime import files, provenance, seeds, training
+from gillnext.runtime.errors import UserError
+from gillnext.runtime.progress import Progress
+from gillnext.sample.pipeline import GroundedKolorsPipeline
+
+
+def arm_of(cfg: Config, name: str) -> Arm:
+    """The arm's settings; `UserError` names the arms that there are."""
+    if name not in cfg.study.arms or cfg.study.arms[name].site == "none":
+        trainable = [k for k, a in cfg.study.arms.items() if a.site != "none"]
+        raise UserError(f"{name!r} is no arm to train", where="study.arms", remedy=f"one of {', '.join(trainable)}")
+    return cfg.study.arms[name]
+
+
+def build_adapter(cfg: Config, arm: Arm, unet: torch.nn.Module, seed: int) -> SpatialAdapter:
+    """An untrained adapter; its initial weights depend on the training seed alone."""
+    torch.manual_seed(seeds.key("adapter", cfg.run.seed, seed))
+    return SpatialAdapter.for_unet(
+        unet, site=arm.site, bias=arm.bias, coordinates=arm.coordinates, frequencies=arm.frequencies,
+        width=cfg.adapter.width,
+    )
+
+
+def check_reached(adapter: SpatialAdapter) -> None:
+    """Refuse to train where the gradient does not reach a parameter of the adapter, or is zero everywhere."""
+    missing = [name for name, p in adapter.named_parameters() if p.grad is None]
+    if missing or not any(p.grad.abs().sum() > 0 for p in adapter.parameters() if p.grad is not None):
+        raise UserError(
+            f"the gradient does not reach {missing[0] if missing else 'any parameter'} of the adapter",
+            where=f"site {adapter.config.site}",
+            remedy="look at processors.txt: every listed layer must be in the UNet that is trained",
+        )
+
+
+class Trainer:
+    """One arm, one seed. `step(t)` depends on the weights and on t alone."""
+
+    def __init__(self, cfg: Config, arm: Arm, seed: int, pipeline: GroundedKolorsPipeline, cache: Cache, out: Path):
+        self.cfg, self.settings, self.seed, self.cache, self.out = cfg, cfg.adapter, seed, cache, out
+        self.steps, self.lr = arm.steps or cfg.adapter.steps, arm.lr or cfg.adapter.lr
+        self.accelerator = Accelerator(
+            cpu=cfg.run.device == "cpu",
+            mixed_precision=cfg.run.precision,
+            log_with="tensorboard",
+            project_dir=str(out.with_name(out.name + ".work")),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False)],
+        )
+        self.pipeline = pipeline.to(self.accelerator.device)
+        unet = pipeline.unet.requires_grad_(False)
+        if self.settings.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
+            unet.train()  # diffusers checkpoints in training mode only; the UNet has no dropout
+        self.adapter = build_adapter(cfg, arm, unet, seed).to(self.accelerator.device)
+        pipeline.attach(self.adapter)
+        self.listing = self.adapter.listing(unet)
+        self.parameters = list(self.adapter.parameters())
+        self.scheduler = objective.scheduler_of(pipeline.scheduler.config)
+        self.optimiser = torch.optim.AdamW(self.parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.01)
+        self.model, self.wrapped = self.accelerator.prepare(Denoiser(self.adapter, unet), self.optimiser)
+        self.ema = training.Ema(self.parameters, self.settings.ema) if self.settings.ema else None
+        self.image_size = unet.config.sample_size * pipeline.vae_scale_factor
+
+    def micro_batches(self, step: int) -> list[objective.Batch]:
+        """This process's share of the step's micro-batches."""
+        share, shares = self.accelerator.process_index, self.accelerator.num_processes
+        batches = []
+        for k in range(self.settings.accumulation):
+            names = (self.cfg.run.seed, self.seed, step, k)
+            batch = objective.draw(
+                self.cache, self.scheduler, self.settings.batch, self.settings.drop, self.image_size, names
+            )
+            batches.append(objective.to(batch.part(share, shares), self.accelerator.device))
+        return batches
+
+    def backward(self, batches: list[objective.Batch]) -> Tensor:
+        """Gradients of the mean loss, by one summed backward or one for each micro-batch; returns the loss."""
+        if self.settings.backward == "summed":
+            loss = torch.stack([self.model(batch) for batch in batches]).mean()
+            self.accelerator.backward(loss)
+            return loss.detach()
+        losses = []
+        for k, batch in enumerate(batches):
+            last = k == len(batches) - 1
+            with self.accelerator.no_sync(self.model) if not last else torch.enable_grad():
+                loss = self.model(batch) / len(batches)
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def step(self, t: int) -> dict[str, float]:
+        """One optimiser step; returns loss, gradient norm and learning rate."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = training.cosine(t, self.steps, self.lr)
+        loss = self.backward(self.micro_batches(t))
+        if t == 0:
+            check_reached(self.adapter)
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        self.wrapped.step()
+        self.wrapped.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.parameters)
+        mean = self.accelerator.reduce(loss, "mean").item()
+        if mean != mean or mean in (float("inf"), float("-inf")):
+            raise FloatingPointError(f"adapter: the loss is {mean} at step {t}")
+        return {"loss": mean, "gradient_norm": float(norm), "lr": self.optimiser.param_groups[0]["lr"]}
+
+
+def _fingerprint(trainer: Trainer, arm: Arm) -> str:
+    return training.fingerprint(dataclasses.asdict(trainer.cfg.adapter), dataclasses.asdict(arm), trainer.cfg.run.seed)
+
+
+def run(trainer: Trainer, arm: Arm, curve: Curve, work: Path) -> list[dict[str, float]]:
+    """Train to the end, from the newest checkpoint if there is one; returns the history of every step."""
+    print_main = trainer.accelerator.print
+    identity = _fingerprint(trainer, arm)
+    first = training.load_state(work / "checkpoint", trainer.parameters, trainer.optimiser, trainer.ema, identity)
+    history = files.read_json(work / "history.json")[:first] if first else []
+    curve.resume(first)
+    if first:
+        print_main(f"resuming at step {first}")
+    trainer.accelerator.init_trackers("tensorboard")
+    every = trainer.settings.checkpoint_every
+    main = trainer.accelerator.is_main_process
+    with Progress("adapter", trainer.steps, "steps", start=first) as progress:
+        for t in range(first, trainer.steps):
+            history.append(trainer.step(t))
+            trainer.accelerator.log(history[-1], step=t + 1)
+            progress.step(loss=history[-1]["loss"])
+            if main and curve.due(t + 1):
+                curve.measure(t + 1, trainer)
+            if main and every and (t + 1) % every == 0 and t + 1 < trainer.steps:
+                files.write_json(work / "history.json", history)
+                training.save_state(
+                    work / "checkpoint", t + 1, trainer.parameters, trainer.optimiser, trainer.ema, identity
+                )
+    trainer.accelerator.end_training()
+    return history
+
+
+def train(
+    cfg: Config, arm_name: str, seed: int, base: Path, cache: Path, out: Path, val: Path | None, evaluator: Path | None
+) -> None:
+    """Train the arm and write `out`: adapter weights and config, processors.txt, curve, losses, tensorboard."""
+    arm = arm_of(cfg, arm_name)
+    training.setup(cfg.run.threads)
+    work = out.with_name(out.name + ".work")
+    work.mkdir(parents=True, exist_ok=True)
+    pipeline = GroundedKolorsPipeline.from_folders(base)
+    trainer = Trainer(cfg, arm, seed, pipeline, Cache.load(cache), out)
+    trainer.accelerator.print(trainer.listing)
+    curve = Curve(cfg, trainer.steps, work, val, evaluator)
+    history = run(trainer, arm, curve, work)
+    if trainer.ema:
+        trainer.ema.copy_to(trainer.parameters)
+    trainer.accelerator.wait_for_everyone()
+    if not trainer.accelerator.is_main_process:
+        return
+    with files.atomic(out) as temporary:
+        trainer.adapter.to("cpu").save_pretrained(temporary)
+        files.write_text(temporary / "processors.txt", trainer.listing)
+        files.write_json(temporary / "curve.json", curve.points)
+        files.write_json(temporary / "losses.json", [round(row["loss"], 6) for row in history])
+        files.write_json(temporary / "gradient_norms.json", [round(row["gradient_norm"], 6) for row in history])
+        stamp = {"arm": arm_name, "seed": seed, "parameters": sum(p.numel() for p in trainer.parameters)}
+        files.write_json(temporary / "training.json", {**stamp, "provenance": provenance.stamp()})
+        if (work / "tensorboard").exists():
+            shutil.copytree(work / "tensorboard", temporary / "tensorboard")
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--arm", required=True, help="a row of study.arms")
+    parser.add_argument("--seed", type=int, required=True, help="training seed")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
+    parser.add_argument("--cache", type=Path, required=True, help="folder that `gillnext cache` wrote")
+    parser.add_argument("--val", type=Path, help="validation layouts of the box-following curve")
+    parser.add_argument("--evaluator", type=Path, help="box evaluator of the curve; without it there is no curve")
+    add_out(parser, "folder of the adapter")
+
+
+def main(args: argparse.Namespace) -> None:
+    train(config(args), args.arm, args.seed, args.base, args.cache, args.out, args.val, args.evaluator)

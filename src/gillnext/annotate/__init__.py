@@ -1,0 +1,1 @@
+"""Boxes for the objects that a caption names: annotators and their stage."""

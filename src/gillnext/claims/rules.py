@@ -1,0 +1,194 @@
+"""The rules that judge claims. Each gets a claim's `rule` mapping and the results, and returns a `Verdict`.
+
+A comparison between arms is decided by the sign of the paired differences over training seeds: only where the 95% t
+interval excludes 0 (or the threshold) is anything decided; what the seeds cannot tell is “not shown”.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gillnext import layouts
+from gillnext.claims.verdicts import Verdict, Word
+from gillnext.runtime.errors import UserError
+from gillnext.tables.build import MAIN, memory_modes
+from gillnext.tables.collect import Results
+from gillnext.tables.statistics import Estimate, estimate, paired
+from gillnext.tables.table import decimals, number, scientific
+
+Rule = Callable[[dict[str, Any], Results], Verdict]
+
+
+def find_arm(results: Results, settings: dict[str, str]) -> str | None:
+    """The first arm of the config that has these settings."""
+    arms = results.config.study.arms.items()
+    return next((name for name, arm in arms if all(getattr(arm, k) == v for k, v in settings.items())), None)
+
+
+def _describe(settings: dict[str, str]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in settings.items())
+
+
+def _missing(settings: dict[str, str]) -> Verdict:
+    return Verdict(Word.NOT_RUN, reason=f"no arm with {_describe(settings)}")
+
+
+def direction(difference: Estimate, wanted: str) -> int:
+    """+1 where the interval lies on the claimed side of 0, −1 on the other side, 0 where it holds 0."""
+    if not difference.excludes(0.0):
+        return 0
+    return 1 if (difference.mean > 0) == (wanted == "higher") else -1
+
+
+def sign_word(directions: list[int]) -> Word:
+    """All as claimed: reproduced. Some the other way and none as claimed: contradicted. Else: not shown."""
+    if all(d > 0 for d in directions):
+        return Word.REPRODUCED
+    return Word.CONTRADICTED if min(directions) < 0 and max(directions) <= 0 else Word.NOT_SHOWN
+
+
+def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
+    """Two arms compared by metrics, each with the direction in which the first is claimed to be the better."""
+    names = []
+    for settings in (rule["first"], rule["second"]):
+        name = find_arm(results, settings)
+        if name is None:
+            return _missing(settings)
+        names.append(name)
+    directions, told = [], []
+    for metric, wanted in rule["metrics"].items():
+        difference = paired(*(results.seeds(name, metric) for name in names))
+        directions.append(direction(difference, wanted))
+        title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
+        told.append(f"{title.rstrip(' ↑↓')} {_signed(difference, digits)}")
+    n = len(results.config.study.seeds)
+    reason = f"{names[0]} − {names[1]}, paired over {n} seed{'s' if n > 1 else ''}"
+    return Verdict(sign_word(directions), "; ".join(told), reason)
+
+
+def _signed(value: Estimate, digits: int) -> str:
+    return ("+" if value.mean > 0 else "") + number(value, digits).text
+
+
+def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
+    """The share of boxes filled with their own class among boxes filled at all, against the share without a tie.
+
+    Without a tie between boxes and words a scene of k objects puts the right one into a box once in k, so the share
+    expected is layouts/objects over the test layouts (a layout of one object is always right).
+    """
+    name = find_arm(results, rule["arm"])
+    if name is None:
+        return _missing(rule["arm"])
+    right, wrong = results.seeds(name, "success50"), results.seeds(name, "wrong_class")
+    share = estimate([r / max(r + w, 1e-9) for r, w in zip(right, wrong, strict=True)])
+    untied = untied_share(results)
+    limit = untied + float(rule["margin"])
+    word = Word.NOT_SHOWN
+    if share.half is not None and share.low > limit:
+        word = Word.CONTRADICTED
+    elif share.half is not None and share.high < limit:
+        word = Word.REPRODUCED
+    measured = f"{number(share).text} of filled boxes hold their own class"
+    return Verdict(word, measured, f"{name}; {decimals(untied, 3)} expected without any tie")
+
+
+def untied_share(results: Results) -> float:
+    """layouts / objects of the test set: the expected share of right classes if places were dealt at random."""
+    path = results.root / "world" / "heldout" / "test.jsonl"
+    if not path.exists():
+        raise UserError("no such file", where=str(path), remedy="make it with `gillnext world`")
+    counts = [len(layout.names) for layout in layouts.read(path) if layout.names]
+    if not counts:
+        raise UserError("no layouts in it", where=str(path), remedy="make it again with `gillnext world`")
+    return len(counts) / sum(counts)
+
+
+def _mode(results: Results, rule: dict[str, Any]) -> tuple[dict[str, float], dict[str, float] | None, str]:
+    """The rule's mode and the one to compare with; `same losses` picks the plain mode with as many losses."""
+    modes = memory_modes(results)
+    mode, against = modes.get(rule["mode"]), rule["against"]
+    if mode is None:
+        return {}, None, against
+    if against == "same losses":
+        plain = (m for m in ("single", "summed") if m in modes and modes[m]["losses"] == mode["losses"])
+        against = next(plain, "summed")
+    return mode, modes.get(against), against
+
+
+def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
+    """Bytes saved for backward against another mode; decided where the rule has a tolerance, else measured."""
+    mode, other, against = _mode(results, rule)
+    if not mode or other is None:
+        return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
+    reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
+    measured = (f"saved bytes −{decimals(100 * reduction, 1)}% ({decimals(other['saved_bytes'] / 2**20, 2)} → "
+                f"{decimals(mode['saved_bytes'] / 2**20, 2)} MiB)").replace("−−", "+")
+    if "tolerance" not in rule:
+        return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables")
+    close = abs(reduction - rule["claimed"]) <= rule["tolerance"]
+    reason = f"claimed −{100 * rule['claimed']:.0f}%, tolerance {100 * rule['tolerance']:.0f} points"
+    return Verdict(Word.REPRODUCED if close else Word.CONTRADICTED, measured, reason)
+
+
+def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
+    """The relative difference of the gradients against the tolerance of float arithmetic."""
+    differences = results.read(*results.memory).get("max_gradient_difference", {})
+    if rule["mode"] not in differences:
+        return Verdict(Word.NOT_RUN, reason=f"no gradient difference of {rule['mode']!r}")
+    value, tolerance = float(differences[rule["mode"]]), float(rule["tolerance"])
+    word = Word.REPRODUCED if value <= tolerance else Word.CONTRADICTED
+    return Verdict(word, f"relative Δg = {scientific(value).text}", f"tolerance {scientific(tolerance).text}")
+
+
+def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
+    """Success of the reference arm above a level, and above the base by a gain; both with their intervals."""
+    success = results.over_seeds(results.reference, "success50")
+    measured, parts = f"success@0.5 {number(success).text}", [(success, float(rule["above"]))]
+    if results.base is not None:
+        gain = paired(results.seeds(results.reference, "success50"), results.seeds(results.base, "success50"))
+        measured += f"; gain over base {_signed(gain, 3)}"
+        parts.append((gain, float(rule["gain"])))
+    word = Word.NOT_SHOWN
+    if all(e.half is not None and e.low > limit for e, limit in parts):
+        word = Word.REPRODUCED
+    elif any(e.half is not None and e.high < limit for e, limit in parts):
+        word = Word.CONTRADICTED
+    return Verdict(word, measured, f"{results.reference}; wanted > {rule['above']} and > +{rule['gain']}")
+
+
+def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
+    """Adapter parameters over UNet parameters."""
+    parameters = results.read(*results.memory).get("parameters")
+    if not isinstance(parameters, dict) or not {"adapter", "unet"} <= set(parameters):
+        return Verdict(Word.NOT_RUN, reason="memory.json has no parameter counts")
+    share = parameters["adapter"] / parameters["unet"]
+    told = f"{decimals(100 * share, 1)}% ({parameters['adapter']:,} of {parameters['unet']:,})"
+    word = Word.REPRODUCED if share < rule["below"] else Word.CONTRADICTED
+    return Verdict(word, told, "adapter over UNet parameters")
+
+
+def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
+    """Metrics told beside the claim, without a verdict; `metrics` maps their names to words."""
+    place = {"data": results.data, "planner": results.planner}[rule["place"]]
+    metrics = results.read(*place).get("metrics", {})
+    if absent := [name for name in rule["metrics"] if name not in metrics]:
+        return Verdict(Word.NOT_RUN, reason=f"no {absent[0].replace('_', ' ')} among the scores")
+    told = (f"{words} {number(float(metrics[name])).text}" for name, words in rule["metrics"].items())
+    return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""))
+
+
+def judge_elsewhere(rule: dict[str, Any], _: Results) -> Verdict:
+    return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
+
+
+RULES: dict[str, Rule] = {
+    "paired": judge_paired,
+    "binding": judge_binding,
+    "reduction": judge_reduction,
+    "gradients": judge_gradients,
+    "placement": judge_placement,
+    "size": judge_size,
+    "value": judge_value,
+    "elsewhere": judge_elsewhere,
+}

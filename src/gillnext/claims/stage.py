@@ -1,0 +1,127 @@
+"""Gives every claim of the design notes its verdict, from the score files that exist.
+
+    gillnext claims --config config.yaml --claims reference/claims.yaml --results results/demo --out results/demo/claims
+
+Writes `claims.json` and `claims.csv` (and `claims.tex`). The words: reproduced or contradicted (in miniature, where it
+is the demo), measured, by construction, not shown, not testable here, not tested in this run. A claim that the demo
+world makes true or false by construction is never “reproduced”.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gillnext.claims.rules import RULES
+from gillnext.claims.verdicts import MINIATURE_TIERS, Verdict, Word, in_print
+from gillnext.config import Config, arguments
+from gillnext.config.load import read_yaml
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+from gillnext.tables.table import NOTHING, Column, Table, text, to_csv, to_tex
+
+KEYS = {"id", "claim", "source", "claimed", "test", "demo", "larger", "rule", "doubt"}
+POWERS = ("decide", "measure", "construct", "none")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of claims.yaml."""
+
+    id: str
+    claim: str
+    source: str
+    claimed: str
+    test: str
+    demo: str
+    larger: str
+    rule: dict[str, Any]
+    doubt: str = ""
+
+    def power(self, tier: str) -> str:
+        """What this tier can do with the claim."""
+        return self.demo if tier in MINIATURE_TIERS else self.larger
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """The claims of a YAML file; an unknown key, power or rule is an error that names the claim."""
+    claims = []
+    for index, entry in enumerate(read_yaml(path).get("claims", [])):
+        where = f"{path}: {entry.get('id', f'entry {index + 1}')}"
+        if unknown := set(entry) - KEYS:
+            raise UserError(f"unknown key {sorted(unknown)[0]!r}", where=where, remedy=f"keys: {', '.join(sorted(KEYS))}")
+        if absent := KEYS - {"doubt"} - set(entry):
+            raise UserError(f"key {sorted(absent)[0]!r} is missing", where=where, remedy="add it")
+        if entry["rule"].get("kind") not in RULES:
+            raise UserError(f"no rule {entry['rule'].get('kind')!r}", where=where, remedy=f"one of {', '.join(RULES)}")
+        for power in (entry["demo"], entry["larger"]):
+            if power not in POWERS:
+                raise UserError(f"{power!r} is no power", where=where, remedy=f"one of {', '.join(POWERS)}")
+        claims.append(Claim(**entry))
+    if not claims:
+        raise UserError("no claims in it", where=str(path), remedy="write claims: [{id: C1, …}, …]")
+    return claims
+
+
+def judge(claim: Claim, results: Results) -> Verdict:
+    """The rule's verdict, weakened to what this tier can say at all."""
+    power = claim.power(results.config.run.tier)
+    verdict = RULES[claim.rule["kind"]](claim.rule, results)
+    if power == "none":
+        return Verdict(Word.NOT_HERE, reason=verdict.reason)
+    if verdict.word in (Word.NOT_RUN, Word.NOT_HERE) or power == "decide":
+        return verdict
+    return Verdict(Word.CONSTRUCTION if power == "construct" else Word.MEASURED, verdict.measured, verdict.reason)
+
+
+def judge_all(claims: list[Claim], results: Results) -> list[dict[str, Any]]:
+    """One record a claim: what was claimed, what was measured, the verdict and its reason."""
+    tier, records = results.config.run.tier, []
+    for claim in claims:
+        verdict = judge(claim, results)
+        records.append({
+            "id": claim.id, "claim": claim.claim, "source": claim.source, "claimed": claim.claimed,
+            "test": claim.test, "power": claim.power(tier), "measured": verdict.measured,
+            "verdict": in_print(verdict.word, tier), "word": str(verdict.word), "reason": verdict.reason,
+            "doubt": " ".join(claim.doubt.split()),
+        })
+    return records
+
+
+def claims_table(records: list[dict[str, Any]]) -> Table:
+    keys = ("id", "claim", "claimed", "measured", "verdict", "reason", "source")
+    columns = [Column(key, key, left=True) for key in keys]
+    rows = [[text(str(record[key]) or NOTHING) for key in keys] for record in records]
+    return Table("claims", "The design notes' claims", columns, rows)
+
+
+def claims(config: Config, source: Path, root: Path, out: Path) -> list[dict[str, Any]]:
+    """Judge the claims in `source` by the score files in `root`; write and return the records."""
+    records = judge_all(read_claims(source), Results(root, config))
+    table, seeds = claims_table(records), config.study.seeds
+    counts = Counter(record["verdict"] for record in records)
+    with files.atomic(out) as folder:
+        folder.mkdir()
+        files.write_json(folder / "claims.json", {
+            "tier": config.run.tier, "seeds": list(seeds), "claims": records, "counts": dict(counts),
+        })
+        files.write_text(folder / "claims.csv", to_csv(table))
+        files.write_text(folder / "claims.tex", to_tex(table))
+    return records
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("--claims", type=Path, required=True, metavar="FILE", help="reference/claims.yaml")
+    parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
+    arguments.add_out(parser, "folder of claims.json and claims.csv")
+
+
+def main(args: argparse.Namespace) -> None:
+    for record in claims(arguments.config(args), args.claims, args.results, args.out):
+        told = f": {record['measured']}" if record["measured"] else ""
+        print(f"{record['id']:>4}  {record['verdict']:<26} {record['claim']}{told}")

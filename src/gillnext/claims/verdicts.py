@@ -1,0 +1,36 @@
+"""The words that a claim can get, and what may be said in which tier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Word(StrEnum):
+    """A claim's verdict. The first two are printed with “in miniature” in the smoke and demo tiers."""
+
+    REPRODUCED = "reproduced"
+    CONTRADICTED = "contradicted"
+    MEASURED = "measured"
+    CONSTRUCTION = "by construction"
+    NOT_SHOWN = "not shown"
+    NOT_HERE = "not testable here"
+    NOT_RUN = "not tested in this run"
+
+
+MINIATURE_TIERS = ("smoke", "demo")
+
+
+def in_print(word: Word, tier: str) -> str:
+    """The verdict as printed: what the miniature decides is decided in miniature only."""
+    decided = word in (Word.REPRODUCED, Word.CONTRADICTED)
+    return f"{word} in miniature" if decided and tier in MINIATURE_TIERS else str(word)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A word, what was measured (formatted), and the reason in a few words."""
+
+    word: Word
+    measured: str = ""
+    reason: str = ""

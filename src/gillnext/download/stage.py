@@ -1,0 +1,188 @@
+"""Fetch the kept rows' images and write the index.
+
+    gillnext download --config config.yaml --table results/demo/filtered/0.parquet \\
+        --world results/demo/world --images results/demo/images/0 --out results/demo/index/0.jsonl
+
+Writes the images (named by shard and row) with status.parquet (one line a row: shard, row, url, kind,
+detail), the index (image_path, caption, spatial_type, url, sha256, width, height, shard, row; in the table's
+order) and, beside it, a JSON with the outcomes by kind. Images with the same content are kept once, the
+first of them. With --world the world's server is started for as long as it is needed. A killed run goes on
+where it stopped: work is kept in IMAGES.work until the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gillnext.config.arguments import add_config, add_out
+from gillnext.config.arguments import config as read_config
+from gillnext.config.model import Config
+from gillnext.download.client import Client
+from gillnext.download.journal import Journal, Outcome
+from gillnext.download.pictures import KINDS, Rejected
+from gillnext.runtime import files, provenance
+from gillnext.runtime.errors import UserError
+from gillnext.runtime.progress import Progress
+
+COLUMNS = {
+    "url": pl.String,
+    "caption": pl.String,
+    "spatial_type": pl.String,
+    "shard": pl.Int64,
+    "row": pl.Int64,
+}
+Hosts = Mapping[str, tuple[str, int]]
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """The rows to fetch; a `UserError` names a missing file or column."""
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError as error:
+        raise UserError("no such table", where=str(path), remedy="run `gillnext filter` first") from error
+    except pl.exceptions.PolarsError as error:
+        raise UserError(
+            f"not a Parquet table: {error}", where=str(path), remedy="run `gillnext filter` again"
+        ) from error
+    if missing := [name for name in COLUMNS if name not in table.columns]:
+        raise UserError(
+            f"lacks the columns {', '.join(missing)}", where=str(path), remedy=f"needed: {', '.join(COLUMNS)}"
+        )
+    return table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items()).to_dicts()
+
+
+def job_name(rows: list[dict[str, Any]], config: Config, world: Path | None) -> str:
+    """A hash of what the outcomes depend on: rows, settings of what is accepted, the world, our code."""
+    there = files.sha256(world / "world.json") if world and (world / "world.json").exists() else ""
+    accepted = {"min_side": config.download.min_side, "max_bytes": config.download.max_bytes}
+    text = json.dumps([rows, accepted, config.world.host, there, provenance.code_hash()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+async def fetch_row(client: Client, journal: Journal, index: int, row: dict[str, Any]) -> Outcome:
+    """Fetch one row and write its image; never raises for what the network did."""
+    try:
+        picture = await client.fetch(row["url"] or "")
+    except Rejected as failure:
+        return Outcome(index, failure.kind, failure.detail)
+    name = f"{row['shard']:03d}_{row['row']:06d}{picture.suffix}"
+    journal.keep(name, picture.data)
+    return Outcome(index, "ok", "", name, picture.sha256, picture.width, picture.height)
+
+
+async def fetch_all(rows: list[dict[str, Any]], config: Config, hosts: Hosts, journal: Journal) -> None:
+    """Fetch the rows that the journal does not know yet, `download.concurrency` at a time."""
+    left: Iterator[int] = iter([i for i in range(len(rows)) if i not in journal.done])
+    with Progress("download", len(rows), "rows", start=len(journal.done)) as progress:
+        async with Client(config.download, hosts) as client, asyncio.TaskGroup() as workers:
+
+            async def work() -> None:
+                for index in left:
+                    journal.add(await fetch_row(client, journal, index, rows[index]))
+                    progress.step()
+
+            for _ in range(max(config.download.concurrency, 1)):
+                workers.create_task(work())
+
+
+def without_duplicates(outcomes: list[Outcome]) -> list[Outcome]:
+    """In row order, every later image with the content of an earlier one becomes a "duplicate"."""
+    first: dict[str, int] = {}
+    marked = []
+    for o in outcomes:
+        if o.kind == "ok" and first.setdefault(o.sha256, o.index) != o.index:
+            o = Outcome(o.index, "duplicate", f"of row {first[o.sha256]} of the table")
+        marked.append(o)
+    return marked
+
+
+def finish(rows: list[dict[str, Any]], journal: Journal, images: Path, out: Path) -> None:
+    """Write index, counts and status, and put the images into their place; everything in row order."""
+    outcomes = without_duplicates([journal.done[i] for i in range(len(rows))])
+    kept = {o.file for o in outcomes if o.file}
+    for path in journal.images.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    index = []
+    for o, row in zip(outcomes, rows, strict=True):
+        if o.kind == "ok":
+            told = {"sha256": o.sha256, "width": o.width, "height": o.height}
+            index.append({"image_path": str(images / o.file), **row, **told})
+    counts = collections.Counter(o.kind for o in outcomes)
+    if rows and counts["connection"] == len(rows):
+        raise UserError(
+            "not one address could be reached", where=outcomes[0].detail, remedy="check the network"
+        )
+    status = [{k: row[k] for k in ("shard", "row", "url")} | {"kind": o.kind, "detail": o.detail}
+              for o, row in zip(outcomes, rows, strict=True)]  # fmt: skip
+    schema = {"shard": pl.Int64, "row": pl.Int64, "url": pl.String, "kind": pl.String, "detail": pl.String}
+    pl.DataFrame(status, schema=schema).write_parquet(journal.images / "status.parquet")
+    files.write_jsonl(out, index)
+    told = {kind: counts[kind] for kind in KINDS}
+    files.write_json(out.with_suffix(".json"), {"rows": len(rows), "kept": len(index), "outcomes": told})
+    with files.atomic(images) as temporary:
+        shutil.move(journal.images, temporary)
+
+
+@contextmanager
+def hosts_of(config: Config, world: Path | None) -> Iterator[Hosts]:
+    """Host to server: the world's, which runs while the context lasts; empty without a world."""
+    if world is None:
+        yield {}
+        return
+    from gillnext.world.server import manifest, running
+
+    host = str(manifest(world)["world"]["host"])
+    if host != config.world.host:
+        raise UserError(
+            f"the world is on {host!r}, the configuration says {config.world.host!r}",
+            where=f"{world}: world.host",
+            remedy="use the configuration that the world was made with",
+        )
+    with running(world) as address:
+        ip, port = address.rsplit(":", 1)
+        yield {host: (ip, int(port))}
+
+
+def download(config: Config, table: Path, images: Path, out: Path, world: Path | None = None) -> None:
+    """Fetch a table's images; the result depends on neither concurrency nor interruptions."""
+    rows = read_table(table)
+    work = images.with_name(images.name + ".work")
+    with Journal(work, job_name(rows, config, world)) as journal:
+        if len(journal.done) < len(rows):
+            with hosts_of(config, world) as hosts:
+                asyncio.run(_fetching(rows, config, hosts, journal))
+        finish(rows, journal, images, out)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+async def _fetching(rows: list[dict[str, Any]], config: Config, hosts: Hosts, journal: Journal) -> None:
+    try:
+        await fetch_all(rows, config, hosts, journal)
+    except* UserError as group:
+        raise group.exceptions[0] from None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--table", type=Path, required=True, help="Parquet of the filter stage")
+    parser.add_argument(
+        "--world", type=Path, help="world folder whose server is started; leave it out for real URLs"
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder of the images")
+    add_out(parser, "index (JSONL); outcomes by kind go beside it as .json")
+
+
+def main(args: argparse.Namespace) -> None:
+    download(read_config(args), args.table, args.images, args.out, args.world)

@@ -1,0 +1,1 @@
+"""The caption filter: keyword pass, then a causal LM's strong / weak / none."""

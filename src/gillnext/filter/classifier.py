@@ -1,0 +1,118 @@
+"""The caption classifier: a small Qwen2ForCausalLM that answers 强, 弱 or 无 (strong, weak, none).
+
+    gillnext classifier --config config.yaml --out results/demo/models/classifier
+
+Trained on captions of split "train", whose templates and filler words the shards never use. The answer is the label
+whose token is the likeliest next one, so that any causal LM can take its place (`filter.model`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
+
+from gillnext.config import Config
+from gillnext.config.arguments import add_config, add_out
+from gillnext.config.arguments import config as read_config
+from gillnext.filter.corpus import examples
+from gillnext.filter.prompts import LABELS, label_tokens, prompt
+from gillnext.language import batching, model
+from gillnext.language.tokenizer import train_tokenizer
+from gillnext.runtime import seeds, training
+
+_MAX_TOKENS = 192  # of a caption; what stands behind is not read
+
+
+class Classifier:
+    """A causal LM with its tokenizer, asked for one of LABELS."""
+
+    def __init__(self, network: Any, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.network, self.tokenizer = network.eval(), tokenizer
+        self.words = label_tokens(tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str, device: str = "cpu") -> Classifier:
+        return cls(*model.load(folder, device))
+
+    def encode(self, captions: Sequence[str]) -> list[list[int]]:
+        """Token ids of the prompts, of captions cut after `_MAX_TOKENS` characters."""
+        prompts = [prompt(c[:_MAX_TOKENS], self.tokenizer) for c in captions]
+        return self.tokenizer(prompts, add_special_tokens=False).input_ids if prompts else []
+
+    @torch.inference_mode()
+    def log_likelihoods(
+        self, captions: Sequence[str], batch: int = 256, step: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """(N, 3) log-likelihoods of the labels in the order of LABELS, among the three; float64.
+
+        `step(k)` is called after each batch of k captions.
+        """
+        tokens = self.encode(captions)
+        scores = np.zeros((len(tokens), len(LABELS)))
+        for rows in batching.by_length([len(t) for t in tokens], batch):
+            scores[rows] = self._answer([tokens[i] for i in rows])
+            if step:
+                step(len(rows))
+        return scores
+
+    def _answer(self, tokens: list[list[int]]) -> np.ndarray:
+        given = batching.inputs(tokens, self.tokenizer.pad_token_id, self.network.device)
+        logits_B1V = self.network(**given, use_cache=False, logits_to_keep=1).logits
+        return F.log_softmax(logits_B1V[:, -1, self.words].double(), dim=-1).cpu().numpy()
+
+    def label(
+        self, captions: Sequence[str], batch: int = 256, step: Callable[[int], None] | None = None
+    ) -> list[str]:
+        """The likeliest of strong, weak, none for each caption."""
+        names = list(LABELS)
+        return [names[int(i)] for i in self.log_likelihoods(captions, batch, step).argmax(1)]
+
+
+def train(config: Config, out: Path) -> Path:
+    """Train a classifier on `config.classifier.corpus` captions and save it as a Hugging Face folder."""
+    settings, seed = config.classifier, config.run.seed
+    training.setup(config.run.threads)
+    captions, answers = examples(seed, settings.corpus)
+    texts = [f"描述：{c}\n位置：{''.join(LABELS.values())}" for c in captions]
+    tokenizer = train_tokenizer(texts, vocabulary=2000)
+    network = model.build(
+        tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads, name="classifier", seed=seed
+    )
+    classifier = Classifier(network.to(config.run.device).train(), tokenizer)
+    tokens, words = classifier.encode(captions), torch.tensor(classifier.words)
+    targets = torch.tensor([list(LABELS).index(a) for a in answers])
+    network.train()
+
+    def loss_at(step: int) -> torch.Tensor:
+        rows = seeds.rng("classifier", seed, step).integers(len(tokens), size=settings.batch)
+        given = batching.inputs([tokens[i] for i in rows], tokenizer.pad_token_id, network.device)
+        logits_BV = network(**given, use_cache=False, logits_to_keep=1).logits[:, -1]
+        wanted = words[targets[torch.as_tensor(rows)]].to(network.device)
+        return F.cross_entropy(logits_BV, wanted)
+
+    work = out.with_name(out.name + ".work")
+    training.train(
+        "classifier", list(network.parameters()), loss_at,
+        steps=settings.steps, lr=settings.lr, weight_decay=0.05, work=work,
+    )  # fmt: skip
+    notes = {"labels": LABELS, "parameters": model.parameters(network), "corpus": len(captions)}
+    model.save(network, tokenizer, out, notes, "classifier")
+    shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_out(parser, "folder of the classifier (model, tokenizer, classifier.json)")
+
+
+def main(args: argparse.Namespace) -> None:
+    train(read_config(args), args.out)

@@ -1,0 +1,41 @@
+"""The lexicon of the keyword pass: words of place, and longer words that contain one and mean something else."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+from gillnext.runtime.errors import UserError
+
+DEFAULT = Path(__file__).with_name("lexicon.txt")
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """`terms` let a caption through; `traps` are words inside which a term does not count."""
+
+    terms: tuple[str, ...]
+    traps: tuple[str, ...]
+
+
+@functools.cache
+def read_lexicon(path: Path = DEFAULT) -> Lexicon:
+    """A lexicon file: one word a line under [terms] and [traps], # for comments; repeated words count once."""
+    parts: dict[str, dict[str, None]] = {"terms": {}, "traps": {}}
+    part: dict[str, None] | None = None
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        word = line.split("#")[0].strip()
+        if word.startswith("[") and word.endswith("]") and word[1:-1] in parts:
+            part = parts[word[1:-1]]
+        elif word:
+            if part is None or word.startswith("["):
+                raise UserError(
+                    f"{word!r} stands in no part",
+                    where=f"{path}, line {number}",
+                    remedy="put words under [terms] or [traps]",
+                )
+            part[word] = None
+    if not parts["terms"]:
+        raise UserError("the lexicon has no terms", where=str(path), remedy="put words under [terms]")
+    return Lexicon(tuple(parts["terms"]), tuple(parts["traps"]))

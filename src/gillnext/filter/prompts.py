@@ -1,0 +1,45 @@
+"""How a causal LM is asked whether a caption says where things are: one Chinese word as the answer."""
+
+from __future__ import annotations
+
+import re
+
+from transformers import PreTrainedTokenizerBase
+
+from gillnext.runtime.errors import UserError
+
+LABELS = {"strong": "强", "weak": "弱", "none": "无"}  # label and the word that stands for it
+
+_INSTRUCTION = (
+    "判断图片描述是否说出了物体的位置，只回答一个字。强：说出了物体的方位或左右上下关系；"
+    "弱：只说物体在旁边、附近或中间；无：没有说位置，或方位词另有意思。"
+)
+_EXAMPLES = (
+    ("窗台左边放着花瓶，右边趴着一只狗", "强"),
+    ("小路旁边停着自行车", "弱"),
+    ("上海迪士尼门票现货200元左右", "无"),
+)
+
+
+def prompt(caption: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The question; a model with a chat template gets the instruction and an example of each label as well."""
+    caption = re.sub(r"\s+", " ", caption).strip()
+    if not getattr(tokenizer, "chat_template", None):
+        return f"描述：{caption}\n位置："
+    messages = [{"role": "system", "content": _INSTRUCTION}]
+    for text, answer in _EXAMPLES:
+        messages += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+    messages.append({"role": "user", "content": caption})
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+
+def label_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The first token of each label's word, in the order of LABELS; they must differ."""
+    ids = [tokenizer(word, add_special_tokens=False).input_ids[0] for word in LABELS.values()]
+    if len(set(ids)) != len(ids):
+        raise UserError(
+            f"the tokenizer gives {', '.join(LABELS.values())} the same first token",
+            where=str(tokenizer.name_or_path),
+            remedy="use a classifier whose tokenizer knows these characters",
+        )
+    return ids

@@ -1,0 +1,172 @@
+"""The autoencoder of the demo tier: a small `AutoencoderKL`, 64×64×3 pictures to 16×16×4 latents.
+
+Trained on the stream "base" with an L1 loss and a small KL term; the latents' standard deviation becomes the config's
+`scaling_factor`, as in latent diffusion (Rombach et al., 2022).
+
+    gillnext vae --config config.yaml --out results/demo/models/vae
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gillnext.config.arguments import add_config, add_out, config
+from gillnext.config.model import Config
+from gillnext.runtime import files, seeds, training
+from gillnext.world import corpus
+
+KL_WEIGHT = 1e-8  # on the KL summed over a picture's latents
+NOISE = 0.05  # standard deviation that is added to the latents in training, so that they stay smooth
+CROP = 32  # most steps see crops of this side: the network is convolutional, and a crop costs a quarter
+WHOLE = 0.15  # share of the last steps that see whole pictures, for the normalisation's statistics
+
+
+def build() -> AutoencoderKL:
+    """An untrained autoencoder with downsampling 4."""
+    vae = AutoencoderKL(
+        in_channels=3,
+        out_channels=3,
+        latent_channels=4,
+        block_out_channels=(16, 32, 64),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        sample_size=64,
+        mid_block_add_attention=False,
+    )
+    pass_through(vae)
+    return vae
+
+
+@torch.no_grad()
+def pass_through(vae: AutoencoderKL, spread: float = 0.2) -> None:
+    """Start the convolutions near the identity, so that colours reach the latents before anything is learned.
+
+    Residual branches start at zero, resampling convolutions at averaging or copying; copies alternate in sign, which
+    lets a pair of channels carry a value through SiLU. After 400 steps the mean error was 7 of 255 instead of 15–23.
+    """
+    for name, layer in vae.named_modules():
+        if not isinstance(layer, nn.Conv2d):
+            continue
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        if name.endswith("conv2"):
+            nn.init.zeros_(layer.weight)
+        elif not name.endswith(("conv1", "conv_out", "quant_conv")):
+            layer.weight *= spread
+            outs, ins, k, _ = layer.weight.shape
+            for c in range(outs):
+                sign = 1.0 if (c // ins) % 2 == 0 else -1.0
+                if "downsamplers" in name:
+                    layer.weight[c, c % ins, :2, :2] += sign / 4
+                else:
+                    layer.weight[c, c % ins, k // 2, k // 2] += sign
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def to_images(pixels_NCHW: Tensor) -> np.ndarray:
+    """(N, 3, H, W) in [-1, 1] to (N, H, W, 3) uint8."""
+    scaled = pixels_NCHW.detach().float().clamp(-1, 1).add(1).mul(127.5).round()
+    return scaled.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
+    """Scaled mean latents (N, 4, h, w) of uint8 pictures; the batch size changes nothing but speed."""
+    device = next(vae.parameters()).device
+    parts = [
+        vae.encode(to_tensor(images[i : i + batch]).to(device)).latent_dist.mode().cpu()
+        for i in range(0, len(images), batch)
+    ]
+    return torch.cat(parts) * vae.config.scaling_factor
+
+
+@torch.no_grad()
+def decode(vae: AutoencoderKL, latents_NCHW: Tensor, batch: int = 64) -> np.ndarray:
+    """uint8 pictures (N, H, W, 3) of scaled latents."""
+    device = next(vae.parameters()).device
+    scaled = latents_NCHW / vae.config.scaling_factor
+    parts = [to_images(vae.decode(part.to(device)).sample) for part in scaled.split(batch)]
+    return np.concatenate(parts)
+
+
+def loss(vae: AutoencoderKL, x_NCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """L1 reconstruction error through noisy mean latents, and a small KL term."""
+    posterior = vae.encode(x_NCHW).latent_dist
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(x_NCHW.device)
+    rebuilt = vae.decode(posterior.mean + NOISE * noise).sample
+    return F.l1_loss(rebuilt, x_NCHW) + KL_WEIGHT * posterior.kl().mean()
+
+
+def crop(images_NCHW: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """One random crop for the batch, its corner on a multiple of 4 pixels (the latents' grid)."""
+    top, left = torch.randint(0, (images_NCHW.shape[-1] - side) // 4 + 1, (2,), generator=generator).mul(4).tolist()
+    return images_NCHW[..., top : top + side, left : left + side]
+
+
+def train(cfg: Config, out: Path) -> dict[str, float]:
+    """Train, set `scaling_factor`, save to `out`; returns the mean absolute error (0–255) on held-out scenes."""
+    settings, seed = cfg.vae, cfg.run.seed
+    training.setup(settings.threads)
+    torch.manual_seed(seeds.key("vae", seed))
+    device = torch.device(cfg.run.device)
+    images = to_tensor(corpus.make(seed, "base", settings.corpus).images)
+    vae = build().to(device, memory_format=torch.channels_last)
+
+    def loss_at(step: int) -> Tensor:
+        generator = seeds.torch_generator("vae", seed, step)
+        pick = torch.randint(len(images), (settings.batch,), generator=generator)
+        batch = images[pick]
+        if step < (1 - WHOLE) * settings.steps:
+            batch = crop(batch, CROP, generator)
+        batch = batch.to(device, memory_format=torch.channels_last)
+        return loss(vae, batch, generator)
+
+    work = out.with_name(out.name + ".work")
+    parameters: list[nn.Parameter] = list(vae.parameters())
+    training.train(
+        "vae",
+        parameters,
+        loss_at,
+        steps=settings.steps,
+        lr=settings.lr,
+        work=work,
+        weight_decay=0,
+        ema_decay=0.99,
+        settings=(dataclasses.asdict(settings), seed),
+    )
+    vae.eval()
+    held_out = corpus.make(seed, "vae-held-out", 128).images
+    vae.register_to_config(scaling_factor=1.0)
+    latents = encode(vae, held_out)
+    vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    rebuilt = decode(vae, encode(vae, held_out))
+    report = {"mean_absolute_error": float(np.abs(rebuilt.astype(int) - held_out).mean())}
+    with files.atomic(out) as temporary:
+        vae.save_pretrained(temporary)
+        files.write_json(temporary / "report.json", report)
+    shutil.rmtree(work, ignore_errors=True)
+    return report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add_out(parser, "folder of the AutoencoderKL")
+
+
+def main(args: argparse.Namespace) -> None:
+    print(train(config(args), args.out))

@@ -1,0 +1,149 @@
+"""The plots: box following and loss over training, memory of the backward pass, success by count and size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from gillnext.paper import style
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+from gillnext.tables.build import MODES, memory_modes
+from gillnext.tables.collect import Results
+
+SIZES = ("small", "medium", "large")
+
+
+def _trained(results: Results) -> list[str]:
+    return [name for name, arm in results.config.study.arms.items() if arm.site != "none"]
+
+
+def _runs(results: Results, arm: str, file: str) -> list[Any]:
+    """One JSON value a seed, from the adapters' folders."""
+    values = []
+    for seed in results.config.study.seeds:
+        path = results.root / "adapters" / arm / str(seed) / file
+        if not path.exists():
+            raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
+        values.append(files.read_json(path))
+    return values
+
+
+def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, colour: str, label: str) -> None:
+    """The mean over seeds, and a band from the lowest to the highest seed."""
+    axes.plot(x, runs_SN.mean(0), color=colour, label=label)
+    if len(runs_SN) > 1:
+        axes.fill_between(x, runs_SN.min(0), runs_SN.max(0), color=colour, alpha=0.18, linewidth=0)
+
+
+def _band_words(results: Results) -> str:
+    n = len(results.config.study.seeds)
+    return f"Mean of {n} seeds; the band is their range." if n > 1 else "One seed."
+
+
+def following(results: Results, folder: Path) -> str:
+    """Success@0.5 on validation layouts over the adapter's steps, with the autoencoder's ceiling and the chance level."""
+    figure, axes = style.plot(style.COLUMN, 2.1)
+    colours = style.arm_colours(results.config.study.arms)
+    last = 0.0
+    for arm in _trained(results):
+        curves = [c for c in _runs(results, arm, "curve.json") if c]
+        if not curves:
+            continue
+        steps = [point["step"] for point in curves[0]]
+        values = np.array([[point["success50"] for point in curve] for curve in curves])
+        _spread(axes, np.array(steps), values, colours[arm], arm)
+        last = max(last, steps[-1])
+    levels = [("real images through the VAE", results.metric(*results.ceilings["vae"], "success50"))]
+    levels.append(("chance: boxes redrawn", results.over_seeds(results.reference, "chance_success50").mean))
+    for name, level in levels:
+        axes.axhline(level, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        axes.text(last, level + 0.015, name, ha="right", va="bottom", fontsize=6.5, color=style.GREY)
+    axes.set(xlabel="adapter steps", ylabel="success@0.5 (validation)", ylim=(0, 1.08), xlim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    style.quiet_grid(axes)
+    if last:
+        axes.legend(loc="center right", handlelength=1.4)
+    style.save(figure, folder, "following")
+    return f"When each arm begins to follow boxes. {_band_words(results)} The dashed lines are levels on the test set."
+
+
+def losses(results: Results, folder: Path) -> str:
+    """The training loss, averaged over windows, for every arm."""
+    figure, axes = style.plot(style.COLUMN, 1.9)
+    colours = style.arm_colours(results.config.study.arms)
+    window = 1
+    for arm in _trained(results):
+        runs = [np.asarray(run, dtype=np.float64) for run in _runs(results, arm, "losses.json")]
+        length = min(map(len, runs))
+        window = max(1, length // 40)
+        count = length // window
+        runs_SN = np.stack([run[: count * window].reshape(count, window).mean(1) for run in runs])
+        _spread(axes, (np.arange(count) + 0.5) * window, runs_SN, colours[arm], arm)
+    axes.set(xlabel="adapter steps", ylabel="training loss", xlim=(0, None))
+    style.quiet_grid(axes)
+    axes.legend(loc="upper right", handlelength=1.4)
+    style.save(figure, folder, "losses")
+    return f"Training loss, means over windows of {window} step{'s' if window > 1 else ''}. {_band_words(results)}"
+
+
+def memory(results: Results, folder: Path) -> str:
+    """Bytes saved for backward, one bar a mode."""
+    modes = memory_modes(results)
+    figure, axes = style.plot(style.COLUMN, 0.35 + 0.27 * len(modes))
+    names = [f"{MODES.get(m, m)}" for m in modes]
+    values = [v["saved_bytes"] / 2**20 for v in modes.values()]
+    places = np.arange(len(names))[::-1]
+    colours = [style.COLOURS[0] if m == "summed" else style.COLOURS[5] for m in modes]
+    axes.barh(places, values, height=0.62, color=colours)
+    for y, value in zip(places, values, strict=True):
+        axes.text(value + max(values) * 0.015, y, f"{value:.1f}", va="center", fontsize=7)
+    axes.set_yticks(places, names)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlabel="saved for backward, MiB", xlim=(0, max(values) * 1.12))
+    axes.spines["left"].set_visible(False)
+    style.save(figure, folder, "memory")
+    return "Tensors kept for the backward pass at their peak, three losses unless it says one."
+
+
+def _breakdown(results: Results, arm: str, kind: str) -> dict[str, np.ndarray] | None:
+    """group → success of each seed; None where a score file has no breakdown."""
+    files_ = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds]
+    parts = [file.get("breakdown", {}).get(kind) for file in files_]
+    if not all(parts):
+        return None
+    order = SIZES if kind == "size" else sorted(parts[0])
+    groups = [g for g in order if all(g in part and part[g]["n"] for part in parts)]
+    return {g: np.array([part[g]["success50"] for part in parts]) for g in groups}
+
+
+def breakdown(results: Results, folder: Path) -> str | None:
+    """Success by objects in the layout and by box size; None (and no figure) where no breakdown was scored."""
+    arms = list(results.config.study.arms)
+    colours = style.arm_colours(results.config.study.arms)
+    data = {(arm, kind): _breakdown(results, arm, kind) for arm in arms for kind in ("objects", "size")}
+    if any(groups is None for groups in data.values()):
+        return None
+    figure, both = style.plot(style.COLUMN, 1.75, columns=2)
+    for axes, kind, label in zip(both, ("objects", "size"), ("objects in the layout", "size of the box"), strict=True):
+        width, groups = 0.8 / len(arms), list(data[arms[0], kind] or {})
+        for i, arm in enumerate(arms):
+            known = data[arm, kind] or {}
+            means = [known[g].mean() if g in known else np.nan for g in groups]
+            spans = [(known[g].max() - known[g].min()) / 2 if g in known else np.nan for g in groups]
+            x = np.arange(len(groups)) + (i - (len(arms) - 1) / 2) * width
+            axes.bar(x, means, width * 0.92, color=colours[arm], label=arm, yerr=spans,
+                     error_kw={"elinewidth": 0.7, "ecolor": style.INK})  # fmt: skip
+        axes.set_xticks(np.arange(len(groups)), groups)
+        axes.set(xlabel=label, ylim=(0, 1.05))
+        style.quiet_grid(axes)
+        axes.tick_params(axis="x", length=0)
+    both[0].set_ylabel("success@0.5")
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(arms), handlelength=1)
+    style.save(figure, folder, "breakdown")
+    n = len(results.config.study.seeds)
+    spread = "; whiskers: half their range" if n > 1 else ""
+    return f"Success by number of objects and by box size, mean of {n} seed{'s' if n > 1 else ''}{spread}."

@@ -1,0 +1,50 @@
+"""Draws the paper's figures from score files, curves and samples.
+
+    gillnext figures --config config.yaml --results results/demo --out results/demo/figures
+
+Writes {samples,following,losses,memory,breakdown}.{svg,png} and `captions.json` ({name: caption}). `breakdown` is left
+out where the score files hold none. The same inputs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gillnext.config import Config, arguments
+from gillnext.paper import curves, grid, style
+from gillnext.runtime import files
+from gillnext.tables.collect import Results
+
+FIGURES = {
+    "samples": grid.samples,
+    "following": curves.following,
+    "losses": curves.losses,
+    "memory": curves.memory,
+    "breakdown": curves.breakdown,
+}
+
+
+def figures(config: Config, root: Path, out: Path) -> dict[str, str]:
+    """Draw every figure into the folder `out`; returns name → caption."""
+    results, captions = Results(root, config), {}
+    style.use()
+    with files.atomic(out) as folder:
+        folder.mkdir()
+        for name, draw in FIGURES.items():
+            caption = draw(results, folder)
+            if caption is not None:
+                captions[name] = caption
+        files.write_json(folder / "captions.json", captions)
+    return captions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
+    arguments.add_out(parser, "folder of the figures")
+
+
+def main(args: argparse.Namespace) -> None:
+    figures(arguments.config(args), args.results, args.out)
+    print(args.out)

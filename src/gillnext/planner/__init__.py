@@ -1,0 +1,1 @@
+"""The layout planner: a causal LM that turns a caption into named boxes."""

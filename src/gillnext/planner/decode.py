@@ -1,0 +1,83 @@
+"""Greedy decoding of plans in batches, with or without the grammar."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
+
+from gillnext.language import batching
+from gillnext.language.tokenizer import token_bytes
+from gillnext.planner.grammar import Grammar, State, TokenTable
+
+
+def prompt(caption: str) -> str:
+    """What the planner is asked: the caption on one line."""
+    return (re.sub(r"\s+", " ", caption).strip() + "\n")*int(__import__("os").environ.get("REP","1"))
+
+
+def nouns_in(caption: str, vocabulary: Sequence[str]) -> list[str]:
+    """The known nouns of a caption in the order of mention, each once; a longer noun hides those inside it."""
+    if not vocabulary:
+        return []
+    pattern = "|".join(map(re.escape, sorted(vocabulary, key=lambda n: (-len(n), n))))
+    return list(dict.fromkeys(re.findall(pattern, caption)))
+
+
+class GrammarProcessor(LogitsProcessor):
+    """Leaves each row only the tokens that its own grammar allows next."""
+
+    def __init__(self, table: TokenTable, grammars: Sequence[Grammar]) -> None:
+        self.table, self.grammars = table, grammars
+        self.states: list[State | None] = [State() for _ in grammars]
+        self.started = False
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """`input_ids` (B, T), `scores` (B, V); the scores with −∞ where the grammar forbids a token."""
+        masked = torch.full_like(scores, -torch.inf)
+        for row, last in enumerate(input_ids[:, -1].tolist()):
+            state, grammar = self.states[row], self.grammars[row]
+            if self.started and state is not None:
+                state = None if last == self.table.end else grammar.walk(state, self.table.tokens[last])
+                self.states[row] = state
+            ids = [self.table.end] if state is None else self.table.allowed(grammar, state)
+            masked[row, ids] = scores[row, ids]
+        self.started = True
+        return masked
+
+
+@torch.inference_mode()
+def generate(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    captions: Sequence[str],
+    *,
+    vocabulary: Sequence[str] = (),
+    constrained: bool = True,
+    most: int = 8,
+    batch: int = 128,
+) -> list[str]:
+    """The model's answers, greedy, in the order of `captions`; with the grammar each of them is a plan."""
+    table = TokenTable(token_bytes(tokenizer), tokenizer.eos_token_id) if constrained else None
+    prompts = [tokenizer(prompt(c)).input_ids for c in captions]
+    answers = [""] * len(captions)
+    for rows in batching.by_length([len(p) for p in prompts], batch):
+        grammars = [Grammar(nouns_in(captions[i], vocabulary), most) for i in rows]
+        processors = LogitsProcessorList([GrammarProcessor(table, grammars)] if table else [])
+        given = batching.inputs([prompts[i] for i in rows], tokenizer.pad_token_id, model.device)
+        tokens_BT = model.generate(
+            input_ids=given["input_ids"],
+            attention_mask=given["attention_mask"],
+            do_sample=False,
+            max_new_tokens=(max(g.longest for g in grammars) + 1) if table else 32 * most,
+            logits_processor=processors,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        for i, text in zip(rows, tokenizer.batch_decode(tokens_BT[:, given["input_ids"].shape[1] :]), strict=True):
+            answers[i] = text.split(tokenizer.eos_token)[0]
+    return answers

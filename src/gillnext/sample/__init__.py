@@ -1,0 +1,1 @@
+"""Sampling: the grounded pipeline, the held-out sets, and single pictures for a person."""

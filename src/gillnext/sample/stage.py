@@ -1,0 +1,92 @@
+"""Sample one picture for every held-out layout, with an arm's adapter or with the base alone.
+
+    gillnext sample --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base --adapter results/demo/adapters/attn2/0 \\
+        --layouts results/demo/world/heldout/test.jsonl --out results/demo/samples/attn2/0/test
+
+Writes NNNNN.png and layouts.jsonl (row i is picture i). The noise of picture i depends on the seed and i, not on the arm,
+so that arms are compared on equal noise. A killed run keeps its finished pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gillnext import layouts
+from gillnext.config.arguments import add_config, add_out, config
+from gillnext.config.model import Config
+from gillnext.runtime import files, training
+from gillnext.runtime.errors import UserError
+from gillnext.runtime.progress import Progress
+from gillnext.sample.pipeline import GroundedKolorsPipeline
+
+
+def save_png(path: Path, image: np.ndarray) -> None:
+    with files.atomic(path) as temporary:
+        Image.fromarray(image).save(temporary, "PNG")
+
+
+def name_of(index: int) -> str:
+    return f"{index:05d}.png"
+
+
+def open_work(work: Path, identity: str) -> None:
+    """The folder of unfinished pictures, emptied if another run left it."""
+    marker = work / "identity.json"
+    if work.exists() and (not marker.exists() or files.read_json(marker) != identity):
+        shutil.rmtree(work)
+    files.write_json(marker, identity)
+
+
+def sample(
+    cfg: Config, arm: str, seed: int, base: Path, adapter: Path | None, rows: list[layouts.Layout], out: Path
+) -> None:
+    """Pictures of `rows` in `out`; the same whatever the batch size or an interruption (to rounding of the batch)."""
+    site = cfg.study.arms[arm].site if arm in cfg.study.arms else None
+    if (site == "none") != (adapter is None):
+        wanted = "no --adapter" if site == "none" else "--adapter"
+        raise UserError(f"arm {arm!r} needs {wanted}", where="gillnext sample", remedy="see study.arms in the config")
+    training.setup(cfg.run.threads)
+    pipeline = GroundedKolorsPipeline.from_folders(base, adapter, device=cfg.run.device)
+    work, settings = out.with_name(out.name + ".work"), cfg.sample
+    weights = files.sha256(adapter) if adapter else files.sha256(base)
+    captions = [row.to_row() for row in rows]
+    open_work(work, training.fingerprint(dataclasses.asdict(settings), arm, seed, cfg.run.seed, weights, captions))
+    batches = [range(i, min(i + settings.batch, len(rows))) for i in range(0, len(rows), settings.batch)]
+    with Progress("sample", len(rows), "images") as progress:
+        for batch in batches:
+            if not all((work / name_of(i)).exists() for i in batch):
+                images, _ = pipeline.draw(
+                    [rows[i].caption for i in batch],
+                    [rows[i] for i in batch],
+                    keys=[(cfg.run.seed, seed, i) for i in batch],
+                    steps=settings.steps,
+                    guidance=settings.guidance,
+                )
+                for i, image in zip(batch, images, strict=True):
+                    save_png(work / name_of(i), (image * 255).round().astype(np.uint8))
+            progress.step(len(batch))
+    placed = [dataclasses.replace(row, image_path=name_of(i)) for i, row in enumerate(rows)]
+    layouts.write(work / "layouts.jsonl", placed)
+    with files.atomic(out) as temporary:
+        shutil.copytree(work, temporary, ignore=shutil.ignore_patterns("identity.json", ".*"))
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--arm", required=True, help="a row of study.arms")
+    parser.add_argument("--seed", type=int, required=True, help="training seed of the arm; also names the noise")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
+    parser.add_argument("--adapter", type=Path, help="folder of the trained adapter; none for the base alone")
+    parser.add_argument("--layouts", type=Path, required=True, help="layouts to draw, JSONL")
+    add_out(parser, "folder of the pictures")
+
+
+def main(args: argparse.Namespace) -> None:
+    sample(config(args), args.arm, args.seed, args.base, args.adapter, layouts.read(args.layouts), args.out)

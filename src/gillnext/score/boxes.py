@@ -1,0 +1,173 @@
+"""Box fidelity: does every requested box hold an object of its class?
+
+For each requested box the IoU with its detection of the same class under the best one-to-one assignment, 0
+where there is none. mIoU is the mean over requested boxes and success@0.5 the share at 0.5 or more, so that
+an object which is not there costs as much as one in the wrong place. AP and AP50 are COCO's, by pycocotools.
+
+Letters: N requested boxes, M detections of one image; B requested boxes of all images.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from gillnext import boxes as geometry
+from gillnext.layouts import Layout
+from gillnext.runtime.errors import UserError
+from gillnext.score.detections import Detections
+from gillnext.world.classes import BY_NAME
+
+HIT = 0.5  # IoU from which a requested box counts as filled
+CONFIDENT = 0.3  # detector score from which a detection counts; AP alone sees the less likely ones
+SIDES = (0.34, 0.42)  # geometric mean side, in fractions of the image: small below, large from
+
+
+@dataclass(frozen=True)
+class Requested:
+    """What one image was asked to show: `labels` (N,) class ids, `boxes` (N, 4) xyxy in [0, 1]."""
+
+    labels: np.ndarray
+    boxes: np.ndarray
+
+
+def requested(layout: Layout, where: str = "layout") -> Requested:
+    """A layout's boxes with class ids; a name outside the class set is a `UserError` that tells `where` it
+    stood.
+    """
+    if unknown := [name for name in layout.names if name not in BY_NAME]:
+        raise UserError(
+            f"no class is called {unknown[0]!r}",
+            where=where,
+            remedy=f"name one of {'、'.join(BY_NAME)}",
+        )
+    labels = np.array([BY_NAME[name].id for name in layout.names], dtype=np.int64)
+    return Requested(labels, np.asarray(layout.boxes, dtype=np.float64).reshape(-1, 4))
+
+
+def confident(found: Detections, threshold: float = CONFIDENT) -> Detections:
+    """The detections with a score of at least `threshold`."""
+    kept = found.scores >= threshold
+    return Detections(found.boxes[kept], found.labels[kept], found.scores[kept])
+
+
+def assign(wanted: Requested, found: Detections) -> np.ndarray:
+    """IoU of each requested box with its own detection of the same class, (N,); 0 where it has none.
+
+    One-to-one, with the largest sum of IoU a class (Hungarian algorithm), so that repeats of a class are
+    allowed.
+    """
+    ious_N = np.zeros(len(wanted.labels))
+    for label in np.unique(wanted.labels):
+        rows, columns = np.flatnonzero(wanted.labels == label), np.flatnonzero(found.labels == label)
+        table = geometry.iou(wanted.boxes[rows], found.boxes[columns])
+        r, c = linear_sum_assignment(table, maximize=True)
+        ious_N[rows[r]] = table[r, c]
+    return ious_N
+
+
+def misnamed(wanted: Requested, found: Detections) -> np.ndarray:
+    """Right place, wrong class, (N,) bool: a detection of another class at IoU ≥ 0.5 and none of the right
+    one.
+    """
+    near_NM = geometry.iou(wanted.boxes, found.boxes) >= HIT
+    same_NM = wanted.labels[:, None] == found.labels[None, :]
+    return (near_NM & ~same_NM).any(1) & ~(near_NM & same_NM).any(1)
+
+
+def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[str, Any]:
+    """Scores of a set of images: `metrics` (miou, success50, wrong_class), `breakdown`, `per_image`, and n of
+    boxes.
+
+    `found` should hold confident detections only: a wealth of unlikely ones would raise every best match.
+    """
+    ious = [assign(w, f) for w, f in zip(wanted, found, strict=True)]
+    wrong = [misnamed(w, f) for w, f in zip(wanted, found, strict=True)]
+    every = np.concatenate(ious) if ious else np.zeros(0)
+    if not every.size:
+        raise UserError(
+            "no layout asks for any box", where="layouts", remedy="score layouts that have objects"
+        )
+    return {
+        "boxes": int(every.size),
+        "metrics": {
+            "miou": float(every.mean()),
+            "success50": float((every >= HIT).mean()),
+            "wrong_class": float(np.concatenate(wrong).mean()),
+        },
+        "breakdown": breakdown(wanted, ious),
+        "per_image": {
+            "boxes": [len(i) for i in ious],
+            "hits": [int((i >= HIT).sum()) for i in ious],
+            "iou": [round(float(i.sum()), 4) for i in ious],
+        },
+    }
+
+
+def breakdown(
+    wanted: Sequence[Requested], ious: Sequence[np.ndarray]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """mIoU and success@0.5 by the size of the requested box and by the number of boxes in its layout."""
+    boxes_B4 = np.concatenate([w.boxes for w in wanted])
+    side_B = np.sqrt((boxes_B4[:, 2:] - boxes_B4[:, :2]).prod(1))
+    size_B = np.array(["small", "medium", "large"])[np.digitize(side_B, SIDES)]
+    count_B = np.concatenate([np.full(len(i), len(i)) for i in ious])
+    iou_B = np.concatenate(ious)
+
+    def row(which_B: np.ndarray) -> dict[str, float]:
+        chosen = iou_B[which_B]
+        miou, success = float(chosen.mean()), float((chosen >= HIT).mean())
+        return {"n": len(chosen), "miou": round(miou, 6), "success50": round(success, 6)}
+
+    return {
+        "size": {str(size): row(size_B == size) for size in np.unique(size_B)},
+        "objects": {str(count): row(count_B == count) for count in np.unique(count_B)},
+    }
+
+
+def _xywh(box: np.ndarray) -> list[float]:
+    x1, y1, x2, y2 = (float(v) * 1000 for v in box)
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def average_precision(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[str, float]:
+    """COCO AP (mean over IoU 0.50:0.05:0.95 and classes) and AP50; `found` with all its scores, likely or
+    not.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    answers = [
+        {"image_id": i, "category_id": int(label), "bbox": _xywh(box), "score": float(score)}
+        for i, f in enumerate(found)
+        for box, label, score in zip(f.boxes, f.labels, f.scores, strict=True)
+    ]
+    if not answers:
+        return {"ap": 0.0, "ap50": 0.0}
+    truth: list[dict[str, Any]] = [
+        {"image_id": i, "category_id": int(label), "bbox": _xywh(box), "iscrowd": 0}
+        for i, w in enumerate(wanted)
+        for box, label in zip(w.boxes, w.labels, strict=True)
+    ]
+    for number, row in enumerate(truth, 1):  # pycocotools takes id 0 for "unmatched"
+        row |= {"id": number, "area": row["bbox"][2] * row["bbox"][3]}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = {
+            "info": {},
+            "images": [{"id": i} for i in range(len(wanted))],
+            "categories": [{"id": c.id, "name": c.key} for c in BY_NAME.values()],
+            "annotations": truth,
+        }
+        coco.createIndex()
+        result = COCOeval(coco, coco.loadRes(answers), "bbox")
+        result.evaluate()
+        result.accumulate()
+        result.summarize()
+    return {"ap": float(result.stats[0]), "ap50": float(result.stats[1])}

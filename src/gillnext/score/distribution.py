@@ -1,0 +1,139 @@
+"""Distance between two sets of images in feature space: FID by clean-fid, and KID.
+
+FID (Heusel et al., 2017) goes through clean-fid's own functions (Parmar et al., 2022) with a feature network
+of ours in place of Inception, at the images' own resolution: such values mean something beside each other,
+and nothing beside published ones. KID (Bińkowski et al., 2018) is the unbiased MMD² with k(x, y) = (x·y / D +
+1)³.
+
+The reference set is `config.sample.test` real scenes of the stream "fidreference", which nothing was trained
+on.
+
+Letters: N and M images, D features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from gillnext.runtime import files, seeds
+from gillnext.runtime.errors import UserError
+from gillnext.world import scenes
+
+STREAM = "fidreference"
+HALVES = 100  # random halves behind KID's standard error
+Extractor = Callable[[Tensor], Tensor]  # (B, 3, H, W) float in 0–255 to (B, D)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Features (N, D) of the reference images, with the digests of the images and of the network."""
+
+    features_ND: np.ndarray
+    images: str
+    network: str
+
+
+def _as_it_is(image: np.ndarray) -> np.ndarray:
+    """In place of clean-fid's resize to 299×299, which is Inception's."""
+    return image
+
+
+def features_of_files(
+    paths: Sequence[Path], network: Extractor, device: str = "cpu", batch: int = 64
+) -> np.ndarray:
+    """Features (N, D) of image files, in float64, by clean-fid's reader."""
+    from cleanfid.fid import get_files_features
+
+    features = get_files_features(
+        [str(path) for path in paths], network, num_workers=0, batch_size=batch, device=torch.device(device),
+        custom_fn_resize=_as_it_is, verbose=False,
+    )  # fmt: skip
+    return features.astype(np.float64)
+
+
+@torch.no_grad()
+def features_of_images(
+    images: np.ndarray, network: Extractor, device: str = "cpu", batch: int = 64
+) -> np.ndarray:
+    """Features (N, D) of (N, H, W, 3) uint8 images; equal to those of the same images read from PNG files."""
+    pixels_NCHW = torch.from_numpy(images).permute(0, 3, 1, 2)
+    parts = [network(part.to(device).float()).cpu().numpy() for part in pixels_NCHW.split(batch)]
+    return np.concatenate(parts).astype(np.float64)
+
+
+def make_reference(
+    path: Path, network: Extractor, digest: str, seed: int, count: int, device: str = "cpu"
+) -> Reference:
+    """Render the reference scenes and keep their features at `path`. `digest`: the network's."""
+    images = np.stack([scenes.render(scenes.sample(seed, STREAM, i)) for i in range(count)])
+    features = features_of_images(images, network, device)
+    told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "network": digest, "stream": STREAM}
+    with files.atomic(path) as temporary:
+        save_file(
+            {"features": features}, temporary, metadata={"told": json.dumps(told)}
+        )  # one key: fixed order
+    return Reference(features, told["images"], digest)
+
+
+def read_reference(path: Path, digest: str) -> Reference:
+    """The kept features; raises `UserError` where they are missing or came from a network other than
+    `digest`.
+    """
+    remedy = "make the reference again: gillnext score --ceilings"
+    if not path.exists():
+        raise UserError("no reference features", where=str(path), remedy=remedy)
+    with safe_open(path, "np") as kept:
+        told = json.loads(kept.metadata()["told"])
+        if told["network"] != digest:
+            raise UserError(
+                "the reference features came from another feature network", where=str(path), remedy=remedy
+            )
+        return Reference(kept.get_tensor("features"), told["images"], told["network"])
+
+
+def fid(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
+    """Fréchet distance of the Gaussians with the features' means and covariances, ≥ 0 up to rounding."""
+    from cleanfid.fid import fid_from_feats
+
+    return float(fid_from_feats(a_ND, b_MD))
+
+
+def _off_diagonal_mean(kernel_NN: np.ndarray) -> float:
+    n = len(kernel_NN)
+    return float((kernel_NN.sum() - np.trace(kernel_NN)) / (n * (n - 1)))
+
+
+def kid(a_ND: np.ndarray, b_MD: np.ndarray, seed: int = 0, halves: int = HALVES) -> tuple[float, float]:
+    """Unbiased MMD² of all images, and its standard error.
+
+    The standard error is the deviation over random halves of both sets: with half of the sample deleted, the
+    delete-d jackknife's factor (n − d) / d is 1 (Shao and Wu, 1989).
+    """
+    d = a_ND.shape[1]
+    aa, bb, ab = ((x @ y.T / d + 1) ** 3 for x, y in ((a_ND, a_ND), (b_MD, b_MD), (a_ND, b_MD)))
+
+    def mmd2(i: np.ndarray, j: np.ndarray) -> float:
+        cross = float(ab[np.ix_(i, j)].mean())
+        return _off_diagonal_mean(aa[np.ix_(i, i)]) + _off_diagonal_mean(bb[np.ix_(j, j)]) - 2 * cross
+
+    n, m = len(a_ND), len(b_MD)
+    if min(n, m) < 4:
+        raise UserError(
+            f"KID needs 4 images a set, not {min(n, m)}", where="sample.test", remedy="sample more images"
+        )
+    rng = seeds.rng("kid", seed, n, m)
+    parts = [
+        mmd2(rng.choice(n, n // 2, replace=False), rng.choice(m, m // 2, replace=False))
+        for _ in range(halves)
+    ]
+    return mmd2(np.arange(n), np.arange(m)), float(np.std(parts, ddof=1))

@@ -1,0 +1,90 @@
+"""The box evaluator: FCOS (anchor-free, one stage) on scenes of a stream of its own.
+
+Tian et al. 2019, "FCOS: Fully Convolutional One-Stage Object Detection", as torchvision implements it, with a small
+convolutional backbone. It is trained on degraded pictures too, because it judges generated ones, and it is of
+another family than the annotator, whose boxes train the adapter.
+
+    gillnext evaluator --config config.yaml --out results/demo/models/evaluator
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchvision.models.detection import FCOS
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.fcos import FCOSHead
+
+from gillnext.config import Config, arguments
+from gillnext.runtime import files, seeds, training
+from gillnext.score import degrade, small_detector
+from gillnext.score.small_detector import SmallDetector, block
+from gillnext.score.supervision import split
+from gillnext.world import corpus
+from gillnext.world.classes import CLASSES
+from gillnext.world.scenes import SIZE
+
+STRIDE = 8  # pixels between the points that boxes are regressed from
+HELD_OUT = 128  # scenes after the training corpus, for the scores in training.json
+
+
+class Backbone(nn.Sequential):
+    """Six convolutions down to stride 8."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(
+            block(3, width // 2, 2), block(width // 2, width, 2), block(width, width),
+            block(width, width, 2), block(width, width), block(width, width),
+        )  # fmt: skip
+        self.out_channels = width
+
+
+class Evaluator(SmallDetector):
+    """FCOS on 64×64 pictures; `detect` gives boxes, class ids and scores."""
+
+    architecture = "gillnext-fcos"
+
+    def build(self, classes: int, size: int, width: int) -> nn.Module:
+        anchors = AnchorGenerator(((STRIDE,),), ((1.0,),))
+        return FCOS(
+            Backbone(width), classes, min_size=size, max_size=size, image_mean=[0.5] * 3, image_std=[0.25] * 3,
+            anchor_generator=anchors, head=FCOSHead(width, 1, classes, num_convs=2),
+            score_thresh=0.05, nms_thresh=0.5, detections_per_img=12, _skip_resize=True,
+        )  # fmt: skip
+
+
+def train(config: Config, out: Path) -> dict[str, float]:
+    """Train the evaluator into the folder `out`; returns its scores on held-out scenes of its stream."""
+    training.setup(config.run.threads)
+    settings, seed = config.evaluator, config.run.seed
+    torch.manual_seed(seeds.key("evaluator", seed) % 2**32)
+    model = Evaluator([c.name for c in CLASSES], SIZE, 64)
+    model.to(config.run.device)
+    whole = corpus.make(seed, "evaluator", settings.corpus + HELD_OUT)
+    learn, held_out = split(whole, settings.corpus)
+    augment = partial(degrade.degrade, jpegs=0.3, blurs=0.4, noisy=True)
+    work = out.with_name(out.name + ".work")
+    losses = small_detector.train(model, learn, settings, augment, "evaluator", seed, work)
+    scores = small_detector.validate(model, held_out)
+    with files.atomic(out) as temporary:
+        model.save_pretrained(temporary)
+        files.write_json(temporary / "training.json", {"held_out": scores, "last_loss": losses[-1] if losses else 0.0})
+    shutil.rmtree(work, ignore_errors=True)
+    return scores
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config and --out."""
+    arguments.add_config(parser)
+    arguments.add_out(parser, "folder of the evaluator: config.json, model.safetensors, training.json")
+
+
+def main(args: argparse.Namespace) -> None:
+    scores = train(arguments.config(args), args.out)
+    print(f"evaluator: held-out mIoU {scores['miou']:.3f}, success@0.5 {scores['success50']:.3f}", file=sys.stderr)

@@ -1,0 +1,158 @@
+"""Image features for FID, KID and CMMD: a small classifier trained on a stream of its own.
+
+It learns which classes a picture holds and how many objects; the pooled features before its two heads are what
+distributions are compared in. They are independent of the base, the evaluator and the image-text scorer, and
+distances in them compare with no published FID.
+
+    gillnext features --config config.yaml --out results/demo/models/features
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gillnext.config import Config, arguments
+from gillnext.runtime import files, seeds, training
+from gillnext.score import degrade
+from gillnext.score.small_detector import block, read_config
+from gillnext.score.supervision import cell_labels, split
+from gillnext.world import corpus
+from gillnext.world.classes import CLASSES
+from gillnext.world.corpus import Corpus
+from gillnext.world.scenes import COUNT_SHARES, SIZE
+
+ARCHITECTURE = "gillnext-features"
+CELLS = 8  # rows and columns of the feature grid
+HELD_OUT = 256  # scenes after the training corpus, for the scores in training.json
+
+# Letters of shapes: B pictures, C channels, H rows, W columns, D features, K classes.
+
+
+class FeatureNetwork(nn.Module):
+    """`forward` gives features (B, D) of 0–255 pictures of any size; usable as clean-fid's `custom_feat_extractor`."""
+
+    def __init__(self, classes: int = len(CLASSES), counts: int = len(COUNT_SHARES), width: int = 64) -> None:
+        super().__init__()
+        self.settings = {"classes": classes, "counts": counts, "width": width}
+        self.trunk = nn.Sequential(
+            block(3, width // 2, 2), block(width // 2, width, 2), block(width, width), block(width, width, 2),
+            block(width, width),
+        )  # fmt: skip
+        self.cell = nn.Conv2d(width, classes + 1, 1)
+        self.which = nn.Linear(width, classes)
+        self.count = nn.Linear(width, counts)
+
+    def grid(self, images_BCHW: Tensor) -> Tensor:
+        """(B, 3, H, W) floats in 0–255 to feature maps (B, D, 8, 8); other sizes than 64×64 are resampled."""
+        x_BCHW = images_BCHW.to(next(self.parameters()).dtype) / 127.5 - 1
+        if x_BCHW.shape[-2:] != (SIZE, SIZE):
+            x_BCHW = F.interpolate(x_BCHW, (SIZE, SIZE), mode="bilinear", antialias=True)
+        return self.trunk(x_BCHW)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """(B, 3, H, W) floats in 0–255 to (B, D)."""
+        return pool(self.grid(images_BCHW))
+
+    @torch.inference_mode()
+    def features(self, images: np.ndarray, batch: int = 64) -> np.ndarray:
+        """(N, H, W, 3) uint8 to (N, D) float32."""
+        self.eval()
+        device = next(self.parameters()).device
+        parts = [torch.from_numpy(images[i : i + batch]).permute(0, 3, 1, 2) for i in range(0, len(images), batch)]
+        return torch.cat([self(part.to(device).float()).cpu() for part in parts]).numpy()
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Write config.json and model.safetensors into `folder`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / "config.json", {"architecture": ARCHITECTURE, **self.settings})
+        save_file({k: v.cpu().contiguous() for k, v in self.state_dict().items()}, folder / "model.safetensors")
+
+    @classmethod
+    def from_pretrained(cls, folder: Path | str) -> Self:
+        """Read a folder that `save_pretrained` wrote, frozen and in evaluation mode."""
+        config = read_config(folder, ARCHITECTURE)
+        model = cls(config["classes"], config["counts"], config["width"])
+        model.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+        return model.eval().requires_grad_(False)
+
+
+def pool(grid_BDHW: Tensor) -> Tensor:
+    """Half of the channels by their mean over the grid, half by their maximum: (B, D, 8, 8) to (B, D)."""
+    mean_BDHW, most_BDHW = grid_BDHW.chunk(2, dim=1)
+    return torch.cat([mean_BDHW.mean((2, 3)), most_BDHW.amax((2, 3))], 1)
+
+
+def targets(data: Corpus) -> tuple[Tensor, Tensor]:
+    """Which classes each scene holds, (N, K) of 0 and 1, and its number of objects less one, (N,)."""
+    which = torch.zeros(len(data.scenes), len(CLASSES))
+    for row, scene in zip(which, data.scenes, strict=True):
+        row[[thing.kind.id for thing in scene.objects]] = 1
+    return which, torch.tensor([len(scene.objects) - 1 for scene in data.scenes])
+
+
+def loss(model: FeatureNetwork, grid_BDHW: Tensor, which_BK: Tensor, count_B: Tensor, cells_BHW: Tensor) -> Tensor:
+    """Class set and count from the pooled features, and what stands in each cell, which makes learning quick."""
+    device, features_BD = grid_BDHW.device, pool(grid_BDHW)
+    which = F.binary_cross_entropy_with_logits(model.which(features_BD), which_BK.to(device))
+    count = F.cross_entropy(model.count(features_BD), count_B.to(device))
+    return 4 * which + count + F.cross_entropy(model.cell(grid_BDHW), cells_BHW.to(device))
+
+
+@torch.inference_mode()
+def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
+    """Share of scenes whose set of classes, and whose count, is told exactly."""
+    which_BK, count_B = targets(data)
+    features_BD = torch.from_numpy(model.features(data.images)).to(next(model.parameters()).device)
+    sets = ((model.which(features_BD).cpu() > 0) == which_BK.bool()).all(1).double().mean()
+    counts = (model.count(features_BD).argmax(1).cpu() == count_B).double().mean()
+    return {"n": len(data.scenes), "class_sets": float(sets), "counts": float(counts)}
+
+
+def train(config: Config, out: Path) -> dict[str, float]:
+    """Train the feature network into the folder `out`; returns its scores on held-out scenes of its stream."""
+    training.setup(config.run.threads)
+    settings, seed = config.features, config.run.seed
+    torch.manual_seed(seeds.key("features", seed) % 2**32)
+    model = FeatureNetwork().to(config.run.device).train()
+    learn, held_out = split(corpus.make(seed, "features", settings.corpus + HELD_OUT), settings.corpus)
+    which_NK, count_N = targets(learn)
+    cells_NHW = cell_labels(learn, CELLS)
+
+    def loss_at(step: int) -> Tensor:
+        rng = seeds.rng("features", "batch", seed, step)
+        chosen = rng.choice(len(which_NK), settings.batch, replace=settings.batch > len(which_NK))
+        images_BCHW = degrade.degrade(learn.images[chosen], rng, jpegs=0.1, blurs=0.1, noisy=True)
+        grid_BDHW = model.grid(images_BCHW.to(config.run.device) * 255)
+        return loss(model, grid_BDHW, which_NK[chosen], count_N[chosen], cells_NHW[chosen])
+
+    work = out.with_name(out.name + ".work")
+    training.train("features", list(model.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work)
+    scores = validate(model, held_out)
+    with files.atomic(out) as temporary:
+        model.save_pretrained(temporary)
+        files.write_json(temporary / "training.json", {"held_out": scores})
+    shutil.rmtree(work, ignore_errors=True)
+    return scores
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--config and --out."""
+    arguments.add_config(parser)
+    arguments.add_out(parser, "folder of the feature network: config.json, model.safetensors, training.json")
+
+
+def main(args: argparse.Namespace) -> None:
+    scores = train(arguments.config(args), args.out)
+    told = f"class sets {scores['class_sets']:.3f}, counts {scores['counts']:.3f}"
+    print(f"features: held-out accuracy of {told}", file=sys.stderr)

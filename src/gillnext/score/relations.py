@@ -1,0 +1,108 @@
+"""Spatial relations end to end: does the picture show what the caption says of left, right, above and below?
+
+As in VISOR (Gokhale et al., 2022, arXiv:2212.10015): objects are detected, and a relation holds or fails by
+the centres of their boxes. A relation with an object that is not found counts as failed
+(`relation_accuracy`), and is left out of `relation_accuracy_present`. Relations without a second object are
+about the image's centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gillnext import boxes as geometry
+from gillnext.layouts import Layout
+from gillnext.runtime.errors import UserError
+from gillnext.score.boxes import requested
+from gillnext.score.detections import Detections
+from gillnext.world.captions import holds
+
+CENTRE = (0.5, 0.5)
+Point = tuple[float, float]
+Stated = list[tuple[int, str, int | None]]  # subject, relation, reference: indices of the caption's objects
+
+
+def stated(layout: Layout, where: str = "layout") -> Stated:
+    """The relations that a caption states, from its row's `relations`; errors name `where`."""
+    rows: Stated = []
+    for row in layout.extra.get("relations", []):
+        good = len(row) == 3 and row[1] in ("left", "right", "above", "below")
+        indices = [i for i in (row[0], row[2]) if i is not None] if good else []
+        if not good or row[0] is None or not all(0 <= i < len(layout.names) for i in indices):
+            raise UserError(
+                f"{row} is not a relation between the row's {len(layout.names)} objects",
+                where=where,
+                remedy="write [subject, left|right|above|below, reference or null]",
+            )
+        rows.append((row[0], row[1], row[2]))
+    return rows
+
+
+def positions(labels: np.ndarray, found: Detections) -> list[Point | None]:
+    """Centre of the most confident detection of each label, None where the class was not found."""
+    points: list[Point | None] = []
+    for label in labels:
+        mine = np.flatnonzero(found.labels == label)
+        if len(mine):
+            best = mine[np.argmax(found.scores[mine])]
+            x, y = geometry.centres(found.boxes[best])[0]
+            points.append((float(x), float(y)))
+        else:
+            points.append(None)
+    return points
+
+
+def check(relations: Stated, points: Sequence[Point | None]) -> list[bool | None]:
+    """Whether each relation holds between the objects' centres; None where an object is missing."""
+    verdicts: list[bool | None] = []
+    for subject, relation, reference in relations:
+        a, b = points[subject], CENTRE if reference is None else points[reference]
+        verdicts.append(None if a is None or b is None else holds(relation, a, b))
+    return verdicts
+
+
+def accuracy(
+    captions: Sequence[Layout], found: Sequence[Detections], where: str = "layouts"
+) -> dict[str, Any]:
+    """Scores over all relations of all captions: `metrics`, n of relations and objects, `breakdown` and
+    `per_image`.
+    """
+    verdicts: list[list[bool | None]] = []
+    kinds: list[str] = []
+    present = objects = 0
+    for n, (layout, detections) in enumerate(zip(captions, found, strict=True), 1):
+        place = f"{where}, line {n}"
+        points = positions(requested(layout, place).labels, detections)
+        relations = stated(layout, place)
+        verdicts.append(check(relations, points))
+        kinds += [relation for _, relation, _ in relations]
+        present, objects = present + sum(p is not None for p in points), objects + len(points)
+    every = [v for row in verdicts for v in row]
+    if not every:
+        raise UserError("no caption states a relation", where=where, remedy='rows need "relations"')
+    held, seen = sum(v is True for v in every), sum(v is not None for v in every)
+    by_kind = {
+        kind: {"n": len(mine), "relation_accuracy": round(sum(v is True for v in mine) / len(mine), 6)}
+        for kind in sorted(set(kinds))
+        if (mine := [v for v, k in zip(every, kinds, strict=True) if k == kind])
+    }
+    return {
+        "n_relations": len(every),
+        "n_objects": objects,
+        "metrics": {
+            "relation_accuracy": held / len(every),
+            "relation_accuracy_present": held / seen if seen else 0.0,
+            "object_recall": present / objects,
+            "all_relations_accuracy": float(
+                np.mean([all(v is True for v in row) for row in verdicts if row])
+            ),
+        },
+        "breakdown": {"relation": by_kind},
+        "per_image": {
+            "relations": [len(v) for v in verdicts],
+            "held": [sum(x is True for x in v) for v in verdicts],
+        },
+    }

@@ -1,0 +1,125 @@
+"""The bars that the demo tier is measured against: names, thresholds and where the measured value comes from.
+
+No measured value stands here. Bars on time and memory are in `COST`; they go to the cost tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+from gillnext.tables.table import Column, Table, number, scientific, text
+
+Sense = Literal[">=", "<="]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`sense` and `threshold` are the bar; `measure` reads the value, `digits` prints it (-1: as a power of ten)."""
+
+    key: str
+    name: str
+    sense: Sense
+    threshold: float
+    measure: Callable[[Results], float]
+    digits: int = 3
+
+    def met(self, value: float) -> bool:
+        return value >= self.threshold if self.sense == ">=" else value <= self.threshold
+
+
+@dataclass(frozen=True)
+class CostBar:
+    """A bar on a total of the cost table; `tier` None holds in every tier."""
+
+    key: str
+    name: str
+    threshold: float
+    unit: str
+    tier: str | None
+
+
+def _ceiling(name: str) -> Callable[[Results], float]:
+    return lambda r: r.metric(*r.ceilings["real"], name)
+
+
+def _reference(name: str) -> Callable[[Results], float]:
+    return lambda r: r.over_seeds(r.reference, name).mean
+
+
+def _images(r: Results) -> float:
+    return min(r.size(*r.score(r.reference, seed)) for seed in r.config.study.seeds)
+
+
+def _chance_ratio(r: Results) -> float:
+    return _ratio(r, r.over_seeds(r.reference, "chance_success50").mean)
+
+
+def _base_ratio(r: Results) -> float:
+    return _ratio(r, r.over_seeds(str(r.base), "success50").mean)
+
+
+def _ratio(r: Results, level: float) -> float:
+    return level / max(r.over_seeds(r.reference, "success50").mean, 1e-9)
+
+
+def _data(name: str) -> Callable[[Results], float]:
+    return lambda r: r.metric(*r.data, name)
+
+
+def _planner(name: str) -> Callable[[Results], float]:
+    return lambda r: r.metric(*r.planner, name)
+
+
+def _gradients(r: Results) -> float:
+    differences = r.read(*r.memory).get("max_gradient_difference", {})
+    if "split" not in differences:
+        where = str(r.root / r.memory[0])
+        raise UserError("max_gradient_difference.split is missing", where=where, remedy="run `gillnext memory` again")
+    return float(differences["split"])
+
+
+BARS: list[Bar] = [
+    Bar("ceiling_success50", "evaluator on real scenes, success@0.5", ">=", 0.98, _ceiling("success50")),
+    Bar("ceiling_miou", "evaluator on real scenes, mIoU", ">=", 0.90, _ceiling("miou")),
+    Bar("test_images", "test images of the reference arm, each seed", ">=", 500, _images, 0),
+    Bar("reference_success50", "reference arm, success@0.5", ">=", 0.85, _reference("success50")),
+    Bar("reference_miou", "reference arm, mIoU", ">=", 0.68, _reference("miou")),
+    Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio),
+    Bar("base", "chance level, base without boxes, as a share of the arm's success", "<=", 0.5, _base_ratio),
+    Bar("annotation_miou", "annotation, mean IoU to truth", ">=", 0.80, _data("annotation_miou")),
+    Bar("annotation_recall", "annotation, recall", ">=", 0.90, _data("annotation_recall")),
+    Bar("filter_precision", "filter, precision for spatial", ">=", 0.95, _data("filter_precision")),
+    Bar("filter_recall", "filter, recall for spatial", ">=", 0.90, _data("filter_recall")),
+    Bar("planner_validity", "planner, unconstrained validity", ">=", 0.95, _planner("validity_unconstrained")),
+    Bar("planner_spatial", "planner, spatial accuracy", ">=", 0.90, _planner("spatial_accuracy")),
+    Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1),
+]
+
+COST: list[CostBar] = [
+    CostBar("wall_minutes", "the whole run, wall clock", 25, "min", "demo"),
+    CostBar("wall_minutes", "the whole run, wall clock", 4, "min", "smoke"),
+    CostBar("peak_gib", "the whole run, peak memory", 8, "GiB", None),
+]
+
+COLUMNS = [Column("name", "bar", left=True), Column("bar", "wanted"), Column("measured", "measured"),
+           Column("met", "met", left=True)]
+
+
+def bars_table(results: Results) -> Table:
+    """Every result bar with its measured value and yes or no."""
+    rows = []
+    for bar in BARS:
+        if bar.key == "base" and results.base is None:
+            continue
+        value = bar.measure(results)
+        show = scientific if bar.digits < 0 else (lambda v, d=bar.digits: number(v, d))
+        sign = "≥" if bar.sense == ">=" else "≤"
+        threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
+        rows.append([text(bar.name), text(f"{sign} {threshold}"), show(value), text("yes" if bar.met(value) else "no")])
+    n = len(results.config.study.seeds)
+    notes = [f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."]
+    return Table("bars", "The bars of the demo tier", COLUMNS, rows, notes)

@@ -1,0 +1,221 @@
+"""The result tables, built from the score files alone: no seconds, so the same seeds give the same bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+from gillnext.tables.statistics import RESAMPLES, bootstrap
+from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, scientific, text
+
+# metric -> (title, decimals); the order is the order of print
+MAIN: dict[str, tuple[str, int]] = {
+    "success50": ("success@0.5 ↑", 3),
+    "miou": ("mIoU ↑", 3),
+    "ap50": ("AP50 ↑", 3),
+    "wrong_class": ("wrong class ↓", 3),
+    "clip_score": ("CLIP score ↑", 2),
+    "fid": ("FID ↓", 2),
+    "kid": ("KID ↓", 4),
+}
+PLANNER: dict[str, str] = {
+    "validity_unconstrained": "validity, unconstrained decoding",
+    "validity_constrained": "validity, constrained decoding",
+    "spatial_accuracy": "spatial accuracy",
+    "retrieval_spatial_accuracy": "spatial accuracy, retrieval baseline",
+    "random_spatial_accuracy": "spatial accuracy, random baseline",
+    "count_accuracy": "object count accuracy",
+    "miou": "matched mIoU",
+}
+DATA: dict[str, str] = {
+    "filter_precision": "filter: precision (spatial)",
+    "filter_recall": "filter: recall (spatial)",
+    "filter_label_accuracy": "filter: accuracy of strong, weak, none",
+    "download_alive": "download: links with an image",
+    "annotation_miou": "annotation: mean IoU, objects found",
+    "annotation_recall": "annotation: recall at IoU 0.5",
+}
+OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file has them
+    "filter_spatial_label_accuracy": "filter: accuracy of strong, weak",
+    "keyword_precision": "keyword pass: precision",
+    "keyword_recall": "keyword pass: recall",
+    "filter_kept_share": "filter: share of rows kept",
+    "spatial_share_before": "share of spatial captions, before",
+    "spatial_share_after": "share of spatial captions, after",
+    "download_kept": "download: rows with an image of their own",
+    "download_recovered": "download: recoverable links that arrived",
+    "download_bad_accepted": "download: broken links accepted",
+    "annotation_miou_all": "annotation: mean IoU, missing ones as 0",
+    "annotation_found": "annotation: objects found",
+    "annotation_wrong": "annotation: boxes of absent objects",
+    "annotation_rows_kept": "annotation: images with all their objects",
+    "requests_filter_first": "requests, filter first",
+    "requests_download_first": "requests, download first",
+    "requests_saved": "requests saved by filtering first",
+    "bytes_filter_first": "bytes, filter first",
+    "bytes_download_first": "bytes, download first (estimate)",
+}
+MODES = {"single": "one loss", "summed": "summed", "split": "split (one loss at a time)",
+         "checkpointed": "gradient checkpointing"}
+SITES = {"none": "none", "attn1": "self-attention", "attn2": "cross-attention", "both": "both", "gated": "gated"}
+MIB = 2**20
+
+
+def protocol_notes(results: Results) -> list[str]:
+    """What the score files say about how they were made, and what the numbers may not be compared with."""
+    config, arm = results.config, results.reference
+    first = results.score(arm, config.study.seeds[0])
+    protocol = results.protocol(*first)
+    n, seeds = results.size(*first), len(config.study.seeds)
+    stated = [f"{key.replace('_', ' ')}: {protocol[key]}" for key in sorted(protocol)
+              if isinstance(protocol[key], (str, int, float))]
+    notes = [
+        f"{n} test images an arm and seed, {seeds} seed{'s' if seeds > 1 else ''}; "
+        + ("mean ± half width of the 95% t interval over seeds." if seeds > 1 else "one seed: no interval."),
+        "FID and KID use this workflow's own feature network, not Inception: never compare them with published values.",
+    ]
+    return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
+
+
+def main_table(results: Results) -> Table:
+    """Arms × metrics, then the ceilings (real images, VAE) and the chance level of redrawn boxes."""
+    columns = [Column("arm", "arm", left=True), Column("site", "site", left=True), Column("bias", "bias", left=True),
+               Column("seeds", "seeds"), Column("n", "n")]
+    columns += [Column(key, title, interval=True) for key, (title, _) in MAIN.items()]
+    seeds, rows = results.config.study.seeds, []
+    for name, arm in results.config.study.arms.items():
+        bias = arm.bias if arm.site != "none" else "–"
+        head = [text(name), text(SITES[arm.site]), text(bias), integer(len(seeds))]
+        n = integer(results.size(*results.score(name, seeds[0])))
+        rows.append([*head, n, *(number(results.over_seeds(name, k), d) for k, (_, d) in MAIN.items())])
+    for key, title in (("real", "real images"), ("vae", "real, via VAE")):
+        rows.append([text(title), *[text("–")] * 3, integer(results.size(*results.ceilings[key])),
+                     *_ceiling(results, key)])
+    rows.append(_chance(results))
+    return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results))
+
+
+def _ceiling(results: Results, key: str) -> list[Cell]:
+    file, command = results.ceilings[key]
+    metrics = results.read(file, command).get("metrics", {})
+    needed = {"success50", "miou"}
+    return [
+        number(results.metric(file, command, k) if k in needed or k in metrics else None, d)
+        for k, (_, d) in MAIN.items()
+    ]
+
+
+def _chance(results: Results) -> list[Cell]:
+    arm, seeds = results.reference, results.config.study.seeds
+    levels = {"success50": "chance_success50", "miou": "chance_miou"}
+    cells = [number(results.over_seeds(arm, levels[k]) if k in levels else None, d) for k, (_, d) in MAIN.items()]
+    n = results.size(*results.score(arm, seeds[0]))
+    return [text(f"{arm}, boxes redrawn"), *[text("–")] * 2, integer(len(seeds)), integer(n), *cells]
+
+
+def intervals_table(results: Results) -> Table:
+    """Two intervals of the same means: over training seeds (t), and over test images (bootstrap)."""
+    rows = []
+    for arm in results.config.study.arms:
+        images = [results.read(*results.score(arm, s)).get("per_image", {}) for s in results.config.study.seeds]
+        for metric, key in (("success50", "hits"), ("miou", "iou")):
+            if not all({"boxes", key} <= set(one) for one in images):
+                continue
+            sums_SN, counts_N = np.array([one[key] for one in images]), np.array(images[0]["boxes"])
+            low, high = bootstrap(sums_SN, counts_N, arm, metric)
+            seeds = results.over_seeds(arm, metric)
+            span = f"{decimals(seeds.low, 3)} to {decimals(seeds.high, 3)}" if seeds.half is not None else "–"
+            rows.append([text(arm), text(MAIN[metric][0].rstrip(" ↑↓")), number(seeds.mean), text(span),
+                         text(f"{decimals(low, 3)} to {decimals(high, 3)}")])
+    columns = [Column("arm", "arm", left=True), Column("metric", "metric", left=True), Column("mean", "mean"),
+               Column("seeds", "95%, seeds (t)"), Column("images", "95%, images (bootstrap)")]
+    notes = [f"Bootstrap: {RESAMPLES:,} resamples of the test images, the same for all seeds of an arm."]
+    return Table("intervals", "Two sources of uncertainty", columns, rows, notes)
+
+
+def relations_table(results: Results) -> Table:
+    """End to end: caption → planner → adapter → picture → relation. The reference arm, and others that were scored."""
+    columns = [Column("arm", "arm", left=True), Column("seeds", "seeds"), Column("n", "captions"),
+               Column("n_relations", "relations"), Column("relation_accuracy", "relation accuracy ↑", interval=True),
+               Column("object_recall", "object recall ↑", interval=True)]
+    rows, seeds = [], results.config.study.seeds
+    for arm in results.config.study.arms:
+        places = [results.score(arm, seed, "relations") for seed in seeds]
+        if arm != results.reference and not all(results.has(file) for file, _ in places):
+            continue
+        rows.append([
+            text(arm), integer(len(seeds)), integer(results.size(*places[0])),
+            integer(results.metric(*places[0], "n_relations")),
+            number(results.over_seeds(arm, "relation_accuracy", "relations")),
+            number(results.over_seeds(arm, "object_recall", "relations")),
+        ])
+    notes = ["A relation counts where both objects are found and their box centres stand as the caption says."]
+    return Table("relations", "Spatial relations, from the caption alone", columns, rows, notes)
+
+
+def _listing(results: Results, place: tuple[str, str], known: dict[str, str], name: str, title: str) -> Table:
+    """Metric, value and n: the known ones first and required, any other of the file after them."""
+    file, command = place
+    score = results.read(file, command)
+    metrics, counts = score.get("metrics", {}), score.get("counts", {})
+    labels = known | {k: v for k, v in OPTIONAL.items() if k in metrics and known is DATA}
+    labels |= {k: k.replace("_", " ") for k in sorted(metrics) if k not in labels}
+    rows = []
+    for key, label in labels.items():
+        value, n = results.metric(file, command, key), counts.get(key, results.size(file, command))
+        rows.append([text(label), _listed(key, value), integer(n)])
+    columns = [Column("metric", "metric", left=True), Column("value", "value"), Column("n", "n")]
+    return Table(name, title, columns, rows)
+
+
+def _listed(key: str, value: float) -> Cell:
+    """Counts and bytes as whole numbers, everything else with three decimals."""
+    whole = key.startswith(("n_", "bytes_")) or (value > 1 and value == int(value))
+    return integer(value) if whole else number(value)
+
+
+def planner_table(results: Results) -> Table:
+    return _listing(results, results.planner, PLANNER, "planner", "The layout planner on held-out captions")
+
+
+def data_table(results: Results) -> Table:
+    title = "Filter, download and annotation against the world's truth"
+    return _listing(results, results.data, DATA, "data", title)
+
+
+def memory_table(results: Results) -> Table:
+    """Bytes that autograd keeps for the backward pass, and the gradients' difference from the summed backward."""
+    modes = memory_modes(results)
+    differences = results.read(*results.memory).get("max_gradient_difference", {})
+    summed = modes["summed"]["saved_bytes"]
+    rows = []
+    for mode, values in modes.items():
+        saved = values["saved_bytes"]
+        same = mode in differences
+        rows.append([
+            text(MODES.get(mode, mode)), integer(values["losses"]), number(saved / MIB, 2),
+            number(100 * (saved / summed - 1), 1) if mode not in ("summed", "single") else text("–"),
+            scientific(float(differences[mode])) if same else text("–"),
+        ])
+    columns = [Column("mode", "backward", left=True), Column("losses", "losses"), Column("saved_mib", "saved MiB"),
+               Column("against_summed", "against summed, %"), Column("gradient_difference", "relative Δg")]
+    memory = results.read(*results.memory)
+    notes = [f"Batch {memory.get('batch', '–')}. Bytes of tensors saved for backward at their peak; exact, not sampled."]
+    return Table("memory", "Memory of the backward pass", columns, rows, notes)
+
+
+def memory_modes(results: Results) -> dict[str, dict[str, float]]:
+    """The modes of memory.json in the order of print; summed and split are required."""
+    modes = results.read(*results.memory).get("modes", {})
+    for mode in ("summed", "split"):
+        if mode not in modes:
+            where = str(results.root / results.memory[0])
+            raise UserError(f"mode {mode!r} is missing", where=where, remedy="make it again with `gillnext memory`")
+    known = [m for m in MODES if m in modes]
+    return {m: modes[m] for m in [*known, *sorted(set(modes) - set(known))]}
+
+
+def all_tables(results: Results) -> list[Table]:
+    return [main_table(results), intervals_table(results), relations_table(results), planner_table(results), data_table(results),
+            memory_table(results)]

@@ -1,0 +1,87 @@
+"""Reads the score files of a results folder; a missing file or metric is an error that names what makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gillnext.config.model import Config
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+from gillnext.tables.statistics import Estimate, estimate
+
+
+class Results:
+    """The score files under `root` (results/{tier}) for the arms and seeds of `config`; files are read once."""
+
+    def __init__(self, root: Path, config: Config) -> None:
+        self.root, self.config = Path(root), config
+        self._read: dict[Path, dict[str, Any]] = {}
+
+    def read(self, relative: str, command: str) -> dict[str, Any]:
+        """The JSON object in `root/relative`; `command` is told to whoever lacks it."""
+        path = self.root / relative
+        if path not in self._read:
+            if not path.exists():
+                raise UserError("no such score file", where=str(path), remedy=f"make it with `gillnext {command}`")
+            self._read[path] = files.read_json(path)
+        return self._read[path]
+
+    def metric(self, relative: str, command: str, name: str) -> float:
+        """One metric of one score file; raises `UserError` where the file or the metric is missing."""
+        metrics = self.read(relative, command).get("metrics", {})
+        if name not in metrics:
+            raise UserError(
+                f"metric {name!r} is missing", where=str(self.root / relative),
+                remedy=f"make the file again with `gillnext {command}`",
+            )
+        return float(metrics[name])
+
+    def has(self, relative: str) -> bool:
+        return (self.root / relative).exists()
+
+    # The places of the score files -----------------------------------------------------------------------------
+
+    def score(self, arm: str, seed: int, kind: str = "") -> tuple[str, str]:
+        """(file, command) of an arm's scores; `kind` "relations" gives the end-to-end ones."""
+        folder = f"scores/{kind}/" if kind else "scores/"
+        samples = f"{self.root}/samples/{arm}/{seed}/{kind or 'test'}"
+        return f"{folder}{arm}/{seed}.json", f"score --samples {samples}"
+
+    ceilings = {
+        "real": ("scores/ceilings/real.json", "score --ceilings"),
+        "vae": ("scores/ceilings/vae.json", "score --ceilings"),
+    }
+    planner = ("plans/planner.json", "plan")
+    data = ("scores/data.json", "quality")
+    memory = ("memory.json", "memory")
+
+    # Estimates ---------------------------------------------------------------------------------------------------
+
+    def seeds(self, arm: str, name: str, kind: str = "") -> list[float]:
+        """A metric of an arm, seed by seed, in the order of the config."""
+        return [self.metric(*self.score(arm, seed, kind), name) for seed in self.config.study.seeds]
+
+    def over_seeds(self, arm: str, name: str, kind: str = "") -> Estimate:
+        return estimate(self.seeds(arm, name, kind))
+
+    def size(self, relative: str, command: str) -> int:
+        """n of a score file: images, captions or rows."""
+        score = self.read(relative, command)
+        if "n" not in score:
+            raise UserError("n is missing", where=str(self.root / relative), remedy=f"`gillnext {command}`")
+        return int(score["n"])
+
+    def protocol(self, relative: str, command: str) -> dict[str, Any]:
+        return dict(self.read(relative, command).get("protocol", {}))
+
+    # The arms ------------------------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> str | None:
+        """The first arm without an adapter."""
+        return next((name for name, arm in self.config.study.arms.items() if arm.site == "none"), None)
+
+    @property
+    def reference(self) -> str:
+        return self.config.study.reference

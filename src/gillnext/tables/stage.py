@@ -1,0 +1,103 @@
+"""Collects score files into result tables: means with intervals over seeds, ceilings, chance levels, bars.
+
+    gillnext tables --config config.yaml --results results/demo --out results/demo/tables
+
+Writes `{main,intervals,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers that the paper's
+text quotes, formatted. The same score files give the same bytes; nothing here is a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from gillnext.config import Config, arguments
+from gillnext.runtime import files
+from gillnext.tables.bars import bars_table
+from gillnext.tables.build import MAIN, all_tables, memory_modes
+from gillnext.tables.collect import Results
+from gillnext.tables.table import decimals, number, scientific
+from gillnext.tables.table import write as write_tables
+
+
+def numbers(results: Results) -> dict[str, str]:
+    """key → formatted text of every number that the paper's prose may quote.
+
+    `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`; `planner.…`;
+    `data.…`; `memory.…`; `study.…`; `relations.…`.
+    """
+    config = results.config
+    out = _study(results)
+    for arm in config.study.arms:
+        for key, (_, digits) in MAIN.items():
+            cell = number(results.over_seeds(arm, key), digits).text
+            out[f"arm.{arm}.{key}"] = cell
+            if arm == results.reference:
+                out[f"reference.{key}"] = cell
+            if arm == results.base:
+                out[f"base.{key}"] = cell
+    for key in ("success50", "miou"):
+        out[f"chance.{key}"] = number(results.over_seeds(results.reference, f"chance_{key}")).text
+        for ceiling, place in results.ceilings.items():
+            out[f"ceiling.{ceiling}.{key}"] = number(results.metric(*place, key)).text
+    for key in ("relation_accuracy", "object_recall"):
+        out[f"relations.{key}"] = number(results.over_seeds(results.reference, key, "relations")).text
+    for prefix, place in (("planner", results.planner), ("data", results.data)):
+        for key, value in results.read(*place).get("metrics", {}).items():
+            out[f"{prefix}.{key}"] = number(float(value)).text
+    return out | _memory(results)
+
+
+def _study(results: Results) -> dict[str, str]:
+    config = results.config
+    seeds = config.study.seeds
+    spatial = config.world.strong_share + config.world.weak_share
+    return {
+        "study.tier": config.run.tier,
+        "study.reference": results.reference,
+        "study.seeds": str(len(seeds)),
+        "study.arms": str(len(config.study.arms)),
+        "study.test_images": f"{results.size(*results.score(results.reference, seeds[0])):,}",
+        "study.relation_captions": f"{results.size(*results.score(results.reference, seeds[0], 'relations')):,}",
+        "study.adapter_steps": f"{config.adapter.steps:,}",
+        "study.base_steps": f"{config.base.steps:,}",
+        "study.vae_steps": f"{config.vae.steps:,}",
+        "study.rows": f"{config.world.rows:,}",
+        "study.shards": str(config.world.shards),
+        "study.spatial_share": f"{decimals(100 * spatial, 1)}%",
+        "study.sample_steps": str(config.sample.steps),
+        "study.guidance": f"{config.sample.guidance:g}",
+        "study.planner_captions": f"{results.size(*results.planner):,}",
+    }
+
+
+def _memory(results: Results) -> dict[str, str]:
+    modes = memory_modes(results)
+    summed = modes["summed"]["saved_bytes"]
+    out = {f"memory.{mode}.saved_mib": decimals(values["saved_bytes"] / 2**20, 2) for mode, values in modes.items()}
+    out |= {f"memory.{mode}.reduction": f"{decimals(100 * (1 - values['saved_bytes'] / summed), 1)}%"
+            for mode, values in modes.items()}
+    differences = results.read(*results.memory).get("max_gradient_difference", {})
+    return out | {f"memory.{mode}.gradient_difference": scientific(float(v)).text for mode, v in differences.items()}
+
+
+def tables(config: Config, root: Path, out: Path) -> None:
+    """Read `root` (results/{tier}) and write the tables into the folder `out`, whole or not at all."""
+    results = Results(root, config)
+    built = [*all_tables(results), bars_table(results)]
+    quoted = numbers(results)
+    with files.atomic(out) as folder:
+        folder.mkdir()
+        write_tables(folder, built)
+        files.write_json(folder / "numbers.json", quoted)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
+    arguments.add_out(parser, "folder of the tables")
+
+
+def main(args: argparse.Namespace) -> None:
+    tables(arguments.config(args), args.results, args.out)
+    print(args.out)

@@ -1,0 +1,66 @@
+"""Means and intervals. Student's t over training seeds, which are the unit of replication; bootstrap over images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+from gillnext.runtime import seeds
+
+LEVEL = 0.95
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` seeds with the half width of its 95% interval (None where n < 2)."""
+
+    mean: float
+    half: float | None
+    n: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half if self.half is not None else -math.inf
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half if self.half is not None else math.inf
+
+    def excludes(self, value: float) -> bool:
+        """Whether the interval is known and does not hold `value`."""
+        return self.half is not None and not self.low <= value <= self.high
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and half width t(0.975, n − 1)·s/√n of a list of seeds' values (at least one)."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n < 2:
+        return Estimate(mean, None, n)
+    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
+    quantile = float(special.stdtrit(n - 1, 0.5 + LEVEL / 2))
+    return Estimate(mean, quantile * spread / math.sqrt(n), n)
+
+
+def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """The estimate of the differences first − second, seed by seed; the lists must be of one length."""
+    return estimate([a - b for a, b in zip(first, second, strict=True)])
+
+
+def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:
+    """The image-level 95% percentile interval of the mean over seeds of sum/count, over resampled images.
+
+    `sums_SN`: per seed and image the sum of a box score; `counts_N`: boxes of an image. Every resample draws the same
+    images for all seeds. `names` seed the draw.
+    """
+    images = counts_N.shape[0]
+    draws_BN = seeds.rng("bootstrap", *names).integers(images, size=(RESAMPLES, images))
+    weights_BN = np.stack([np.bincount(draw, minlength=images) for draw in draws_BN]).astype(np.float64)
+    means_B = (weights_BN @ sums_SN.T.astype(np.float64)).mean(1) / (weights_BN @ counts_N)
+    low, high = np.quantile(means_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

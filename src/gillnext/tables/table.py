@@ -1,0 +1,184 @@
+"""One table, formatted once, written three ways: CSV for programs, booktabs LaTeX for `\\input`, JSON for the paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gillnext.runtime import files
+from gillnext.tables.statistics import Estimate
+
+NOTHING = "–"  # en dash: not applicable
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A formatted value: `mean`, and `half` where there is an interval. `value` is the number behind it, if any."""
+
+    mean: str
+    half: str = ""
+    value: float | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.mean} ± {self.half}" if self.half else self.mean
+
+
+@dataclass(frozen=True)
+class Column:
+    """`key` names it in CSV and JSON, `title` in print; `interval` gives it a second CSV column `key_ci95`."""
+
+    key: str
+    title: str
+    interval: bool = False
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells under columns, with the caption and notes that print with them."""
+
+    name: str
+    title: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
+
+    def records(self) -> list[dict[str, str]]:
+        """The rows as CSV records, all strings."""
+        records = []
+        for row in self.rows:
+            record: dict[str, str] = {}
+            for column, cell in zip(self.columns, row, strict=True):
+                record[column.key] = cell.mean
+                if column.interval:
+                    record[f"{column.key}_ci95"] = cell.half
+            records.append(record)
+        return records
+
+
+def decimals(value: float, digits: int) -> str:
+    """`value` with `digits` decimals, a true minus sign, and no negative zero."""
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def number(value: float | Estimate | None, digits: int = 3) -> Cell:
+    """A number, or an estimate with its interval, as a cell; None prints as a dash."""
+    if value is None:
+        return Cell(NOTHING)
+    if isinstance(value, Estimate):
+        half = decimals(value.half, digits) if value.half is not None else ""
+        return Cell(decimals(value.mean, digits), half, round(value.mean, 6))
+    return Cell(decimals(value, digits), value=round(value, 6))
+
+
+def integer(value: int | float) -> Cell:
+    """A count, thousands parted by commas."""
+    return Cell(f"{int(value):,}", value=float(value))
+
+
+def scientific(value: float) -> Cell:
+    """Two figures and a power of ten, as 1.2e−7; zero is 0."""
+    figures, power = f"{value:.1e}".split("e")
+    return Cell(f"{figures}e{int(power)}".replace("-", "−") if value else "0", value=value)
+
+
+def text(value: str) -> Cell:
+    return Cell(value)
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "—": "---",
+    "×": r"$\times$",
+    "≤": r"$\le$",
+    "≥": r"$\ge$",
+    "→": r"$\to$",
+    "‖": r"$\Vert$",
+    "Δ": r"$\Delta$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "“": "``",
+    "”": "''",
+}
+
+
+def escape(value: str) -> str:
+    """Plain text as LaTeX: every special character of it is printed as itself."""
+    return "".join(_TEX.get(character, character) for character in value)
+
+
+def to_csv(table: Table) -> str:
+    records = table.records()
+    out = io.StringIO()
+    names = [c for column in table.columns for c in _names(column)]
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: v.replace("−", "-").replace(",", "") if _numeric(v) else v for k, v in r.items()}
+                     for r in records)
+    return out.getvalue()
+
+
+def _names(column: Column) -> list[str]:
+    return [column.key, f"{column.key}_ci95"] if column.interval else [column.key]
+
+
+def _numeric(value: str) -> bool:
+    try:
+        float(value.replace("−", "-").replace(",", ""))
+    except ValueError:
+        return False
+    return True
+
+
+def to_tex(table: Table) -> str:
+    """A `tabular` with booktabs rules, to be `\\input` inside a table environment."""
+    lines = [
+        f"% {table.title}. Written by `gillnext`; needs \\usepackage{{booktabs}}.",
+        "\\begin{tabular}{" + "".join("l" if c.left else "r" for c in table.columns) + "}",
+        "\\toprule",
+        " & ".join(escape(c.title) for c in table.columns) + r" \\",
+        "\\midrule",
+        *(" & ".join(escape(cell.text) for cell in row) + r" \\" for row in table.rows),
+        "\\bottomrule",
+        "\\end{tabular}",
+    ]
+    return "\n".join(lines + [f"% {note}" for note in table.notes]) + "\n"
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """What the paper reads: titles, alignments and formatted texts, with the numbers beside them."""
+    return {
+        "name": table.name,
+        "title": table.title,
+        "notes": table.notes,
+        "columns": [{"key": c.key, "title": c.title, "align": "left" if c.left else "right"} for c in table.columns],
+        "rows": [[cell.text for cell in row] for row in table.rows],
+        "values": [[cell.value for cell in row] for row in table.rows],
+    }
+
+
+def write(folder: Path, tables: list[Table]) -> None:
+    """`{name}.csv`, `{name}.tex` and `{name}.json` of every table, in `folder`."""
+    for table in tables:
+        files.write_text(folder / f"{table.name}.csv", to_csv(table))
+        files.write_text(folder / f"{table.name}.tex", to_tex(table))
+        files.write_json(folder / f"{table.name}.json", to_json(table))

@@ -1,0 +1,123 @@
+"""Files appear whole or not at all: on success, on a full disk, and when the process is killed meanwhile."""
+
+import errno
+import json
+import resource
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+
+
+def test_a_file_appears_under_its_name_only_at_the_end(tmp_path):
+    with files.atomic(tmp_path / "a" / "out.txt") as temporary:
+        temporary.write_text("whole")
+        assert not (tmp_path / "a" / "out.txt").exists()
+    assert (tmp_path / "a" / "out.txt").read_text() == "whole"
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["out.txt"]
+
+
+def test_a_folder_replaces_the_old_one(tmp_path):
+    for name in ("first", "second"):
+        with files.atomic(tmp_path / "model") as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["second"]
+
+
+def test_an_error_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
+    files.write_text(tmp_path / "out.txt", "old")
+    with pytest.raises(RuntimeError), files.atomic(tmp_path / "out.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "out.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path, number):
+    files.write_text(tmp_path / "out.txt", "old")
+    told = pytest.raises(UserError, match=r"out\.txt: no space left")
+    with told as caught, files.atomic(tmp_path / "out.txt"):
+        raise OSError(number, "No space left on device")
+    assert "free some disk" in caught.value.remedy
+    assert (tmp_path / "out.txt").read_text() == "old"
+
+
+def test_other_errors_of_the_system_pass_through(tmp_path):
+    with pytest.raises(OSError, match="Input/output"), files.atomic(tmp_path / "out.txt"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_write_that_the_system_refuses_keeps_the_old_file(tmp_path):
+    """A real refusal by the kernel, not a raised one: files of this process may not pass 4 kB."""
+    files.write_text(tmp_path / "out.txt", "old")
+    script = f"""
+        import signal, resource
+        from gillnext.runtime import files
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, {resource.RLIM_INFINITY}))
+        files.write_text({str(tmp_path / "out.txt")!r}, "x" * 100_000)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
+    assert run.returncode != 0 and "File too large" in run.stderr
+    assert (tmp_path / "out.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_sigkill_while_writing_leaves_the_old_file_whole(tmp_path):
+    files.write_text(tmp_path / "out.txt", "old")
+    script = f"""
+        import os, signal
+        from gillnext.runtime import files
+        with files.atomic({str(tmp_path / "out.txt")!r}) as temporary:
+            temporary.write_text("half of the new")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)])
+    assert run.returncode == -9
+    assert (tmp_path / "out.txt").read_text() == "old"
+    files.write_text(tmp_path / "out.txt", "new")
+    assert (tmp_path / "out.txt").read_text() == "new"
+
+
+def test_the_same_value_gives_the_same_bytes_and_readable_chinese(tmp_path):
+    files.write_json(tmp_path / "a.json", {"树": 1, "b": [0.1]})
+    files.write_json(tmp_path / "b.json", {"b": [0.1], "树": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert "树" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+def test_a_number_that_json_lacks_is_refused(tmp_path):
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not (tmp_path / "a.json").exists()
+
+
+def test_a_broken_line_is_told_with_file_and_number(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"a": 1}\n\n{"a": \n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"rows\.jsonl, line 3"):
+        list(files.read_jsonl(tmp_path / "rows.jsonl"))
+    (tmp_path / "a.json").write_text('{\n"a": }', encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.json, line 2"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_rows_come_back_as_written(tmp_path):
+    rows = [{"caption": "左边是一棵树"}, {"caption": '引号"和\n换行'}]
+    files.write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert list(files.read_jsonl(tmp_path / "rows.jsonl")) == rows
+    assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == len(rows)
+
+
+def test_a_folder_hash_follows_names_and_contents(tmp_path):
+    files.write_json(tmp_path / "m" / "config.json", {"a": 1})
+    first = files.sha256(tmp_path / "m")
+    (tmp_path / "m" / "config.json").write_text(json.dumps({"a": 2}))
+    second = files.sha256(tmp_path / "m")
+    (tmp_path / "m" / "config.json").rename(tmp_path / "m" / "other.json")
+    assert len({first, second, files.sha256(tmp_path / "m")}) == 3

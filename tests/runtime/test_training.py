@@ -1,0 +1,92 @@
+"""The training loop: schedule and averages by their formulas; a killed run ends where the whole one ends."""
+
+import itertools
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from gillnext.runtime import training
+
+SCRIPT = """
+    import os, signal, sys
+    from pathlib import Path
+    import torch
+    from safetensors.torch import save_file
+    from gillnext.runtime import seeds, training
+
+    folder, stop = Path(sys.argv[1]), int(sys.argv[2])
+    training.setup(1)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))
+    with torch.no_grad():
+        for i, p in enumerate(model.parameters()):
+            p.copy_(torch.randn(p.shape, generator=seeds.torch_generator("init", i)))
+
+    def loss_at(step):
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        x = torch.randn(16, 4, generator=seeds.torch_generator("batch", step))
+        return (model(x) - x.sum(1, keepdim=True)).square().mean()
+
+    losses = training.train(
+        "toy", list(model.parameters()), loss_at, steps=30, lr=1e-2, work=folder / "toy.work", ema_decay=0.9,
+        checkpoint_every=7,
+    )
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    print(len(losses))
+"""
+
+
+def toy(folder, stop):
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(folder), str(stop)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_killed_run_resumes_to_the_bit(tmp_path):
+    whole = toy(tmp_path / "whole", -1)
+    assert whole.returncode == 0, whole.stderr
+    for stop in (
+        3,
+        17,
+        29,
+    ):  # before the first checkpoint, between two, at the end; one run killed three times
+        assert toy(tmp_path / "killed", stop).returncode == -9
+    resumed = toy(tmp_path / "killed", -1)
+    assert resumed.stdout.strip() == "2"  # it went on from the checkpoint after step 28
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    found = load_file(tmp_path / "killed" / "model.safetensors")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
+    rates = [training.cosine(t, 100, 2.0, warmup=0.1, floor=0.1) for t in range(101)]
+    assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0)
+    assert rates[10] == pytest.approx(2.0) and rates[100] == pytest.approx(0.2)
+    assert rates[55] == pytest.approx(2.0 * (0.1 + 0.9 * 0.5))  # half way down: cos(π/2) = 0
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
+
+
+def test_the_average_follows_its_recurrence():
+    parameter = nn.Parameter(torch.tensor([1.0]))
+    ema, expected = training.Ema([parameter], decay=0.5), 1.0
+    for step, value in enumerate([3.0, -2.0, 5.0, 0.5], 1):
+        parameter.data.fill_(value)
+        ema.update([parameter])
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+    ema.copy_to([parameter])
+    assert parameter.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_at_its_step():
+    weight = nn.Parameter(torch.ones(1))
+    with pytest.raises(FloatingPointError, match="toy: the loss is nan at step 2"):
+        training.train(
+            "toy", [weight], lambda t: (weight * (float("nan") if t == 2 else 1.0)).sum(), steps=5, lr=0.1
+        )

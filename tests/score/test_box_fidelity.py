@@ -1,0 +1,172 @@
+"""Box fidelity against exhaustive search and cases worked out by hand."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from gillnext.boxes import iou
+from gillnext.layouts import Layout
+from gillnext.runtime.errors import UserError
+from gillnext.score import boxes, chance
+from gillnext.score.boxes import Requested
+from gillnext.score.detections import Detections
+from gillnext.world import scenes
+
+A, B = (0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.9, 0.9)
+
+
+def wanted(*rows):
+    return Requested(
+        np.array([label for label, _ in rows]), np.array([box for _, box in rows], float).reshape(-1, 4)
+    )
+
+
+def found(*rows):
+    parts = [np.array(column, float) for column in zip(*rows, strict=True)] or [np.zeros(0)] * 3
+    return Detections(parts[1].reshape(-1, 4), parts[0].astype(np.int64), parts[2])
+
+
+def random_boxes(rng, count):
+    corner, side = rng.uniform(0, 0.6, (count, 2)), rng.uniform(0.2, 0.4, (count, 2))
+    return np.concatenate([corner, corner + side], 1)
+
+
+def best_sum(table):
+    """The largest sum of a one-to-one assignment, by trying all of them."""
+    rows, columns = table.shape
+    if rows > columns:
+        table, rows, columns = table.T, columns, rows
+    return max(sum(table[i, j] for i, j in enumerate(p)) for p in permutations(range(columns), rows))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_assignment_reaches_the_best_of_all_assignments(seed):
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(1, 6, 2)
+    want = Requested(rng.integers(0, 2, n), random_boxes(rng, n))
+    have = Detections(random_boxes(rng, m), rng.integers(0, 2, m), np.ones(m))
+    expected = sum(
+        best_sum(iou(want.boxes[want.labels == k], have.boxes[have.labels == k]))
+        for k in range(2)
+        if (want.labels == k).any() and (have.labels == k).any()
+    )
+    assert boxes.assign(want, have).sum() == pytest.approx(expected)
+
+
+def test_one_detection_fills_one_of_two_equal_requests():
+    assert sorted(boxes.assign(wanted((3, A), (3, A)), found((3, A, 0.9)))) == [0, 1]
+
+
+def test_missing_object_scores_zero_and_other_class_does_not_help():
+    assert boxes.assign(wanted((0, A), (1, B)), found((2, A, 0.9))).tolist() == [0, 0]
+    assert boxes.assign(wanted((0, A)), found()).tolist() == [0]
+
+
+def test_right_place_with_wrong_class_is_counted_unless_the_right_class_is_there_too():
+    assert boxes.misnamed(wanted((0, A), (1, B)), found((2, A, 0.9), (1, B, 0.9))).tolist() == [True, False]
+    assert boxes.misnamed(wanted((0, A)), found((2, A, 0.9), (0, A, 0.4))).tolist() == [False]
+    assert boxes.misnamed(wanted((0, A)), found((2, B, 0.9))).tolist() == [False]
+
+
+def test_fidelity_of_a_small_case_worked_out_by_hand():
+    # Image 1: one object exact, one missing. Image 2: shifted by half its width, so IoU = 1/3.
+    shifted = (0.3, 0.1, 0.7, 0.5)
+    scores = boxes.fidelity(
+        [wanted((0, A), (1, B)), wanted((2, A))], [found((0, A, 1), (5, B, 1)), found((2, shifted, 1))]
+    )
+    assert scores["metrics"] == pytest.approx({"miou": 4 / 9, "success50": 1 / 3, "wrong_class": 1 / 3})
+    assert scores["per_image"] == {"boxes": [2, 1], "hits": [1, 0], "iou": [1.0, 0.3333]}
+    assert scores["breakdown"]["objects"]["2"] == {"n": 2, "miou": 0.5, "success50": 0.5}
+    assert sum(row["n"] for row in scores["breakdown"]["size"].values()) == scores["boxes"] == 3
+
+
+def test_unlikely_detections_are_left_out():
+    assert boxes.confident(found((0, A, 0.9), (1, B, 0.1))).labels.tolist() == [0]
+
+
+def test_layout_with_an_unknown_name_is_refused_with_its_place():
+    with pytest.raises(UserError, match=r"test.jsonl, line 3.*恐龙"):
+        boxes.requested(Layout("一只恐龙", ("恐龙",), (A,)), "test.jsonl, line 3")
+
+
+def test_layouts_without_boxes_are_refused():
+    with pytest.raises(UserError, match="no layout asks"):
+        boxes.fidelity([wanted()], [found()])
+
+
+def test_average_precision_of_a_case_worked_out_by_hand():
+    # One class, two truths. By falling score: hit, false alarm, hit. Precision 1 at recall 0.5, 2/3 at 1.
+    # COCO reads 101 recall points: 51 (0 … 0.5) at 1, 50 at 2/3. Hits are exact, so AP equals AP50.
+    far = (0.0, 0.6, 0.2, 0.9)
+    scores = boxes.average_precision(
+        [wanted((4, A)), wanted((4, B))], [found((4, A, 0.9), (4, far, 0.8)), found((4, B, 0.7))]
+    )
+    expected = (51 + 50 * 2 / 3) / 101
+    assert scores == pytest.approx({"ap": expected, "ap50": expected}, abs=1e-9)
+
+
+def test_average_precision_counts_loose_boxes_up_to_their_iou():
+    # A box of 0.77 of the height has IoU 0.77: a hit at six of the ten thresholds, 0.50 to 0.75.
+    loose = (0.1, 0.1, 0.5, 0.1 + 0.4 * 0.77)
+    scores = boxes.average_precision([wanted((0, A))], [found((0, loose, 0.9))])
+    assert scores == pytest.approx({"ap": 6 / 10, "ap50": 1.0})
+
+
+def test_average_precision_without_detections_is_zero():
+    assert boxes.average_precision([wanted((0, A))], [found()]) == {"ap": 0.0, "ap50": 0.0}
+
+
+def world(count):
+    content = [scenes.sample(3, "test", i) for i in range(count)]
+    want = [Requested(np.array([o.kind.id for o in s.objects]), s.boxes) for s in content]
+    rng = np.random.default_rng(0)
+    have = [
+        Detections(
+            (w.boxes + rng.normal(0, 0.01, w.boxes.shape)).clip(0, 1), w.labels, np.full(len(w.labels), 0.9)
+        )
+        for w in want
+    ]
+    return want, have
+
+
+def test_jittered_truth_is_near_one_and_chance_far_below():
+    want, have = world(150)
+    scores, floor = boxes.fidelity(want, have)["metrics"], chance.level(want, have, seed=1)
+    assert scores["success50"] == 1.0
+    assert scores["miou"] > 0.85
+    assert 0.05 < floor["chance_miou"] < 0.35
+    assert floor["chance_success50"] < 0.25
+
+
+def test_layouts_shuffled_between_images_score_lower():
+    want, have = world(100)
+    shuffled = boxes.fidelity(want, have[1:] + have[:1])["metrics"]
+    assert shuffled["miou"] < 0.1
+
+
+def test_redrawn_boxes_keep_classes_and_depend_on_seed_draw_and_index_alone():
+    want, have = world(5)
+    first, again = (chance.redraw(want[2], 1, 0, 2) for _ in range(2))
+    assert np.array_equal(first.boxes, again.boxes)
+    assert np.array_equal(first.labels, want[2].labels)
+    assert not np.array_equal(first.boxes, chance.redraw(want[2], 1, 1, 2).boxes)
+    assert chance.level(want, have, 1) == chance.level(want, have, 1)
+
+
+def test_redraw_finds_room_for_a_crowd():
+    crowd = Requested(np.arange(12), np.tile(np.array(A), (12, 1)))
+    assert chance.redraw(crowd, 0, 0, 0).boxes.shape == (12, 4)
+
+
+def test_chance_level_is_the_mean_over_redraws_worked_out_one_by_one():
+    want, have = world(10)
+    ious = [
+        boxes.assign(chance.redraw(want[i], 4, draw, i), have[i])
+        for draw in range(5)
+        for i in range(len(want))
+    ]
+    flat = np.concatenate(ious)
+    level = chance.level(want, have, 4)
+    assert level["chance_miou"] == pytest.approx(flat.mean())
+    assert level["chance_success50"] == pytest.approx((flat >= 0.5).mean())

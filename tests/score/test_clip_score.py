@@ -1,0 +1,59 @@
+"""CLIP score against the cosine, computed directly with a miniature ChineseCLIPModel of random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from gillnext.score import clip, text
+from gillnext.world import corpus
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory):
+    data = corpus.make(1, "test", 12)
+    torch.manual_seed(0)
+    processor = clip.make_processor(data.captions)
+    model = clip.make_model(len(processor.tokenizer)).eval()
+    folder = tmp_path_factory.mktemp("clip")
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder, model, processor, data
+
+
+def test_clip_score_is_the_mean_clipped_cosine(scorer):
+    folder, model, processor, data = scorer
+    score = text.clip_score(
+        [(data.images[:5], data.captions[:5]), (data.images[5:], data.captions[5:])],
+        lambda: clip.for_torchmetrics(folder),
+    )
+    pixels = torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        image = clip.pooled(model.get_image_features(pixel_values=(pixels - clip.MEAN) / clip.STD))
+        words = clip.pooled(model.get_text_features(**clip.tokenise(processor, data.captions)))
+    cosine = torch.nn.functional.cosine_similarity(image, words)
+    assert score == pytest.approx(max(100 * cosine.mean().item(), 0), abs=0.02)
+
+
+def test_identical_embeddings_score_100_and_opposite_ones_0():
+    class Fixed(torch.nn.Module):
+        config = object()
+
+        def __init__(self, sign):
+            super().__init__()
+            self.sign = sign
+
+        def get_image_features(self, pixels):
+            return torch.ones(len(pixels), 4)
+
+        def get_text_features(self, ids, mask):
+            return torch.full((len(ids), 4), self.sign)
+
+    def processor(text=None, images=None, **_):
+        if images is not None:
+            return {"pixel_values": torch.stack(list(images))}
+        return {"input_ids": torch.zeros(len(text), 2), "attention_mask": torch.ones(len(text), 2)}
+
+    pictures = np.zeros((3, 8, 8, 3), np.uint8)
+    for sign, expected in ((1.0, 100), (-1.0, 0)):
+        score = text.clip_score([(pictures, ["树"] * 3)], lambda sign=sign: (Fixed(sign), processor))
+        assert score == pytest.approx(expected, abs=1e-4)

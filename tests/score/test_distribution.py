@@ -1,0 +1,141 @@
+"""FID and KID against closed forms and brute force."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import linalg
+
+from gillnext.runtime.errors import UserError
+from gillnext.score import distribution
+from gillnext.world import scenes
+
+
+def network(pixels):
+    """Twelve plain features of 0–255 pictures: mean and deviation of colours in two halves."""
+    halves = pixels.chunk(2, dim=-1)
+    return torch.cat([f((2, 3)) for half in halves for f in (half.mean, half.std)], 1) / 64
+
+
+def test_fid_of_gaussian_samples_is_near_the_closed_form():
+    # Diagonal Gaussians: |Δμ|² + Σ (s₁ − s₂)²; 40,000 samples leave an error of a few hundredths.
+    rng = np.random.default_rng(0)
+    mean, s1, s2 = np.array([0.5, -1.0, 0.2]), np.array([1.0, 0.5, 2.0]), np.array([0.7, 1.1, 1.5])
+    a, b = rng.normal(0, s1, (40_000, 3)), rng.normal(mean, s2, (40_000, 3))
+    assert distribution.fid(a, b) == pytest.approx((mean**2).sum() + ((s1 - s2) ** 2).sum(), abs=0.05)
+
+
+def test_fid_is_the_formula_with_scipys_square_root():
+    rng = np.random.default_rng(1)
+    mix = rng.normal(size=(6, 6))
+    a, b = rng.normal(size=(300, 6)) @ mix, rng.normal(0.3, 1.2, size=(250, 6))
+    ca, cb = np.cov(a.T), np.cov(b.T)
+    root = linalg.sqrtm(ca)
+    middle = linalg.sqrtm(root @ cb @ root)
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * middle.real)
+    assert distribution.fid(a, b) == pytest.approx(expected, rel=1e-6)
+    assert distribution.fid(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def brute_kid(a, b):
+    def k(x, y):
+        return (float(np.dot(x, y)) / len(x) + 1) ** 3
+
+    n, m = len(a), len(b)
+    aa = sum(k(a[i], a[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    bb = sum(k(b[i], b[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    return aa + bb - 2 * sum(k(x, y) for x in a for y in b) / (n * m)
+
+
+def test_kid_is_the_double_loop():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(20, 4)), rng.normal(0.5, 1, size=(25, 4))
+    assert distribution.kid(a, b)[0] == pytest.approx(brute_kid(a, b), rel=1e-9)
+
+
+def test_kid_is_unbiased_and_its_standard_error_is_the_deviation_between_samples():
+    rng = np.random.default_rng(3)
+    pairs = [
+        distribution.kid(rng.normal(size=(60, 3)), rng.normal(0.6, 1, (60, 3)), halves=60) for _ in range(60)
+    ]
+    values, errors = np.array(pairs).T
+    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.35)
+    same = [
+        distribution.kid(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), halves=2)[0] for _ in range(80)
+    ]
+    assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(80)
+
+
+def test_kid_is_the_same_for_the_same_seed():
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(30, 3)), rng.normal(size=(30, 3))
+    assert distribution.kid(a, b, seed=1) == distribution.kid(a, b, seed=1)
+
+
+def test_kid_of_very_few_images_is_refused():
+    with pytest.raises(UserError, match="4 images"):
+        distribution.kid(np.zeros((3, 2)), np.zeros((9, 2)))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.stack([scenes.render(scenes.sample(7, "test", i)) for i in range(120)])
+
+
+def test_features_of_files_are_those_of_the_images(tmp_path, pictures):
+    paths = [tmp_path / f"{i:05d}.png" for i in range(10)]
+    for path, picture in zip(paths, pictures, strict=False):
+        Image.fromarray(picture).save(path)
+    from_files = distribution.features_of_files(paths, network, batch=4)
+    assert np.allclose(
+        from_files, distribution.features_of_images(pictures[:10], network, batch=3), atol=1e-4
+    )
+    whole = torch.from_numpy(pictures[:10]).permute(0, 3, 1, 2).float()
+    assert np.allclose(from_files, network(whole).numpy(), atol=1e-4)
+
+
+def test_fid_by_our_features_is_clean_fids_own_between_folders(tmp_path, pictures):
+    from cleanfid.fid import compute_fid
+
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder, part in zip(folders, (pictures[:60], pictures[60:]), strict=True):
+        folder.mkdir()
+        for i, picture in enumerate(part):
+            Image.fromarray(picture).save(folder / f"{i:05d}.png")
+    theirs = compute_fid(
+        str(folders[0]), str(folders[1]), custom_feat_extractor=network, custom_fn_resize=lambda x: x,
+        device=torch.device("cpu"), num_workers=0, use_dataparallel=False, verbose=False,
+    )  # fmt: skip
+    ours = distribution.fid(
+        *(distribution.features_of_files(sorted(folder.glob("*.png")), network) for folder in folders)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+def test_worse_pictures_have_larger_distances(pictures):
+    def shrink(images):
+        return np.stack([np.asarray(Image.fromarray(i).resize((4, 4)).resize((64, 64))) for i in images])
+
+    real = distribution.features_of_images(pictures[:60], network)
+    others = distribution.features_of_images(pictures[60:], network)
+    blurred = distribution.features_of_images(shrink(pictures[60:]), network)
+    assert distribution.fid(blurred, real) > 1.5 * distribution.fid(others, real)
+    assert distribution.kid(blurred, real)[0] > distribution.kid(others, real)[0]
+
+
+def test_reference_is_kept_reread_and_refused_for_another_network(tmp_path):
+    path = tmp_path / "features.safetensors"
+    made = distribution.make_reference(path, network, "abc", seed=1, count=8)
+    kept = distribution.read_reference(path, "abc")
+    assert np.array_equal(made.features_ND, kept.features_ND)
+    assert (kept.images, kept.network) == (made.images, "abc")
+    with pytest.raises(UserError, match="another feature network"):
+        distribution.read_reference(path, "def")
+    with pytest.raises(UserError, match="--ceilings"):
+        distribution.read_reference(tmp_path / "none.safetensors", "abc")
+
+
+def test_reference_is_the_same_to_the_byte(tmp_path):
+    for name in "ab":
+        distribution.make_reference(tmp_path / name, network, "abc", seed=1, count=4)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

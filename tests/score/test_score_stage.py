@@ -1,0 +1,172 @@
+"""The score stage, run through with a detector that knows the truth and models of random weights."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from gillnext.config import Config
+from gillnext.config.model import Run, Sample
+from gillnext.layouts import Layout, write
+from gillnext.runtime.errors import UserError
+from gillnext.score import ceilings, clip, images, stage
+from gillnext.score.detections import Detections
+from gillnext.score.features import FeatureNetwork
+from gillnext.world import captions, corpus, scenes
+
+SEED, COUNT = 11, 24
+CONFIG = Config(run=Run(seed=SEED), sample=Sample(test=COUNT))
+
+
+@pytest.fixture(scope="module")
+def layouts():
+    data = corpus.make(SEED, "test", COUNT)
+    rows = zip(data.scenes, data.captions, strict=True)
+    return [Layout(c, s.names, tuple(o.box for o in s.objects), id=f"t{i}") for i, (s, c) in enumerate(rows)]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, layouts):
+    """Model folders (an autoencoder, too), and the held-out layouts."""
+    from gillnext.foundations import vae
+
+    root = tmp_path_factory.mktemp("score")
+    torch.manual_seed(0)
+    FeatureNetwork().save_pretrained(root / "features")
+    processor = clip.make_processor([row.caption for row in layouts])
+    clip.make_model(len(processor.tokenizer)).save_pretrained(root / "clip")
+    processor.save_pretrained(root / "clip")
+    vae.build().save_pretrained(root / "vae")
+    write(root / "test.jsonl", layouts)
+    return root
+
+
+class Knowing:
+    """A detector that knows the test pictures by their pixels and answers the truth with jitter."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.answers = {}
+        for i in range(COUNT):
+            scene = scenes.sample(SEED, "test", i)
+            boxes = (scene.boxes + rng.normal(0, 0.01, scene.boxes.shape)).clip(0, 1)
+            labels = np.array([o.kind.id for o in scene.objects])
+            self.answers[scenes.render(scene).tobytes()] = Detections(
+                boxes, labels, np.full(len(labels), 0.9)
+            )
+
+    def __call__(self, pixels):
+        nothing = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
+        return [self.answers.get(picture.tobytes(), nothing) for picture in pixels]
+
+
+@pytest.fixture(scope="module")
+def models(folders):
+    network = FeatureNetwork.from_pretrained(folders / "features")
+    hashes = {"features": stage.weights(folders / "features"), "clip": stage.weights(folders / "clip")}
+    return stage.Scorers(Knowing(), network, lambda: clip.for_torchmetrics(folders / "clip"), hashes)
+
+
+@pytest.fixture(scope="module")
+def reports(folders, models):
+    out = folders / "scores" / "ceilings"
+    ceilings.make(CONFIG, folders / "vae", folders / "test.jsonl", models, folders / "reference", out)
+    return {name: json.loads((out / f"{name}.json").read_text()) for name in ("real", "vae")}
+
+
+def test_ceilings_hold_the_real_pictures_and_their_reconstructions(folders, reports):
+    real = images.read(folders / "reference" / "real")
+    assert [p.name for p in real.paths[:2]] == ["00000.png", "00001.png"]
+    first = next(real.batches(4))[0][3]
+    assert np.array_equal(first, scenes.render(scenes.sample(SEED, "test", 3)))
+    assert len(images.read(folders / "reference" / "vae")) == COUNT
+
+
+def test_real_pictures_score_high_and_ruined_ones_low(reports):
+    real, vae = reports["real"]["metrics"], reports["vae"]["metrics"]
+    assert real["success50"] == 1.0
+    assert real["ap50"] == 1.0
+    assert real["chance_success50"] < 0.3
+    # An untrained autoencoder leaves nothing to see.
+    assert vae["success50"] == vae["ap"] == vae["chance_miou"] == 0
+    assert vae["fid"] > 2 * real["fid"]
+
+
+def test_score_file_says_what_it_is(reports):
+    report = reports["real"]
+    names = "success50 miou ap ap50 wrong_class chance_success50 chance_miou clip_score fid kid kid_se"
+    assert set(names.split()) == set(report["metrics"])
+    assert (report["name"], report["arm"], report["seed"], report["n"]) == ("real", "real", None, COUNT)
+    assert set(report["hashes"]) == {"features", "clip", "samples", "reference"}
+    assert sum(report["per_image"]["hits"]) == report["boxes"]
+    assert "not comparable" in report["protocol"]["extractor"]
+    assert set(report["provenance"]) == {"version", "code", "lock", "image"}
+
+
+def test_samples_score_as_the_same_pictures_do_and_repeat_exactly(folders, models, reports):
+    samples = images.read(folders / "reference" / "real")
+    twice = [
+        stage.score(samples, models, folders / "reference", CONFIG, stage.Name("attn2", 1)) for _ in range(2)
+    ]
+    assert twice[0] == twice[1]
+    assert twice[0]["metrics"] == reports["real"]["metrics"]
+    assert twice[0]["name"] == "attn2/1"
+
+
+def test_layouts_of_another_world_are_refused(folders, models, tmp_path):
+    other = dataclasses.replace(CONFIG, run=Run(seed=SEED + 1))
+    with pytest.raises(UserError, match=r"test.jsonl, line 1.*\n.*make the world"):
+        ceilings.make(other, folders / "vae", folders / "test.jsonl", models, tmp_path / "r", tmp_path / "s")
+
+
+def test_missing_picture_is_named(folders, models, tmp_path, layouts):
+    write(tmp_path / "layouts.jsonl", layouts[:2])
+    with pytest.raises(UserError, match=r"00000\.png"):
+        stage.score(images.read(tmp_path), models, folders / "reference", CONFIG, stage.Name("a", 0))
+
+
+def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(folders, reports, tmp_path):
+    truth, plans, pictures = [], [], []
+    for i in range(COUNT):
+        scene = scenes.sample(SEED, "test", i)
+        stated = captions.spatial(scene, np.random.default_rng(i))
+        if stated is None:
+            continue
+        boxes, extra = tuple(o.box for o in scene.objects), {"relations": [r.to_row() for r in stated[1]]}
+        truth.append(Layout(stated[0], scene.names, boxes, id=f"r{i}", extra=extra))
+        plans.append(Layout(stated[0], scene.names[:1], boxes[:1], id=f"r{i}"))  # the plan forgot all but one
+        pictures.append(scenes.render(scene))
+    write(tmp_path / "truth.jsonl", truth)
+    samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "relations", np.stack(pictures), plans)
+    report = stage.score_relations(
+        samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2)
+    )
+    assert report["metrics"]["relation_accuracy"] == report["metrics"]["object_recall"] == 1
+    assert report["metrics"]["success50"] == 1
+    assert report["n_relations"] == sum(len(row.extra["relations"]) for row in truth)
+    write(tmp_path / "truth.jsonl", truth[1:])
+    with pytest.raises(UserError, match=truth[0].id):
+        stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
+
+
+def test_command_line_scores_a_folder_named_by_arm_and_seed(folders, reports, tmp_path):
+    from gillnext.cli import main
+    from gillnext.score.evaluator import Evaluator
+    from gillnext.world.classes import CLASSES
+
+    torch.manual_seed(0)
+    Evaluator([c.name for c in CLASSES], scenes.SIZE, 64).save_pretrained(tmp_path / "evaluator")
+    (tmp_path / "config.yaml").write_text(f"run: {{seed: {SEED}}}\n")
+    real = images.read(folders / "reference" / "real")
+    pictures = next(real.batches(6))[0]
+    samples = ceilings.write(tmp_path / "samples" / "attn1" / "3" / "test", pictures, real.layouts[:6])
+    out = tmp_path / "scores" / "3.json"
+    shared = ["--config", str(tmp_path / "config.yaml"), "--evaluator", str(tmp_path / "evaluator")]
+    rest = ["--features", str(folders / "features"), "--clip", str(folders / "clip")]
+    where = ["--samples", str(samples.folder), "--out", str(out)]
+    assert main(["score", *shared, *rest, *where, "--reference", str(folders / "reference")]) == 0
+    report = json.loads(out.read_text())
+    assert (report["arm"], report["seed"], report["n"]) == ("attn1", 3, 6)
+    assert main(["score", *shared, *where]) == 2  # --features and others are missing

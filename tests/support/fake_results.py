@@ -1,0 +1,142 @@
+"""A results tree with made-up scores, for the tests of tables, claims, figures and paper. Nothing in it was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gillnext import layouts
+from gillnext.config import Config
+from gillnext.config.load import from_dict
+from gillnext.layouts import Layout
+from gillnext.world import captions, scenes
+
+IMAGES = 16
+SEEDS = [0, 1, 2]
+SETTINGS = {
+    "run": {"tier": "demo"},
+    "study": {
+        "reference": "attn2",
+        "seeds": SEEDS,
+        "arms": {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}},
+    },
+}
+LEVELS = {"base": 0.05, "attn1": 0.80, "attn2": 0.86}
+
+
+def put(path: Path, value) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -> dict:
+    """A score file around a success level, with every metric that the real ones have."""
+    hits = [int(rng.binomial(n, level)) for n in boxes]
+    metrics = {
+        "success50": level + rng.normal(0, 0.01), "miou": 0.8 * level + rng.normal(0, 0.01),
+        "ap": 0.5 * level, "ap50": 0.9 * level, "wrong_class": 0.02 + rng.uniform(0, 0.01),
+        "chance_success50": 0.03 + rng.uniform(0, 0.01), "chance_miou": 0.15, "clip_score": 70 + 5 * level,
+        "fid": 20 - 10 * level + rng.normal(0, 1), "kid": 0.02 - 0.015 * level + rng.normal(0, 0.0005),
+        "kid_se": 0.001,
+    }  # fmt: skip
+    breakdown = {
+        "objects": {k: {"n": 9, "success50": level} for k in "123"},
+        "size": {k: {"n": 9, "success50": level} for k in ("small", "medium", "large")},
+    }
+    return {
+        "name": name, "arm": name.split("/")[0], "seed": 0, "n": len(boxes), "metrics": metrics,
+        "breakdown": breakdown, "per_image": {"boxes": boxes, "hits": hits, "iou": [0.8 * h for h in hits]},
+        "protocol": {"extractor": "made-up_network 100%", "resize": "none"}, "hashes": {}, "provenance": {},
+    }  # fmt: skip
+
+
+def pictures(folder: Path, rows: list[Layout], rng: np.random.Generator, real: bool) -> None:
+    folder.mkdir(parents=True)
+    for i in range(len(rows)):
+        pixels = scenes.render(scenes.sample(1, "test", i)) if real else rng.integers(0, 255, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:05d}.png")
+    layouts.write(folder / "layouts.jsonl", rows)
+
+
+def rows() -> list[Layout]:
+    found = []
+    for i in range(IMAGES):
+        scene = scenes.sample(1, "test", i)
+        caption = captions.naming(scene, np.random.default_rng(i))
+        found.append(Layout(caption, tuple(scene.names), tuple(o.box for o in scene.objects), str(i), f"{i:05d}.png"))
+    return found
+
+
+def benchmarks(root: Path) -> None:
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+    for rule, job, line in [
+        ("world", "all", "12.5\t0:00:12\t210.50\t900\t200\t205\t0\t0\t95.0\t11.8"),
+        ("adapter", "attn1_0", "60.0\t0:01:00\t1500.00\t4000\t1400\t1450\t0\t0\t99.0\t59.0"),
+        ("adapter", "attn2_0", "58.0\t0:00:58\t1510.00\t4000\t1400\t1450\t0\t0\t99.0\t57.0"),
+        ("tables", "all", "0.9\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\tNA\tNA"),
+    ]:
+        path = root / "benchmarks" / rule / f"{job}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{header}\n{line}\n", encoding="utf-8")
+
+
+def memory(root: Path) -> None:
+    modes = {
+        "summed": (3 * 40_000_000, 3), "split": (40_000_000, 3), "checkpointed": (60_000_000, 3),
+        "single": (40_000_000, 1),
+    }  # fmt: skip
+    put(root / "memory.json", {
+        "parameters": {"adapter": 260_000, "unet": 5_800_000},
+        "modes": {m: {"saved_bytes": b, "peak_rss_bytes": 2 * b, "seconds": 0.3, "losses": k}
+                  for m, (b, k) in modes.items()},
+        "max_gradient_difference": {"split": 1.3e-7, "checkpointed": 0.0},
+        "batch": 16, "threads": 1, "provenance": {},
+    })  # fmt: skip
+
+
+def build(root: Path) -> Path:
+    """Write the tree under `root`."""
+    rng, test = np.random.default_rng(5), rows()
+    boxes = [len(row.names) for row in test]
+    layouts.write(root / "world" / "heldout" / "test.jsonl", test)
+    for arm, level in LEVELS.items():
+        for seed in SEEDS:
+            put(root / f"scores/{arm}/{seed}.json", score(f"{arm}/{seed}", level, rng, boxes))
+            pictures(root / f"samples/{arm}/{seed}/test", test, rng, real=False)
+            if arm != "base":
+                curve = [{"step": s, "miou": level * s / 700, "success50": level * s / 600 + rng.normal(0, 0.01)}
+                         for s in range(100, 700, 100)]  # fmt: skip
+                put(root / f"adapters/{arm}/{seed}/curve.json", curve)
+                put(root / f"adapters/{arm}/{seed}/losses.json", (0.25 + rng.exponential(0.02, 600)).tolist())
+    for seed in SEEDS:
+        metrics = {"relation_accuracy": 0.8 + 0.01 * seed, "object_recall": 0.95, "n_relations": 31}
+        put(root / f"scores/relations/attn2/{seed}.json", {"n": 24, "metrics": metrics, "protocol": {}})
+    for name, level in (("real", 0.99), ("vae", 0.97)):
+        put(root / f"scores/ceilings/{name}.json", score(name, level, rng, boxes))
+    pictures(root / "reference" / "real", test, rng, real=True)
+    planner = {"validity_unconstrained": 0.97, "validity_constrained": 1.0, "spatial_accuracy": 0.93,
+               "count_accuracy": 0.98, "miou": 0.41, "random_spatial_accuracy": 0.48,
+               "retrieval_spatial_accuracy": 0.81}  # fmt: skip
+    put(root / "plans/planner.json", {"n": 300, "metrics": planner, "protocol": {}})
+    data = {"filter_precision": 0.97, "filter_recall": 0.94, "filter_label_accuracy": 0.95, "download_alive": 0.88,
+            "annotation_miou": 0.86, "annotation_recall": 0.93, "annotation_wrong": 0.01, "requests_saved": 0.95,
+            "bytes_filter_first": 7654321.0, "spatial_share_before": 0.05, "spatial_share_after": 0.97}  # fmt: skip
+    counts = {key: 4000 + i for i, key in enumerate(data)}
+    put(root / "scores/data.json", {"n": 4321, "metrics": data, "counts": counts, "protocol": {}})
+    memory(root)
+    benchmarks(root)
+    return root
+
+
+@pytest.fixture
+def config() -> Config:
+    return from_dict(SETTINGS)
+
+
+@pytest.fixture
+def results_root(tmp_path: Path) -> Path:
+    return build(tmp_path / "results of a fake run")

@@ -1,0 +1,114 @@
+"""A copy of the checkout in a folder with a space, and Snakemake in it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ["Snakefile", "config.yaml", "config", "workflow", "profiles", "src", "envs", "paper", "reference"]
+
+# Stands in for the stages: notes what it was asked to do and writes each declared output at once.
+FAKE = """#!{python}
+import os, sys, time
+from pathlib import Path
+argv = sys.argv[1:]
+with open({log!r}, "a") as log:
+    log.write(" ".join(argv) + "\\n")
+time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
+if os.environ.get("FAKE_FAILURE") == argv[0]:
+    sys.exit("gillnext: " + argv[0] + ": shard 3, row 7: a broken quote")
+def option(name):
+    return Path(argv[argv.index("--" + name) + 1])
+def write(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+out = option("out")
+if argv[0] == "world":
+    for i in range(2):
+        write(out / "shards" / f"wukong_100m_{{i}}.csv")
+        write(out / "truth" / f"{{i}}.parquet")
+    for name in ("heldout/val.jsonl", "heldout/test.jsonl", "heldout/relations.jsonl", "world.json"):
+        write(out / name)
+elif out.suffix:
+    write(out)
+    write(out.with_suffix(".json"))
+    if argv[0] == "download":
+        write(option("images") / "0.jpg")
+else:
+    write(out / "config.json")
+"""
+
+
+@dataclass
+class Checkout:
+    """A copy of the repository with stages that only write their outputs."""
+
+    root: Path
+    python: Path
+    log: Path
+
+    def start(self, *arguments, **environment):
+        """Snakemake as a process; its own folder comes first on the jobs' PATH, as with an environment's."""
+        packages = os.pathsep.join([str(self.root / "src"), *filter(None, sys.path)])
+        command = [str(self.python), "-m", "snakemake", *map(str, arguments)]
+        return subprocess.Popen(
+            command, cwd=self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONPATH": packages} | environment,
+        )  # fmt: skip
+
+    def snakemake(self, *arguments, **environment):
+        """(exit status, output)"""
+        process = self.start(*arguments, **environment)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+    def jobs(self, *arguments):
+        """Jobs by rule that a dry run plans, and its output."""
+        status, output = self.snakemake("-n", "--cores", "2", *arguments)
+        assert status == 0, output
+        table = output.split("Job stats:")[1].split("total")[0] if "Job stats:" in output else ""
+        return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.M)}, output
+
+    def ran(self):
+        """Stages that ran since the last call, sorted."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.write_text("")
+        return sorted(line.split()[0] for line in lines)
+
+    def edit(self, name, old, new):
+        path = self.root / name
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    root = tmp_path / "a check out"
+    root.mkdir()
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    for name in PARTS:
+        source = ROOT / name
+        shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(
+            source, root / name
+        )
+    (tmp_path / "bin").mkdir()
+    python = tmp_path / "bin" / "python"
+    python.symlink_to(Path(sys.executable).resolve())
+    log = tmp_path / "stages.log"
+    stage = tmp_path / "bin" / "gillnext"
+    stage.write_text(FAKE.format(python=Path(sys.executable).resolve(), log=str(log)))
+    stage.chmod(0o755)
+    return Checkout(root, python, log)
+
+
+@pytest.fixture
+def schema_file():
+    return json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8"))

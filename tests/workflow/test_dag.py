@@ -1,0 +1,65 @@
+"""The graph of every tier: all rules are there, arms and seeds come from the settings, bad settings are told."""
+
+import pytest
+
+STAGES = {
+    "world", "classifier", "annotator", "evaluator", "features", "clip", "vae", "base", "filter", "download",
+    "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score", "relations",
+    "quality", "tables", "cost", "claims", "figures", "paper", "html", "all",
+}  # fmt: skip
+
+
+def test_the_demo_has_every_rule_and_a_job_for_each_arm_and_seed(checkout):
+    jobs, _ = checkout.jobs()
+    assert set(jobs) == STAGES
+    assert jobs["adapter"] == 2 * 3  # attn1 and attn2, three seeds; the base has no adapter
+    assert jobs["score"] == 3 * 3
+    assert jobs["relations"] == 2 * 3  # the base and the reference arm
+    assert jobs["sample"] == jobs["score"] + jobs["relations"]
+    assert not (checkout.root / "results").exists()  # a dry run writes nothing
+
+
+def test_smoke_runs_every_rule(checkout):
+    jobs, output = checkout.jobs("--configfile", "config/smoke.yaml")
+    assert set(jobs) == STAGES and jobs["adapter"] == 2
+    assert "results/smoke/" in output and "results/demo/" not in output
+
+
+def test_gpu_has_the_same_graph(checkout):
+    assert set(checkout.jobs("--configfile", "config/gpu.yaml")[0]) == STAGES
+
+
+def test_wukong_takes_given_models_instead_of_training_them(checkout):
+    jobs, _ = checkout.jobs("--configfile", "config/wukong.yaml")
+    assert set(jobs) == STAGES - {"classifier", "annotator"}
+    assert jobs["filter"] == jobs["download"] == jobs["annotate"] == 64
+
+
+def test_an_arm_more_is_a_row_more(checkout):
+    before, _ = checkout.jobs()
+    checkout.edit("config.yaml", "    attn1:", "    plain: { site: attn2, bias: none }\n    attn1:")
+    after, _ = checkout.jobs()
+    more = {rule: after[rule] - before[rule] for rule in STAGES if after[rule] != before[rule]}
+    assert more == {"adapter": 3, "sample": 3, "score": 3}
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("adapter: { stepps: 10 }", ["config.yaml", "adapter.stepps", "did you mean 'steps'"]),
+        ("vae: { steps: many }", ["config.yaml", "vae.steps", "expected integer"]),
+        ("annotate: { backend: yolo }", ["config.yaml", "annotate.backend", "'yolo'"]),
+    ],
+)
+def test_a_wrong_setting_is_told_with_file_key_and_remedy(checkout, line, told):
+    with open(checkout.root / "config.yaml", "a") as config:
+        config.write(line + "\n")
+    status, output = checkout.snakemake("-n")
+    assert status != 0
+    assert all(part in output for part in told), output
+    assert "Traceback" not in output
+
+
+def test_settings_on_the_command_line_are_checked_too(checkout):
+    status, output = checkout.snakemake("-n", "--config", "worlds=3")
+    assert status != 0 and "worlds: unknown key" in output and "did you mean 'world'?" in output

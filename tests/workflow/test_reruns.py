@@ -1,0 +1,53 @@
+"""What a second call, an edit, a failure and a kill redo, with stages that only write their outputs."""
+
+import signal
+import time
+
+DATA = ["annotate", "annotator", "classifier", "download", "filter", "quality", "world"]
+TARGET = ["--cores", "2", "--configfile", "config/smoke.yaml", "--", "results/smoke/scores/data.json"]
+
+
+def test_a_second_call_does_nothing_and_an_edit_redoes_what_depends_on_it(checkout):
+    status, output = checkout.snakemake(*TARGET)
+    assert status == 0, output
+    assert checkout.ran() == DATA
+
+    for path in [*checkout.root.glob("src/**/*.py"), checkout.root / "config.yaml"]:
+        path.touch()  # as a fresh checkout by git does
+    checkout.edit("src/gillnext/config/model.py", '"""Every setting', '"""All settings')
+    assert "Nothing to be done" in checkout.snakemake(*TARGET)[1]
+    assert checkout.ran() == []
+
+    with open(checkout.root / "src/gillnext/annotate/stage.py", "a") as source:
+        source.write("\n# edited\n")
+    assert checkout.snakemake(*TARGET)[0] == 0
+    assert checkout.ran() == ["annotate", "quality"]
+
+    with open(checkout.root / "config/smoke.yaml", "a") as config:
+        config.write("download: { retries: 1 }\n")
+    assert checkout.snakemake(*TARGET)[0] == 0
+    # The fake index is the same as before, so what comes after it is not redone unless it takes the folder of images.
+    assert checkout.ran()[:2] == ["annotate", "download"]
+
+
+def test_a_failed_stage_shows_its_message_and_the_same_command_goes_on(checkout):
+    status, output = checkout.snakemake(*TARGET, FAKE_FAILURE="annotate")
+    assert status != 0
+    assert "annotate: shard 3, row 7: a broken quote" in output
+    assert "annotate" in checkout.ran()
+    assert checkout.snakemake(*TARGET)[0] == 0
+    assert checkout.ran() == ["annotate", "quality"]
+
+
+def test_one_run_at_a_time_and_a_killed_one_needs_no_unlocking(checkout):
+    first = checkout.start(*TARGET, FAKE_SECONDS="5")
+    lock = checkout.root / "results/smoke/.lock"
+    while not (lock.exists() and lock.read_text()) and first.poll() is None:
+        time.sleep(0.1)
+    status, output = checkout.snakemake(*TARGET)
+    assert status != 0 and f"another run (process {first.pid})" in output
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    status, output = checkout.snakemake(*TARGET)
+    assert status == 0, output
+    assert "Nothing to be done" in checkout.snakemake(*TARGET)[1]

@@ -1,0 +1,89 @@
+# The spatial adapter: one cache for all arms, one run for every arm and seed, and the memory comparison.
+
+
+rule cache:
+    input:
+        base=rules.base.output.model,
+        layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+        images=expand("<results>/images/{part}", part=PARTS),
+        code=code("gillnext.adapter.cache"),
+    output:
+        cache=directory("<results>/cache"),
+    log:
+        "<results>/logs/cache.log",
+    benchmark:
+        "<results>/benchmarks/cache/all.tsv"
+    priority: 90
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device"),
+    message:
+        "cache: encoding the annotated images and captions"
+    shell:
+        "gillnext cache --config {params.config} --base {input.base} --layouts {input.layouts} "
+        "--out {output.cache} > {log} 2>&1"
+
+
+rule adapter:
+    input:
+        base=rules.base.output.model,
+        cache=rules.cache.output.cache,
+        val="<results>/world/heldout/val.jsonl",
+        evaluator=rules.evaluator.output.model,
+        code=code("gillnext.adapter.train"),
+    output:
+        adapter=directory("<results>/adapters/{arm}/{seed}"),
+    log:
+        "<results>/logs/adapter/{arm}-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/adapter/{arm}-{seed}.tsv"
+    priority: 80
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings(
+            "run",
+            "adapter",
+            "study.arms.{arm}",
+            "sample.steps",
+            "sample.guidance",
+            "sample.batch",
+        ),
+    message:
+        "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "gillnext adapter --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
+        "--base {input.base} --cache {input.cache} --val {input.val} --evaluator {input.evaluator} "
+        "--out {output.adapter} > {log} 2>&1"
+
+
+rule memory:
+    input:
+        base=rules.base.output.model,
+        cache=rules.cache.output.cache,
+        code=code("gillnext.memory.stage"),
+    output:
+        scores="<results>/memory.json",
+    log:
+        "<results>/logs/memory.log",
+    benchmark:
+        "<results>/benchmarks/memory/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run", "memory", "adapter", "study"),
+    message:
+        "memory: measuring summed, split and checkpointed backward"
+    shell:
+        "gillnext memory --config {params.config} --base {input.base} --cache {input.cache} "
+        "--out {output.scores} > {log} 2>&1"

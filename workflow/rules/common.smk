@@ -1,0 +1,148 @@
+# Helpers of the rules: checked settings, code a rule depends on, arms and seeds, the lock of a run. No rules here.
+import dataclasses
+import functools
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from gillnext.config.load import from_dict, load
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+from gillnext.runtime.imports import closure
+from gillnext.runtime.lock import hold
+
+try:
+    load(*workflow.configfiles, *workflow.overwrite_configfiles)  # errors name the file
+    cfg = from_dict(config, "settings")  # and with --config KEY=VALUE on top
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+resolved = dataclasses.asdict(cfg)  # every setting with its value, as plain JSON
+RESULTS = f"results/{cfg.run.tier}"
+CONFIG = (
+    f"{RESULTS}/config.json"  # what the stages read; rules follow the sections that they name, not the file
+)
+GPU = int(cfg.run.device.startswith("cuda"))
+ARMS = list(cfg.study.arms)
+SEEDS = cfg.study.seeds
+TRAINED = [arm for arm in ARMS if cfg.study.arms[arm].site != "none"]
+END_TO_END = [arm for arm in ARMS if arm == cfg.study.reference or arm not in TRAINED]
+SHARDS = range(cfg.world.shards)
+PARTS = range(cfg.world.parts)
+UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
+GIVEN = {
+    "classifier": cfg.filter.model,
+    "annotator": cfg.annotate.model,
+}  # a folder or hub id instead of our own
+
+# Jobs see this interpreter's commands, no user site-packages, and the lock that the environment was installed from.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    PYTHONNOUSERSITE="1",
+    GILLNEXT_PARENT=str(os.getpid()),
+    GILLNEXT_LOCK=files.sha256("envs/pipeline.txt")[:16],
+)
+# Snakemake sets these from --cores; results must depend on the settings alone.
+shell.prefix(
+    f"set -euo pipefail; export OMP_NUM_THREADS={cfg.run.threads} MKL_NUM_THREADS={cfg.run.threads} "
+    f"OPENBLAS_NUM_THREADS={cfg.run.threads}; "
+)
+
+
+def settings(*paths):
+    """`params` of a rule: the settings that its stage reads, so that only their change redoes its jobs.
+
+    Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}").
+    """
+
+    def value(path):
+        return functools.reduce(dict.__getitem__, path.split("."), resolved)
+
+    return lambda wildcards: {path: value(path.format(**wildcards)) for path in paths}
+
+
+def folder(name=""):
+    """`params` of a rule: a folder of this tier's results, or all of them."""
+    return lambda wildcards: f"{RESULTS}/{name}".rstrip("/")
+
+
+def everything(wildcards):
+    """`params` of a rule whose stage quotes settings of any kind."""
+    return resolved
+
+
+def tree(folder):
+    """All files of a source folder."""
+    return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+
+
+def code(*modules):
+    """`input.code` of a rule: the package's files that its stage imports, however indirectly.
+
+    Left out: the configuration's modules (settings are followed by value), the command line (it names every stage).
+    """
+    try:
+        found = {path for module in modules for path in closure(module, Path("src"), skip=UNFOLLOWED)}
+    except (ModuleNotFoundError, SyntaxError) as error:
+        raise WorkflowError(f"code of {', '.join(modules)}: {error}") from None
+    return sorted(map(str, found))
+
+
+def trained(role):
+    """The workflow's own model for a role; nothing where the settings give another."""
+    return [] if GIVEN[role] else [f"{RESULTS}/models/{role}"]
+
+
+def model(role):
+    """`params` of a rule: the folder or hub id of the model that plays a role."""
+    return lambda wildcards: GIVEN[role] or f"{RESULTS}/models/{role}"
+
+
+def shards_of(wildcards):
+    """The shards of one part: every parts-th, so that parts are alike."""
+    return [f"{RESULTS}/world/shards/wukong_100m_{i}.csv" for i in SHARDS[int(wildcards.part) :: len(PARTS)]]
+
+
+def adapter_of(wildcards):
+    """The trained adapter of an arm and seed; nothing for the base alone."""
+    return [f"{RESULTS}/adapters/{wildcards.arm}/{wildcards.seed}"] if wildcards.arm in TRAINED else []
+
+
+def layouts_of(wildcards):
+    """The held-out layouts of a split: drawn by the world, or planned from captions."""
+    return f"{RESULTS}/{'plans/relations' if wildcards.split == 'relations' else 'world/heldout/test'}.jsonl"
+
+
+def scores():
+    """Every score file: what the result tables are made of."""
+    names = expand("scores/{arm}/{seed}", arm=ARMS, seed=SEEDS)
+    names += expand("scores/relations/{arm}/{seed}", arm=END_TO_END, seed=SEEDS)
+    names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
+    return [f"{RESULTS}/{name}.json" for name in names]
+
+
+def benchmarks():
+    """The benchmark file of every job up to the result tables: what the cost tables are made of."""
+    jobs = ["world", "evaluator", "features", "clip", "vae", "base", "planner", "plan", "cache", "memory"]
+    jobs += ["ceilings", "quality", "tables", "claims", "figures"]
+    jobs += [role for role in ("classifier", "annotator") if trained(role)]
+    names = [f"{job}/all" for job in jobs]
+    names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
+    names += expand("adapter/{arm}-{seed}", arm=TRAINED, seed=SEEDS)
+    names += expand("score/{arm}-{seed}", arm=ARMS, seed=SEEDS)
+    names += expand("relations/{arm}-{seed}", arm=END_TO_END, seed=SEEDS)
+    names += expand("sample/{arm}-{seed}-test", arm=ARMS, seed=SEEDS)
+    names += expand("sample/{arm}-{seed}-relations", arm=END_TO_END, seed=SEEDS)
+    return [f"{RESULTS}/benchmarks/{name}.tsv" for name in names]
+
+
+def begin():
+    """Refuse a second run of the same tier (a killed run leaves nothing to unlock), and write down the settings."""
+    try:
+        hold(f"{RESULTS}/.lock")
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+    files.write_json(CONFIG, resolved)

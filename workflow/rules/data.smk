@@ -1,0 +1,84 @@
+# From caption shards to layouts, in world.parts jobs a stage: filter, download, annotate.
+
+
+rule filter:
+    input:
+        shards=shards_of,
+        model=trained("classifier"),
+        code=code("gillnext.filter.stage"),
+    output:
+        table="<results>/filtered/{part}.parquet",
+        counts="<results>/filtered/{part}.json",
+    log:
+        "<results>/logs/filter/{part}.log",
+    benchmark:
+        "<results>/benchmarks/filter/{part}.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=1500,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        model=model("classifier"),
+        settings=settings("run.threads", "run.device", "filter", "world.parts"),
+    message:
+        "filter: keeping the spatial captions of part {wildcards.part}"
+    shell:
+        "gillnext filter --config {params.config} --shards {input.shards} --model {params.model} "
+        "--out {output.table} > {log} 2>&1"
+
+
+rule download:
+    input:
+        table="<results>/filtered/{part}.parquet",
+        world=rules.world.output.about,
+        truth=rules.world.output.truth,
+        code=code("gillnext.download.stage", "gillnext.world.serve"),
+    output:
+        images=directory("<results>/images/{part}"),
+        index="<results>/index/{part}.jsonl",
+        outcomes="<results>/index/{part}.json",
+    log:
+        "<results>/logs/download/{part}.log",
+    benchmark:
+        "<results>/benchmarks/download/{part}.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        world=folder("world"),
+        settings=settings("run.seed", "download", "world"),
+    message:
+        "download: fetching the images of part {wildcards.part}"
+    shell:
+        "gillnext download --config {params.config} --table {input.table} --world {params.world} "
+        "--images {output.images} --out {output.index} > {log} 2>&1"
+
+
+rule annotate:
+    input:
+        index="<results>/index/{part}.jsonl",
+        images="<results>/images/{part}",
+        model=trained("annotator"),
+        code=code("gillnext.annotate.stage"),
+    output:
+        layouts="<results>/layouts/{part}.jsonl",
+        counts="<results>/layouts/{part}.json",
+    log:
+        "<results>/logs/annotate/{part}.log",
+    benchmark:
+        "<results>/benchmarks/annotate/{part}.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        model=model("annotator"),
+        settings=settings("run.threads", "run.device", "annotate"),
+    message:
+        "annotate: writing boxes for part {wildcards.part}"
+    shell:
+        "gillnext annotate --config {params.config} --index {input.index} --model {params.model} "
+        "--out {output.layouts} > {log} 2>&1"

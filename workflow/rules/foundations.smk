@@ -1,0 +1,93 @@
+# Foundations: miniatures of the models that the real system starts from, in the same formats.
+
+
+rule classifier:
+    input:
+        code=code("gillnext.filter.classifier"),
+    output:
+        model=directory("<results>/models/classifier"),
+    log:
+        "<results>/logs/classifier.log",
+    benchmark:
+        "<results>/benchmarks/classifier/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=1500,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "classifier"),
+    message:
+        "classifier: training the caption classifier"
+    shell:
+        "gillnext classifier --config {params.config} --out {output.model} > {log} 2>&1"
+
+
+rule annotator:
+    input:
+        code=code("gillnext.annotate.train"),
+    output:
+        model=directory("<results>/models/annotator"),
+    log:
+        "<results>/logs/annotator.log",
+    benchmark:
+        "<results>/benchmarks/annotator/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "annotator"),
+    message:
+        "annotator: training the box annotator"
+    shell:
+        "gillnext annotator --config {params.config} --out {output.model} > {log} 2>&1"
+
+
+# The two on the critical path start first.
+rule vae:
+    input:
+        code=code("gillnext.foundations.vae"),
+    output:
+        model=directory("<results>/models/vae"),
+    log:
+        "<results>/logs/vae.log",
+    benchmark:
+        "<results>/benchmarks/vae/all.tsv"
+    priority: 100
+    threads: cfg.vae.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.device", "vae"),
+    message:
+        "vae: training the autoencoder"
+    shell:
+        "gillnext vae --config {params.config} --out {output.model} > {log} 2>&1"
+
+
+rule base:
+    input:
+        vae=rules.vae.output.model,
+        code=code("gillnext.foundations.base"),
+    output:
+        model=directory("<results>/models/base"),
+    log:
+        "<results>/logs/base.log",
+    benchmark:
+        "<results>/benchmarks/base/all.tsv"
+    priority: 100
+    threads: cfg.base.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.device", "run.precision", "base"),
+    message:
+        "base: training the text-to-image pipeline"
+    shell:
+        "gillnext base --config {params.config} --vae {input.vae} --out {output.model} > {log} 2>&1"

@@ -1,0 +1,122 @@
+# From score files to the paper: quality against the world's truth, tables, costs, claims, figures, PDF, report.
+
+
+rule quality:
+    input:
+        about="<results>/world/world.json",
+        truth=rules.world.output.truth,
+        filtered=expand("<results>/filtered/{part}.parquet", part=PARTS),
+        index=expand("<results>/index/{part}.jsonl", part=PARTS),
+        layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+        code=code("gillnext.score.quality"),
+    output:
+        scores="<results>/scores/data.json",
+    log:
+        "<results>/logs/quality.log",
+    benchmark:
+        "<results>/benchmarks/quality/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        world=folder("world"),
+        settings=settings("run.seed", "world", "filter"),
+    message:
+        "quality: filter, download and annotation against the world's truth"
+    shell:
+        "gillnext quality --config {params.config} --world {params.world} --filtered {input.filtered} "
+        "--index {input.index} --layouts {input.layouts} --out {output.scores} > {log} 2>&1"
+
+
+rule tables:
+    input:
+        scores=scores(),
+        code=code("gillnext.tables.stage"),
+    output:
+        tables=report(
+            directory("<results>/tables"),
+            patterns=["{table}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "<results>/logs/tables.log",
+    benchmark:
+        "<results>/benchmarks/tables/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
+    message:
+        "tables: collecting the scores"
+    shell:
+        "gillnext tables --config {params.config} --results {params.results} --out {output.tables} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        claims="reference/claims.yaml",
+        scores=scores(),
+        curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),
+        code=code("gillnext.claims.stage"),
+    output:
+        claims=report(
+            directory("<results>/claims"),
+            patterns=["{table}.csv"],
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "<results>/logs/claims.log",
+    benchmark:
+        "<results>/benchmarks/claims/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
+    message:
+        "claims: what the scores say of every claim"
+    shell:
+        "gillnext claims --config {params.config} --claims {input.claims} --results {params.results} "
+        "--out {output.claims} > {log} 2>&1"
+
+
+rule figures:
+    input:
+        scores=scores(),
+        samples=expand("<results>/samples/{arm}/{seed}/test", arm=ARMS, seed=SEEDS),
+        curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),
+        reference=rules.ceilings.output.reference,
+        code=code("gillnext.paper.figures"),
+    output:
+        figures=report(
+            directory("<results>/figures"),
+            patterns=["{figure}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        "<results>/logs/figures.log",
+    benchmark:
+        "<results>/benchmarks/figures/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
+    message:
+        "figures: drawing the paper's figures"
+    shell:
+        "gillnext figures --config {params.config} --results {params.results} --out {output.figures} > {log} 2>&1"

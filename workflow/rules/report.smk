@@ -1,0 +1,86 @@
+# What a reader opens: cost tables, the PDF, the HTML report.
+
+
+rule cost:
+    input:
+        benchmarks=benchmarks(),
+        memory="<results>/memory.json",
+        code=code("gillnext.tables.cost"),
+    output:
+        cost=report(
+            directory("<results>/cost"),
+            patterns=["{table}.csv"],
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"table": "{table}"},
+        ),
+    log:
+        "<results>/logs/cost.log",
+    benchmark:
+        "<results>/benchmarks/cost/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        benchmarks=folder("benchmarks"),
+        settings=settings("run.tier"),
+    message:
+        "cost: seconds and peak memory of every rule"
+    shell:
+        "gillnext cost --config {params.config} --benchmarks {params.benchmarks} --memory {input.memory} "
+        "--out {output.cost} > {log} 2>&1"
+
+
+rule paper:
+    input:
+        tables=rules.tables.output.tables,
+        claims=rules.claims.output.claims,
+        figures=rules.figures.output.figures,
+        cost=rules.cost.output.cost,
+        source=tree("paper"),
+        code=code("gillnext.paper.stage"),
+    output:
+        pdf=report(
+            "<results>/paper/paper.pdf",
+            caption="../report/paper.rst",
+            category="Paper",
+        ),
+    log:
+        "<results>/logs/paper.log",
+    benchmark:
+        "<results>/benchmarks/paper/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
+    message:
+        "paper: typesetting the PDF"
+    shell:
+        "gillnext paper --config {params.config} --results {params.results} --source paper "
+        "--out {output.pdf} > {log} 2>&1"
+
+
+# As a rule of its own, a run that is killed before the report still gets one, and a finished run does nothing.
+rule html:
+    input:
+        pdf=rules.paper.output.pdf,
+        captions=tree("workflow/report"),
+    output:
+        html="<results>/report.html",
+    log:
+        "<results>/logs/html.log",
+    benchmark:
+        "<results>/benchmarks/html/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        config=CONFIG,
+    message:
+        "html: writing the report"
+    shell:
+        "snakemake --report {output.html} --nolock --configfile {params.config} -- {input.pdf} > {log} 2>&1"

@@ -1,0 +1,115 @@
+# Pictures for the held-out layouts, and their scores.
+
+
+rule sample:
+    input:
+        base=rules.base.output.model,
+        adapter=adapter_of,
+        layouts=layouts_of,
+        code=code("gillnext.sample.stage"),
+    output:
+        images=directory("<results>/samples/{arm}/{seed}/{split}"),
+    log:
+        "<results>/logs/sample/{arm}-{seed}-{split}.log",
+    benchmark:
+        "<results>/benchmarks/sample/{arm}-{seed}-{split}.tsv"
+    priority: 70
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        adapter=lambda wildcards, input: (f"--adapter {input.adapter}" if input.adapter else ""),
+        settings=settings("run", "sample", "study.arms.{arm}"),
+    message:
+        "sample: drawing the {wildcards.split} layouts with arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "gillnext sample --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
+        "--base {input.base} {params.adapter} --layouts {input.layouts} --out {output.images} > {log} 2>&1"
+
+
+rule ceilings:
+    input:
+        layouts="<results>/world/heldout/test.jsonl",
+        vae=rules.vae.output.model,
+        evaluator=rules.evaluator.output.model,
+        features=rules.features.output.model,
+        clip=rules.clip.output.model,
+        code=code("gillnext.score.stage"),
+    output:
+        reference=directory("<results>/reference"),
+        scores=expand("<results>/scores/ceilings/{of}.json", of=["real", "vae"]),
+    log:
+        "<results>/logs/ceilings.log",
+    benchmark:
+        "<results>/benchmarks/ceilings/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        out=folder("scores/ceilings"),
+        settings=settings("run", "sample.test"),
+    message:
+        "ceilings: scoring real pictures, and real pictures through the autoencoder"
+    shell:
+        "gillnext score --ceilings --config {params.config} --layouts {input.layouts} --vae {input.vae} "
+        "--evaluator {input.evaluator} --features {input.features} --clip {input.clip} "
+        "--reference {output.reference} --out {params.out} > {log} 2>&1"
+
+
+rule score:
+    input:
+        samples="<results>/samples/{arm}/{seed}/test",
+        evaluator=rules.evaluator.output.model,
+        features=rules.features.output.model,
+        clip=rules.clip.output.model,
+        reference=rules.ceilings.output.reference,
+        code=code("gillnext.score.stage"),
+    output:
+        scores="<results>/scores/{arm}/{seed}.json",
+    log:
+        "<results>/logs/score/{arm}-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/score/{arm}-{seed}.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run"),
+    message:
+        "score: arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "gillnext score --config {params.config} --samples {input.samples} --evaluator {input.evaluator} "
+        "--features {input.features} --clip {input.clip} --reference {input.reference} "
+        "--out {output.scores} > {log} 2>&1"
+
+
+rule relations:
+    input:
+        samples="<results>/samples/{arm}/{seed}/relations",
+        truth="<results>/world/heldout/relations.jsonl",
+        evaluator=rules.evaluator.output.model,
+        code=code("gillnext.score.stage"),
+    output:
+        scores="<results>/scores/relations/{arm}/{seed}.json",
+    log:
+        "<results>/logs/relations/{arm}-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/relations/{arm}-{seed}.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run"),
+    message:
+        "relations: caption to picture, arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "gillnext score --relations --config {params.config} --samples {input.samples} --layouts {input.truth} "
+        "--evaluator {input.evaluator} --out {output.scores} > {log} 2>&1"

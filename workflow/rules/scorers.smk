@@ -1,0 +1,67 @@
+# What pictures are scored with; each is trained on a stream of its own.
+
+
+rule evaluator:
+    input:
+        code=code("gillnext.score.evaluator"),
+    output:
+        model=directory("<results>/models/evaluator"),
+    log:
+        "<results>/logs/evaluator.log",
+    benchmark:
+        "<results>/benchmarks/evaluator/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "evaluator"),
+    message:
+        "evaluator: training the box evaluator"
+    shell:
+        "gillnext evaluator --config {params.config} --out {output.model} > {log} 2>&1"
+
+
+rule features:
+    input:
+        code=code("gillnext.score.features"),
+    output:
+        model=directory("<results>/models/features"),
+    log:
+        "<results>/logs/features.log",
+    benchmark:
+        "<results>/benchmarks/features/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "features"),
+    message:
+        "features: training the image feature network"
+    shell:
+        "gillnext features --config {params.config} --out {output.model} > {log} 2>&1"
+
+
+rule clip:
+    input:
+        code=code("gillnext.score.clip"),
+    output:
+        model=directory("<results>/models/clip"),
+    log:
+        "<results>/logs/clip.log",
+    benchmark:
+        "<results>/benchmarks/clip/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "clip"),
+    message:
+        "clip: training the image-text scorer"
+    shell:
+        "gillnext clip --config {params.config} --out {output.model} > {log} 2>&1"

@@ -1,0 +1,26 @@
+# Mini-Wukong: caption shards, their truth, held-out layouts.
+
+
+rule world:
+    input:
+        code=code("gillnext.world.stage"),
+    output:
+        shards=expand("<results>/world/shards/wukong_100m_{i}.csv", i=SHARDS),
+        truth=expand("<results>/world/truth/{i}.parquet", i=SHARDS),
+        heldout=expand("<results>/world/heldout/{split}.jsonl", split=["val", "test", "relations"]),
+        about="<results>/world/world.json",
+    log:
+        "<results>/logs/world.log",
+    benchmark:
+        "<results>/benchmarks/world/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        config=CONFIG,
+        out=folder("world"),
+        settings=settings("run.seed", "world", "sample.test", "sample.relations"),
+    message:
+        "world: drawing Mini-Wukong's shards and held-out layouts"
+    shell:
+        "gillnext world --config {params.config} --out {params.out} > {log} 2>&1"
