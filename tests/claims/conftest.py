@@ -5,4 +5,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from fake_results import config, results_root  # noqa: E402, F401
+from fake_results import config, results_root  # noqa: F401

@@ -17,9 +17,7 @@ A, B = (0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.9, 0.9)
 
 
 def wanted(*rows):
-    return Requested(
-        np.array([label for label, _ in rows]), np.array([box for _, box in rows], float).reshape(-1, 4)
-    )
+    return Requested(np.array([label for label, _ in rows]), np.array([box for _, box in rows], float).reshape(-1, 4))
 
 
 def found(*rows):
@@ -122,9 +120,7 @@ def world(count):
     want = [Requested(np.array([o.kind.id for o in s.objects]), s.boxes) for s in content]
     rng = np.random.default_rng(0)
     have = [
-        Detections(
-            (w.boxes + rng.normal(0, 0.01, w.boxes.shape)).clip(0, 1), w.labels, np.full(len(w.labels), 0.9)
-        )
+        Detections((w.boxes + rng.normal(0, 0.01, w.boxes.shape)).clip(0, 1), w.labels, np.full(len(w.labels), 0.9))
         for w in want
     ]
     return want, have
@@ -161,11 +157,7 @@ def test_redraw_finds_room_for_a_crowd():
 
 def test_chance_level_is_the_mean_over_redraws_worked_out_one_by_one():
     want, have = world(10)
-    ious = [
-        boxes.assign(chance.redraw(want[i], 4, draw, i), have[i])
-        for draw in range(5)
-        for i in range(len(want))
-    ]
+    ious = [boxes.assign(chance.redraw(want[i], 4, draw, i), have[i]) for draw in range(5) for i in range(len(want))]
     flat = np.concatenate(ious)
     level = chance.level(want, have, 4)
     assert level["chance_miou"] == pytest.approx(flat.mean())

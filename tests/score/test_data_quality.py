@@ -65,9 +65,7 @@ def folder(tmp_path_factory):
         part = truth.filter(pl.col("shard") == shard).drop("shard", "predicted", "arrived")
         part.write_parquet(root / f"world/truth/{shard}.parquet")
         kept = truth.filter((pl.col("shard") == shard) & (pl.col("predicted") != "none"))
-        kept.select("url", "caption", "shard", "row", spatial_type="predicted").write_parquet(
-            root / f"{shard}.parquet"
-        )
+        kept.select("url", "caption", "shard", "row", spatial_type="predicted").write_parquet(root / f"{shard}.parquet")
         there = [e for e in entries if e["shard"] == shard and e["arrived"]]
         (root / "images").mkdir(exist_ok=True)
         for e in there:

@@ -55,14 +55,10 @@ def test_kid_is_the_double_loop():
 
 def test_kid_is_unbiased_and_its_standard_error_is_the_deviation_between_samples():
     rng = np.random.default_rng(3)
-    pairs = [
-        distribution.kid(rng.normal(size=(60, 3)), rng.normal(0.6, 1, (60, 3)), halves=60) for _ in range(60)
-    ]
+    pairs = [distribution.kid(rng.normal(size=(60, 3)), rng.normal(0.6, 1, (60, 3)), halves=60) for _ in range(60)]
     values, errors = np.array(pairs).T
     assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.35)
-    same = [
-        distribution.kid(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), halves=2)[0] for _ in range(80)
-    ]
+    same = [distribution.kid(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), halves=2)[0] for _ in range(80)]
     assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(80)
 
 
@@ -87,9 +83,7 @@ def test_features_of_files_are_those_of_the_images(tmp_path, pictures):
     for path, picture in zip(paths, pictures, strict=False):
         Image.fromarray(picture).save(path)
     from_files = distribution.features_of_files(paths, network, batch=4)
-    assert np.allclose(
-        from_files, distribution.features_of_images(pictures[:10], network, batch=3), atol=1e-4
-    )
+    assert np.allclose(from_files, distribution.features_of_images(pictures[:10], network, batch=3), atol=1e-4)
     whole = torch.from_numpy(pictures[:10]).permute(0, 3, 1, 2).float()
     assert np.allclose(from_files, network(whole).numpy(), atol=1e-4)
 

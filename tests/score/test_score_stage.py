@@ -53,9 +53,7 @@ class Knowing:
             scene = scenes.sample(SEED, "test", i)
             boxes = (scene.boxes + rng.normal(0, 0.01, scene.boxes.shape)).clip(0, 1)
             labels = np.array([o.kind.id for o in scene.objects])
-            self.answers[scenes.render(scene).tobytes()] = Detections(
-                boxes, labels, np.full(len(labels), 0.9)
-            )
+            self.answers[scenes.render(scene).tobytes()] = Detections(boxes, labels, np.full(len(labels), 0.9))
 
     def __call__(self, pixels):
         nothing = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
@@ -107,9 +105,7 @@ def test_score_file_says_what_it_is(reports):
 
 def test_samples_score_as_the_same_pictures_do_and_repeat_exactly(folders, models, reports):
     samples = images.read(folders / "reference" / "real")
-    twice = [
-        stage.score(samples, models, folders / "reference", CONFIG, stage.Name("attn2", 1)) for _ in range(2)
-    ]
+    twice = [stage.score(samples, models, folders / "reference", CONFIG, stage.Name("attn2", 1)) for _ in range(2)]
     assert twice[0] == twice[1]
     assert twice[0]["metrics"] == reports["real"]["metrics"]
     assert twice[0]["name"] == "attn2/1"
@@ -140,9 +136,7 @@ def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(
         pictures.append(scenes.render(scene))
     write(tmp_path / "truth.jsonl", truth)
     samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "relations", np.stack(pictures), plans)
-    report = stage.score_relations(
-        samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2)
-    )
+    report = stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
     assert report["metrics"]["relation_accuracy"] == report["metrics"]["object_recall"] == 1
     assert report["metrics"]["success50"] == 1
     assert report["n_relations"] == sum(len(row.extra["relations"]) for row in truth)

@@ -50,9 +50,7 @@ def test_most_confident_detection_decides():
     assert relations.accuracy([layout], [unsure])["metrics"]["relation_accuracy"] == 1
 
 
-@pytest.mark.parametrize(
-    "row", [[0, "near", 1], [2, "left", 0], [0, "left", 5], [None, "left", 0], [0, "left"]]
-)
+@pytest.mark.parametrize("row", [[0, "near", 1], [2, "left", 0], [0, "left", 5], [None, "left", 0], [0, "left"]])
 def test_malformed_relation_is_refused_with_its_place(row):
     with pytest.raises(UserError, match="line 1"):
         relations.accuracy([caption(("猫", "树"), [row])], [seen()])

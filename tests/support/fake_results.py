@@ -1,4 +1,6 @@
-"""A results tree with made-up scores, for the tests of tables, claims, figures and paper. Nothing in it was measured."""
+"""A results tree with made-up scores, for the tests of tables, claims, figures and paper. Nothing in it was
+measured.
+"""
 
 from __future__ import annotations
 
@@ -108,8 +110,10 @@ def build(root: Path) -> Path:
             put(root / f"scores/{arm}/{seed}.json", score(f"{arm}/{seed}", level, rng, boxes))
             pictures(root / f"samples/{arm}/{seed}/test", test, rng, real=False)
             if arm != "base":
-                curve = [{"step": s, "miou": level * s / 700, "success50": level * s / 600 + rng.normal(0, 0.01)}
-                         for s in range(100, 700, 100)]  # fmt: skip
+                curve = [
+                    {"step": s, "miou": level * s / 700, "success50": level * s / 600 + rng.normal(0, 0.01)}
+                    for s in range(100, 700, 100)
+                ]
                 put(root / f"adapters/{arm}/{seed}/curve.json", curve)
                 put(root / f"adapters/{arm}/{seed}/losses.json", (0.25 + rng.exponential(0.02, 600)).tolist())
     for seed in SEEDS:
@@ -118,13 +122,18 @@ def build(root: Path) -> Path:
     for name, level in (("real", 0.99), ("vae", 0.97)):
         put(root / f"scores/ceilings/{name}.json", score(name, level, rng, boxes))
     pictures(root / "reference" / "real", test, rng, real=True)
-    planner = {"validity_unconstrained": 0.97, "validity_constrained": 1.0, "spatial_accuracy": 0.93,
-               "count_accuracy": 0.98, "miou": 0.41, "random_spatial_accuracy": 0.48,
-               "retrieval_spatial_accuracy": 0.81}  # fmt: skip
+    planner = {
+        "validity_unconstrained": 0.97, "validity_constrained": 1.0, "spatial_accuracy": 0.93,
+        "count_accuracy": 0.98, "miou": 0.41, "random_spatial_accuracy": 0.48,
+        "retrieval_spatial_accuracy": 0.81,
+    }  # fmt: skip
     put(root / "plans/planner.json", {"n": 300, "metrics": planner, "protocol": {}})
-    data = {"filter_precision": 0.97, "filter_recall": 0.94, "filter_label_accuracy": 0.95, "download_alive": 0.88,
-            "annotation_miou": 0.86, "annotation_recall": 0.93, "annotation_wrong": 0.01, "requests_saved": 0.95,
-            "bytes_filter_first": 7654321.0, "spatial_share_before": 0.05, "spatial_share_after": 0.97}  # fmt: skip
+    data = {
+        "filter_precision": 0.97, "filter_recall": 0.94, "filter_label_accuracy": 0.95,
+        "download_alive": 0.88, "annotation_miou": 0.86, "annotation_recall": 0.93, "annotation_wrong": 0.01,
+        "requests_saved": 0.95, "bytes_filter_first": 7654321.0, "spatial_share_before": 0.05,
+        "spatial_share_after": 0.97,
+    }  # fmt: skip
     counts = {key: 4000 + i for i, key in enumerate(data)}
     put(root / "scores/data.json", {"n": 4321, "metrics": data, "counts": counts, "protocol": {}})
     memory(root)

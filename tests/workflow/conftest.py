@@ -1,6 +1,5 @@
 """A copy of the checkout in a folder with a space, and Snakemake in it."""
 
-import json
 import os
 import re
 import shutil
@@ -95,10 +94,10 @@ def checkout(tmp_path):
     root.mkdir()
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in PARTS:
-        source = ROOT / name
-        shutil.copytree(source, root / name, ignore=ignore) if source.is_dir() else shutil.copy(
-            source, root / name
-        )
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, root / name)
     (tmp_path / "bin").mkdir()
     python = tmp_path / "bin" / "python"
     python.symlink_to(Path(sys.executable).resolve())
@@ -107,8 +106,3 @@ def checkout(tmp_path):
     stage.write_text(FAKE.format(python=Path(sys.executable).resolve(), log=str(log)))
     stage.chmod(0o755)
     return Checkout(root, python, log)
-
-
-@pytest.fixture
-def schema_file():
-    return json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8"))

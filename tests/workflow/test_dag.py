@@ -1,4 +1,4 @@
-"""The graph of every tier: all rules are there, arms and seeds come from the settings, bad settings are told."""
+"""The graph of every tier: all rules, arms and seeds as the settings say; bad settings are told."""
 
 import pytest
 

@@ -9,6 +9,9 @@ rule cache:
         code=code("gillnext.adapter.cache"),
     output:
         cache=directory("<results>/cache"),
+    params:
+        config=CONFIG,
+        settings=settings("run.threads", "run.device"),
     log:
         "<results>/logs/cache.log",
     benchmark:
@@ -18,9 +21,6 @@ rule cache:
     resources:
         mem_mb=3000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device"),
     message:
         "cache: encoding the annotated images and captions"
     shell:
@@ -37,15 +37,6 @@ rule adapter:
         code=code("gillnext.adapter.train"),
     output:
         adapter=directory("<results>/adapters/{arm}/{seed}"),
-    log:
-        "<results>/logs/adapter/{arm}-{seed}.log",
-    benchmark:
-        "<results>/benchmarks/adapter/{arm}-{seed}.tsv"
-    priority: 80
-    threads: cfg.run.threads
-    resources:
-        mem_mb=3000,
-        gpu=GPU,
     params:
         config=CONFIG,
         settings=settings(
@@ -56,6 +47,15 @@ rule adapter:
             "sample.guidance",
             "sample.batch",
         ),
+    log:
+        "<results>/logs/adapter/{arm}-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/adapter/{arm}-{seed}.tsv"
+    priority: 80
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
     message:
         "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
@@ -71,6 +71,9 @@ rule memory:
         code=code("gillnext.memory.stage"),
     output:
         scores="<results>/memory.json",
+    params:
+        config=CONFIG,
+        settings=settings("run", "memory", "adapter", "study.reference", f"study.arms.{cfg.study.reference}"),
     log:
         "<results>/logs/memory.log",
     benchmark:
@@ -79,9 +82,6 @@ rule memory:
     resources:
         mem_mb=3000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run", "memory", "adapter", "study"),
     message:
         "memory: measuring summed, split and checkpointed backward"
     shell:

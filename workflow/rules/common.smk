@@ -13,6 +13,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import closure
 from gillnext.runtime.lock import hold
+from gillnext.world.shards import part_shards, shard_name
 
 try:
     load(*workflow.configfiles, *workflow.overwrite_configfiles)  # errors name the file
@@ -102,8 +103,8 @@ def model(role):
 
 
 def shards_of(wildcards):
-    """The shards of one part: every parts-th, so that parts are alike."""
-    return [f"{RESULTS}/world/shards/wukong_100m_{i}.csv" for i in SHARDS[int(wildcards.part) :: len(PARTS)]]
+    """The shards of one part."""
+    return [f"{RESULTS}/world/shards/{shard_name(i)}" for i in part_shards(cfg.world, int(wildcards.part))]
 
 
 def adapter_of(wildcards):

@@ -9,6 +9,10 @@ rule filter:
     output:
         table="<results>/filtered/{part}.parquet",
         counts="<results>/filtered/{part}.json",
+    params:
+        config=CONFIG,
+        model=model("classifier"),
+        settings=settings("run.threads", "run.device", "filter", "world.parts"),
     log:
         "<results>/logs/filter/{part}.log",
     benchmark:
@@ -17,10 +21,6 @@ rule filter:
     resources:
         mem_mb=1500,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        model=model("classifier"),
-        settings=settings("run.threads", "run.device", "filter", "world.parts"),
     message:
         "filter: keeping the spatial captions of part {wildcards.part}"
     shell:
@@ -38,6 +38,10 @@ rule download:
         images=directory("<results>/images/{part}"),
         index="<results>/index/{part}.jsonl",
         outcomes="<results>/index/{part}.json",
+    params:
+        config=CONFIG,
+        world=folder("world"),
+        settings=settings("run.seed", "download", "world"),
     log:
         "<results>/logs/download/{part}.log",
     benchmark:
@@ -45,10 +49,6 @@ rule download:
     threads: 1
     resources:
         mem_mb=1000,
-    params:
-        config=CONFIG,
-        world=folder("world"),
-        settings=settings("run.seed", "download", "world"),
     message:
         "download: fetching the images of part {wildcards.part}"
     shell:
@@ -65,6 +65,10 @@ rule annotate:
     output:
         layouts="<results>/layouts/{part}.jsonl",
         counts="<results>/layouts/{part}.json",
+    params:
+        config=CONFIG,
+        model=model("annotator"),
+        settings=settings("run.threads", "run.device", "annotate"),
     log:
         "<results>/logs/annotate/{part}.log",
     benchmark:
@@ -73,10 +77,6 @@ rule annotate:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        model=model("annotator"),
-        settings=settings("run.threads", "run.device", "annotate"),
     message:
         "annotate: writing boxes for part {wildcards.part}"
     shell:

@@ -6,6 +6,9 @@ rule classifier:
         code=code("gillnext.filter.classifier"),
     output:
         model=directory("<results>/models/classifier"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "classifier"),
     log:
         "<results>/logs/classifier.log",
     benchmark:
@@ -14,9 +17,6 @@ rule classifier:
     resources:
         mem_mb=1500,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "classifier"),
     message:
         "classifier: training the caption classifier"
     shell:
@@ -28,6 +28,9 @@ rule annotator:
         code=code("gillnext.annotate.train"),
     output:
         model=directory("<results>/models/annotator"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "annotator"),
     log:
         "<results>/logs/annotator.log",
     benchmark:
@@ -36,9 +39,6 @@ rule annotator:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "annotator"),
     message:
         "annotator: training the box annotator"
     shell:
@@ -51,6 +51,9 @@ rule vae:
         code=code("gillnext.foundations.vae"),
     output:
         model=directory("<results>/models/vae"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.device", "vae"),
     log:
         "<results>/logs/vae.log",
     benchmark:
@@ -60,9 +63,6 @@ rule vae:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.device", "vae"),
     message:
         "vae: training the autoencoder"
     shell:
@@ -75,6 +75,9 @@ rule base:
         code=code("gillnext.foundations.base"),
     output:
         model=directory("<results>/models/base"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.device", "base"),
     log:
         "<results>/logs/base.log",
     benchmark:
@@ -84,9 +87,6 @@ rule base:
     resources:
         mem_mb=3000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.device", "run.precision", "base"),
     message:
         "base: training the text-to-image pipeline"
     shell:

@@ -7,10 +7,15 @@ rule quality:
         truth=rules.world.output.truth,
         filtered=expand("<results>/filtered/{part}.parquet", part=PARTS),
         index=expand("<results>/index/{part}.jsonl", part=PARTS),
+        images=expand("<results>/images/{part}", part=PARTS),
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
         code=code("gillnext.score.quality"),
     output:
         scores="<results>/scores/data.json",
+    params:
+        config=CONFIG,
+        world=folder("world"),
+        settings=settings("run.seed", "world", "filter"),
     log:
         "<results>/logs/quality.log",
     benchmark:
@@ -18,10 +23,6 @@ rule quality:
     threads: 1
     resources:
         mem_mb=1000,
-    params:
-        config=CONFIG,
-        world=folder("world"),
-        settings=settings("run.seed", "world", "filter"),
     message:
         "quality: filter, download and annotation against the world's truth"
     shell:
@@ -41,6 +42,10 @@ rule tables:
             category="Tables",
             labels={"table": "{table}"},
         ),
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
     log:
         "<results>/logs/tables.log",
     benchmark:
@@ -48,10 +53,6 @@ rule tables:
     threads: 1
     resources:
         mem_mb=1000,
-    params:
-        config=CONFIG,
-        results=folder(),
-        settings=everything,
     message:
         "tables: collecting the scores"
     shell:
@@ -72,6 +73,10 @@ rule claims:
             category="Claims",
             labels={"table": "{table}"},
         ),
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
     log:
         "<results>/logs/claims.log",
     benchmark:
@@ -79,10 +84,6 @@ rule claims:
     threads: 1
     resources:
         mem_mb=1000,
-    params:
-        config=CONFIG,
-        results=folder(),
-        settings=everything,
     message:
         "claims: what the scores say of every claim"
     shell:
@@ -105,6 +106,10 @@ rule figures:
             category="Figures",
             labels={"figure": "{figure}"},
         ),
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
     log:
         "<results>/logs/figures.log",
     benchmark:
@@ -112,10 +117,6 @@ rule figures:
     threads: 1
     resources:
         mem_mb=1500,
-    params:
-        config=CONFIG,
-        results=folder(),
-        settings=everything,
     message:
         "figures: drawing the paper's figures"
     shell:

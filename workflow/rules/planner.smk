@@ -7,6 +7,9 @@ rule planner:
         code=code("gillnext.planner.train"),
     output:
         model=directory("<results>/models/planner"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "planner"),
     log:
         "<results>/logs/planner.log",
     benchmark:
@@ -15,9 +18,6 @@ rule planner:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "planner"),
     message:
         "planner: training on the annotated layouts"
     shell:
@@ -33,6 +33,10 @@ rule plan:
     output:
         layouts="<results>/plans/relations.jsonl",
         scores="<results>/plans/planner.json",
+    params:
+        config=CONFIG,
+        out=folder("plans"),
+        settings=settings("run.seed", "run.threads", "run.device", "planner.test", "sample.relations"),
     log:
         "<results>/logs/plan.log",
     benchmark:
@@ -41,10 +45,6 @@ rule plan:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        out=folder("plans"),
-        settings=settings("run.seed", "run.threads", "run.device", "planner.test", "sample.relations"),
     message:
         "plan: planning layouts for the held-out captions"
     shell:

@@ -14,6 +14,10 @@ rule cost:
             category="Cost",
             labels={"table": "{table}"},
         ),
+    params:
+        config=CONFIG,
+        benchmarks=folder("benchmarks"),
+        settings=settings("run.tier"),
     log:
         "<results>/logs/cost.log",
     benchmark:
@@ -21,10 +25,6 @@ rule cost:
     threads: 1
     resources:
         mem_mb=1000,
-    params:
-        config=CONFIG,
-        benchmarks=folder("benchmarks"),
-        settings=settings("run.tier"),
     message:
         "cost: seconds and peak memory of every rule"
     shell:
@@ -46,6 +46,10 @@ rule paper:
             caption="../report/paper.rst",
             category="Paper",
         ),
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
     log:
         "<results>/logs/paper.log",
     benchmark:
@@ -53,10 +57,6 @@ rule paper:
     threads: 1
     resources:
         mem_mb=1500,
-    params:
-        config=CONFIG,
-        results=folder(),
-        settings=everything,
     message:
         "paper: typesetting the PDF"
     shell:
@@ -71,6 +71,8 @@ rule html:
         captions=tree("workflow/report"),
     output:
         html="<results>/report.html",
+    params:
+        config=CONFIG,
     log:
         "<results>/logs/html.log",
     benchmark:
@@ -78,8 +80,6 @@ rule html:
     threads: 1
     resources:
         mem_mb=1500,
-    params:
-        config=CONFIG,
     message:
         "html: writing the report"
     shell:

@@ -9,6 +9,10 @@ rule sample:
         code=code("gillnext.sample.stage"),
     output:
         images=directory("<results>/samples/{arm}/{seed}/{split}"),
+    params:
+        config=CONFIG,
+        adapter=lambda wildcards, input: (f"--adapter {input.adapter}" if input.adapter else ""),
+        settings=settings("run", "sample", "study.arms.{arm}"),
     log:
         "<results>/logs/sample/{arm}-{seed}-{split}.log",
     benchmark:
@@ -18,10 +22,6 @@ rule sample:
     resources:
         mem_mb=3000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        adapter=lambda wildcards, input: (f"--adapter {input.adapter}" if input.adapter else ""),
-        settings=settings("run", "sample", "study.arms.{arm}"),
     message:
         "sample: drawing the {wildcards.split} layouts with arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
@@ -40,6 +40,10 @@ rule ceilings:
     output:
         reference=directory("<results>/reference"),
         scores=expand("<results>/scores/ceilings/{of}.json", of=["real", "vae"]),
+    params:
+        config=CONFIG,
+        out=folder("scores/ceilings"),
+        settings=settings("run", "sample.test"),
     log:
         "<results>/logs/ceilings.log",
     benchmark:
@@ -48,10 +52,6 @@ rule ceilings:
     resources:
         mem_mb=3000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        out=folder("scores/ceilings"),
-        settings=settings("run", "sample.test"),
     message:
         "ceilings: scoring real pictures, and real pictures through the autoencoder"
     shell:
@@ -70,6 +70,9 @@ rule score:
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/{arm}/{seed}.json",
+    params:
+        config=CONFIG,
+        settings=settings("run"),
     log:
         "<results>/logs/score/{arm}-{seed}.log",
     benchmark:
@@ -78,9 +81,6 @@ rule score:
     resources:
         mem_mb=3000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run"),
     message:
         "score: arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
@@ -97,6 +97,9 @@ rule relations:
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/relations/{arm}/{seed}.json",
+    params:
+        config=CONFIG,
+        settings=settings("run"),
     log:
         "<results>/logs/relations/{arm}-{seed}.log",
     benchmark:
@@ -105,9 +108,6 @@ rule relations:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run"),
     message:
         "relations: caption to picture, arm {wildcards.arm}, seed {wildcards.seed}"
     shell:

@@ -6,6 +6,9 @@ rule evaluator:
         code=code("gillnext.score.evaluator"),
     output:
         model=directory("<results>/models/evaluator"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "evaluator"),
     log:
         "<results>/logs/evaluator.log",
     benchmark:
@@ -14,9 +17,6 @@ rule evaluator:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "evaluator"),
     message:
         "evaluator: training the box evaluator"
     shell:
@@ -28,6 +28,9 @@ rule features:
         code=code("gillnext.score.features"),
     output:
         model=directory("<results>/models/features"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "features"),
     log:
         "<results>/logs/features.log",
     benchmark:
@@ -36,9 +39,6 @@ rule features:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "features"),
     message:
         "features: training the image feature network"
     shell:
@@ -50,6 +50,9 @@ rule clip:
         code=code("gillnext.score.clip"),
     output:
         model=directory("<results>/models/clip"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "clip"),
     log:
         "<results>/logs/clip.log",
     benchmark:
@@ -58,9 +61,6 @@ rule clip:
     resources:
         mem_mb=2000,
         gpu=GPU,
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "clip"),
     message:
         "clip: training the image-text scorer"
     shell:

@@ -9,6 +9,10 @@ rule world:
         truth=expand("<results>/world/truth/{i}.parquet", i=SHARDS),
         heldout=expand("<results>/world/heldout/{split}.jsonl", split=["val", "test", "relations"]),
         about="<results>/world/world.json",
+    params:
+        config=CONFIG,
+        out=folder("world"),
+        settings=settings("run.seed", "world", "sample.test", "sample.relations"),
     log:
         "<results>/logs/world.log",
     benchmark:
@@ -16,10 +20,6 @@ rule world:
     threads: 1
     resources:
         mem_mb=1000,
-    params:
-        config=CONFIG,
-        out=folder("world"),
-        settings=settings("run.seed", "world", "sample.test", "sample.relations"),
     message:
         "world: drawing Mini-Wukong's shards and held-out layouts"
     shell:

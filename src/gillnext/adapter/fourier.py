@@ -26,8 +26,12 @@ def frequencies(name: str) -> Tensor:
 
 
 def embed(boxes_BN4: Tensor, omega_F: Tensor) -> Tensor:
-    """Sine and cosine of every coordinate at every frequency: (B, N, 4) to (B, N, 8·F), in [-1, 1]."""
-    phase = boxes_BN4[..., None] * omega_F.to(boxes_BN4)
+    """Sine and cosine of every coordinate at every frequency: (B, N, 4) to (B, N, 8·F), in [-1, 1].
+
+    Whole turns are taken off first, so that large coordinates (the raw arm's) keep their precision.
+    """
+    turns = boxes_BN4[..., None] * (omega_F / (2 * math.pi)).to(boxes_BN4)
+    phase = 2 * math.pi * (turns - turns.floor())
     return rearrange(torch.stack([phase.sin(), phase.cos()]), "s b n c f -> b n (c f s)")
 
 

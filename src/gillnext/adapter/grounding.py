@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gillnext.adapter import fourier
+from gillnext.runtime.errors import UserError
 
 MAX_BOXES = 6  # slots of a sample; more boxes are an error
 
@@ -66,11 +67,15 @@ class Grounding:
 
 
 def pad(boxes: Sequence[Sequence[Sequence[float]]], slots: int = MAX_BOXES) -> tuple[Tensor, Tensor]:
-    """Ragged boxes to (B, slots, 4) and which of them are real (B, slots)."""
+    """Ragged boxes to (B, slots, 4) and which of them are real (B, slots); `UserError` where a layout has too many."""
     padded, real = torch.zeros(len(boxes), slots, 4), torch.zeros(len(boxes), slots, dtype=torch.bool)
     for i, sample in enumerate(boxes):
         if len(sample) > slots:
-            raise ValueError(f"{len(sample)} boxes in one layout; the adapter has {slots} slots")
+            raise UserError(
+                f"{len(sample)} boxes in one layout; the adapter has {slots} slots",
+                where=f"layout {i} of the batch",
+                remedy=f"give at most {slots} boxes",
+            )
         if len(sample):
             padded[i, : len(sample)] = torch.as_tensor(sample, dtype=torch.float32)
             real[i, : len(sample)] = True

@@ -16,6 +16,7 @@ import torch
 from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention import BasicTransformerBlock, GatedSelfAttentionDense
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 
 from gillnext.adapter import fourier
@@ -134,29 +135,32 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
 
         Raises `ValueError` where a layer has no place in the UNet, or none was injected.
         """
-        injected = []
-        if self.config.site == "gated":
-            for name, block in transformer_blocks(unet).items():
-                block.fuser = self.layers[module_key(name)]
-                injected.append(f"{name}.fuser")
-        processors: dict[str, Any] = {}
-        for name in unet.attn_processors:
-            place = name.removesuffix(".processor")
-            key = module_key(place)
-            processors[name] = Grounded(self.layers[key]) if key in self.layers else Ungrounded()
-            injected += [place] if key in self.layers else []
-        if len(injected) != len(self.layers) or not injected:
-            raise ValueError(f"{len(injected)} of the adapter's {len(self.layers)} layers found a place in this UNet")
+        blocks = transformer_blocks(unet)
+        processors: dict[str, Any] = dict.fromkeys(unet.attn_processors)
+        names = blocks if self.config.site == "gated" else (name.removesuffix(".processor") for name in processors)
+        layers = {name: self.layers[module_key(name)] for name in names if module_key(name) in self.layers}
+        if len(layers) != len(self.layers) or not layers:
+            raise ValueError(f"{len(layers)} of the adapter's {len(self.layers)} layers found a place in this UNet")
+        self.remove(unet)
+        for name in processors:
+            layer = layers.get(name.removesuffix(".processor"))
+            processors[name] = Grounded(layer) if layer is not None else Ungrounded()
         unet.set_attn_processor(processors)
-        return injected
+        if self.config.site != "gated":
+            return list(layers)
+        # Into __dict__, past nn.Module: the UNet's own parameters and state dict stay as they are.
+        for name, layer in layers.items():
+            blocks[name].__dict__["fuser"] = layer
+        unet.__dict__["position_net"] = lambda objs: objs  # the tokens are finished
+        return [f"{name}.fuser" for name in layers]
 
     @staticmethod
     def remove(unet: UNet2DConditionModel) -> None:
         """Give `unet` its own processors back."""
         for block in transformer_blocks(unet).values():
-            if hasattr(block, "fuser"):
-                del block.fuser
-        unet.set_default_attn_processor()
+            block.__dict__.pop("fuser", None)
+        unet.__dict__.pop("position_net", None)
+        unet.set_attn_processor(AttnProcessor2_0())
 
     def listing(self, unet: UNet2DConditionModel) -> str:
         """One line an injected layer: its name, heads, bias and trainable parameters, with the total."""

@@ -49,15 +49,19 @@ def build_adapter(cfg: Config, arm: Arm, unet: torch.nn.Module, seed: int) -> Sp
     )
 
 
+def unreached(adapter: SpatialAdapter, what: str) -> UserError:
+    return UserError(
+        f"the gradient does not reach {what} of the adapter",
+        where=f"site {adapter.config.site}",
+        remedy="look at processors.txt: every listed layer must be in the UNet that is trained",
+    )
+
+
 def check_reached(adapter: SpatialAdapter) -> None:
     """Refuse to train where the gradient does not reach a parameter of the adapter, or is zero everywhere."""
     missing = [name for name, p in adapter.named_parameters() if p.grad is None]
     if missing or not any(p.grad.abs().sum() > 0 for p in adapter.parameters() if p.grad is not None):
-        raise UserError(
-            f"the gradient does not reach {missing[0] if missing else 'any parameter'} of the adapter",
-            where=f"site {adapter.config.site}",
-            remedy="look at processors.txt: every listed layer must be in the UNet that is trained",
-        )
+        raise unreached(adapter, missing[0] if missing else "any parameter")
 
 
 class Trainer:
@@ -100,17 +104,24 @@ class Trainer:
             batches.append(objective.to(batch.part(share, shares), self.accelerator.device))
         return batches
 
+    def loss(self, batch: objective.Batch) -> Tensor:
+        """The loss of a micro-batch; `UserError` where it does not depend on the adapter."""
+        loss = self.model(batch)
+        if not loss.requires_grad:
+            raise unreached(self.adapter, "any parameter")
+        return loss
+
     def backward(self, batches: list[objective.Batch]) -> Tensor:
         """Gradients of the mean loss, by one summed backward or one for each micro-batch; returns the loss."""
         if self.settings.backward == "summed":
-            loss = torch.stack([self.model(batch) for batch in batches]).mean()
+            loss = torch.stack([self.loss(batch) for batch in batches]).mean()
             self.accelerator.backward(loss)
             return loss.detach()
         losses = []
         for k, batch in enumerate(batches):
             last = k == len(batches) - 1
             with self.accelerator.no_sync(self.model) if not last else torch.enable_grad():
-                loss = self.model(batch) / len(batches)
+                loss = self.loss(batch) / len(batches)
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -161,6 +172,7 @@ def run(trainer: Trainer, arm: Arm, curve: Curve, work: Path) -> list[dict[str, 
                 training.save_state(
                     work / "checkpoint", t + 1, trainer.parameters, trainer.optimiser, trainer.ema, identity
                 )
+    trainer.accelerator.wait_for_everyone()  # before the process group ends
     trainer.accelerator.end_training()
     return history
 
@@ -180,7 +192,6 @@ def train(
     history = run(trainer, arm, curve, work)
     if trainer.ema:
         trainer.ema.copy_to(trainer.parameters)
-    trainer.accelerator.wait_for_everyone()
     if not trainer.accelerator.is_main_process:
         return
     with files.atomic(out) as temporary:

@@ -22,12 +22,14 @@ from torchvision.ops import MultiScaleRoIAlign
 from gillnext.annotate.base import Found, Names
 from gillnext.boxes import Convention
 from gillnext.runtime.errors import UserError
+from gillnext.score.detections import Detections
 from gillnext.score.small_detector import SmallDetector, block
 
 # Letters of shapes: R regions, C channels, P pooled rows and columns, F features.
 
 ROI = 6  # rows and columns of a pooled region
 FEATURES = 96  # width of the region head
+CHUNK = 16  # images that go through the network together, whatever the stage's batch: shapes are constant
 
 
 class Backbone(nn.Sequential):
@@ -91,7 +93,7 @@ class DetectorAnnotator:
         """For each name of each image the best detection of its class that reaches the threshold."""
         size = (self.network.size, self.network.size)
         small = np.stack([np.asarray(i if i.size == size else i.resize(size, Image.Resampling.BOX)) for i in images])
-        detections = self.network.detect(small, len(small))
+        detections = self.network.detect(small, CHUNK)
         answers = []
         for caption, wanted, found in zip(captions, names, detections, strict=True):
             if wanted is None:
@@ -99,7 +101,7 @@ class DetectorAnnotator:
             answers.append([self._look_up(name, found) for name in wanted])
         return answers
 
-    def _look_up(self, name: str, found) -> Found:
+    def _look_up(self, name: str, found: Detections) -> Found:
         if name not in self.network.classes:
             return Found(name, None, 0.0, "a name that the detector does not know")
         best = found.best(self.network.classes.index(name), self.threshold)

@@ -1,6 +1,6 @@
 """Train the demo's annotator on a stream of its own, on pictures that went through JPEG as downloaded ones did.
 
-    gillnext annotator --config config.yaml --out results/demo/models/annotator
+gillnext annotator --config config.yaml --out results/demo/models/annotator
 """
 
 from __future__ import annotations

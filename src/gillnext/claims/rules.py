@@ -1,8 +1,8 @@
 """The rules that judge claims. Each gets a claim's `rule` mapping and the results, and returns a `Verdict`.
 
-A comparison between arms is decided by the sign of the paired differences over training seeds: only where the 95% t
-interval excludes 0 (or the threshold) is anything decided; what the seeds cannot tell is “not shown”.
-"""
+A comparison between arms is decided by the sign of the paired differences over training seeds: only where
+the 95% t interval excludes 0 (or the threshold) is anything decided; what the seeds cannot tell is “not
+shown”."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def sign_word(directions: list[int]) -> Word:
 
 
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
-    """Two arms compared by metrics, each with the direction in which the first is claimed to be the better."""
+    """Two arms compared by metrics, each with the direction in which the first is claimed better."""
     names = []
     for settings in (rule["first"], rule["second"]):
         name = find_arm(results, settings)
@@ -72,10 +72,11 @@ def _signed(value: Estimate, digits: int) -> str:
 
 
 def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
-    """The share of boxes filled with their own class among boxes filled at all, against the share without a tie.
+    """The share of boxes filled with their own class among boxes filled at all, against the share without a
+    tie.
 
-    Without a tie between boxes and words a scene of k objects puts the right one into a box once in k, so the share
-    expected is layouts/objects over the test layouts (a layout of one object is always right).
+    Without a tie between boxes and words a scene of k objects puts the right one into a box once in k, so
+    the share expected is layouts/objects over the test layouts (a layout of one object is always right).
     """
     name = find_arm(results, rule["arm"])
     if name is None:
@@ -94,7 +95,9 @@ def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
 
 
 def untied_share(results: Results) -> float:
-    """layouts / objects of the test set: the expected share of right classes if places were dealt at random."""
+    """layouts / objects of the test set: the expected share of right classes if places were dealt at
+    random.
+    """
     path = results.root / "world" / "heldout" / "test.jsonl"
     if not path.exists():
         raise UserError("no such file", where=str(path), remedy="make it with `gillnext world`")
@@ -117,13 +120,15 @@ def _mode(results: Results, rule: dict[str, Any]) -> tuple[dict[str, float], dic
 
 
 def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
-    """Bytes saved for backward against another mode; decided where the rule has a tolerance, else measured."""
+    """Bytes saved for backward against another mode; decided by the rule's tolerance, else measured."""
     mode, other, against = _mode(results, rule)
     if not mode or other is None:
         return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
     reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
-    measured = (f"saved bytes −{decimals(100 * reduction, 1)}% ({decimals(other['saved_bytes'] / 2**20, 2)} → "
-                f"{decimals(mode['saved_bytes'] / 2**20, 2)} MiB)").replace("−−", "+")
+    measured = (
+        f"saved bytes −{decimals(100 * reduction, 1)}% ({decimals(other['saved_bytes'] / 2**20, 2)} → "
+        f"{decimals(mode['saved_bytes'] / 2**20, 2)} MiB)"
+    ).replace("−−", "+")
     if "tolerance" not in rule:
         return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables")
     close = abs(reduction - rule["claimed"]) <= rule["tolerance"]
@@ -173,7 +178,7 @@ def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     place = {"data": results.data, "planner": results.planner}[rule["place"]]
     metrics = results.read(*place).get("metrics", {})
     if absent := [name for name in rule["metrics"] if name not in metrics]:
-        return Verdict(Word.NOT_RUN, reason=f"no {absent[0].replace('_', ' ')} among the scores")
+        return Verdict(Word.NOT_RUN, reason=rule.get("without", f"{place[0]} has no {absent[0]}"))
     told = (f"{words} {number(float(metrics[name])).text}" for name, words in rule["metrics"].items())
     return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""))
 

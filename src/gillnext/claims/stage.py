@@ -1,11 +1,10 @@
 """Gives every claim of the design notes its verdict, from the score files that exist.
 
-    gillnext claims --config config.yaml --claims reference/claims.yaml --results results/demo --out results/demo/claims
+    gillnext claims --claims reference/claims.yaml --results results/demo --out results/demo/claims
 
-Writes `claims.json` and `claims.csv` (and `claims.tex`). The words: reproduced or contradicted (in miniature, where it
-is the demo), measured, by construction, not shown, not testable here, not tested in this run. A claim that the demo
-world makes true or false by construction is never “reproduced”.
-"""
+Writes `claims.json` and `claims.csv` (and `claims.tex`). The words: reproduced or contradicted (in
+miniature, where it is the demo), measured, by construction, not shown, not testable here, not tested in
+this run. A claim that the demo world makes true or false by construction is never “reproduced”."""
 
 from __future__ import annotations
 
@@ -53,7 +52,9 @@ def read_claims(path: Path) -> list[Claim]:
     for index, entry in enumerate(read_yaml(path).get("claims", [])):
         where = f"{path}: {entry.get('id', f'entry {index + 1}')}"
         if unknown := set(entry) - KEYS:
-            raise UserError(f"unknown key {sorted(unknown)[0]!r}", where=where, remedy=f"keys: {', '.join(sorted(KEYS))}")
+            raise UserError(
+                f"unknown key {sorted(unknown)[0]!r}", where=where, remedy=f"keys: {', '.join(sorted(KEYS))}"
+            )
         if absent := KEYS - {"doubt"} - set(entry):
             raise UserError(f"key {sorted(absent)[0]!r} is missing", where=where, remedy="add it")
         if entry["rule"].get("kind") not in RULES:
@@ -83,12 +84,21 @@ def judge_all(claims: list[Claim], results: Results) -> list[dict[str, Any]]:
     tier, records = results.config.run.tier, []
     for claim in claims:
         verdict = judge(claim, results)
-        records.append({
-            "id": claim.id, "claim": claim.claim, "source": claim.source, "claimed": claim.claimed,
-            "test": claim.test, "power": claim.power(tier), "measured": verdict.measured,
-            "verdict": in_print(verdict.word, tier), "word": str(verdict.word), "reason": verdict.reason,
-            "doubt": " ".join(claim.doubt.split()),
-        })
+        records.append(
+            {
+                "id": claim.id,
+                "claim": claim.claim,
+                "source": claim.source,
+                "claimed": claim.claimed,
+                "test": claim.test,
+                "power": claim.power(tier),
+                "measured": verdict.measured,
+                "verdict": in_print(verdict.word, tier),
+                "word": str(verdict.word),
+                "reason": verdict.reason,
+                "doubt": " ".join(claim.doubt.split()),
+            }
+        )
     return records
 
 
@@ -106,9 +116,15 @@ def claims(config: Config, source: Path, root: Path, out: Path) -> list[dict[str
     counts = Counter(record["verdict"] for record in records)
     with files.atomic(out) as folder:
         folder.mkdir()
-        files.write_json(folder / "claims.json", {
-            "tier": config.run.tier, "seeds": list(seeds), "claims": records, "counts": dict(counts),
-        })
+        files.write_json(
+            folder / "claims.json",
+            {
+                "tier": config.run.tier,
+                "seeds": list(seeds),
+                "claims": records,
+                "counts": dict(counts),
+            },
+        )
         files.write_text(folder / "claims.csv", to_csv(table))
         files.write_text(folder / "claims.tex", to_tex(table))
     return records

@@ -95,6 +95,7 @@ class Annotate:
     batch: int = s(32, "images a batch")
     max_image_size: int = s(1024, "longest side given to the model, pixels")
     threshold: float = s(0.5, "detector score below which an object counts as not found")
+    vocabulary: str = s("", "file with the names to look for, one a line; empty: the demo world's for the detector, the caption's own for qwen2vl")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The autoencoder of the demo tier: a small `AutoencoderKL`, 64×64×3 pictures to 16×16×4 latents.
 
-Trained on the stream "base" with an L1 loss and a small KL term; the latents' standard deviation becomes the config's
-`scaling_factor`, as in latent diffusion (Rombach et al., 2022).
+Trained on the stream "base" with an L1 loss and a small KL term, as in latent diffusion (Rombach et al., 2022).
 
     gillnext vae --config config.yaml --out results/demo/models/vae
 """
@@ -118,8 +117,26 @@ def crop(images_NCHW: Tensor, side: int, generator: torch.Generator) -> Tensor:
     return images_NCHW[..., top : top + side, left : left + side]
 
 
+@torch.no_grad()
+def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
+    """Fold a shift and scale of each latent channel into the 1×1 convolutions, so that latents have mean 0 and variance 1.
+
+    What the pipeline's single `scaling_factor` would do for all channels at once; it becomes 1.
+    """
+    vae.register_to_config(scaling_factor=1.0)
+    latents = encode(vae, images).double()
+    mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    channels = len(mean)
+    into, back = vae.quant_conv, vae.post_quant_conv
+    back.bias += (back.weight.double()[:, :, 0, 0] @ mean).to(back.bias)
+    back.weight *= std.to(back.weight)[None, :, None, None]
+    into.bias[:channels] -= mean.to(into.bias)
+    into.bias[:channels] /= std.to(into.bias)
+    into.weight[:channels] /= std.to(into.weight)[:, None, None, None]
+
+
 def train(cfg: Config, out: Path) -> dict[str, float]:
-    """Train, set `scaling_factor`, save to `out`; returns the mean absolute error (0–255) on held-out scenes."""
+    """Train, standardise, save to `out`; returns the mean absolute error (0–255) on held-out scenes."""
     settings, seed = cfg.vae, cfg.run.seed
     training.setup(settings.threads)
     torch.manual_seed(seeds.key("vae", seed))
@@ -151,9 +168,7 @@ def train(cfg: Config, out: Path) -> dict[str, float]:
     )
     vae.eval()
     held_out = corpus.make(seed, "vae-held-out", 128).images
-    vae.register_to_config(scaling_factor=1.0)
-    latents = encode(vae, held_out)
-    vae.register_to_config(scaling_factor=float(1 / latents.std()))
+    standardise(vae, corpus.make(seed, "base", 256).images)
     rebuilt = decode(vae, encode(vae, held_out))
     report = {"mean_absolute_error": float(np.abs(rebuilt.astype(int) - held_out).mean())}
     with files.atomic(out) as temporary:

@@ -45,7 +45,9 @@ def _band_words(results: Results) -> str:
 
 
 def following(results: Results, folder: Path) -> str:
-    """Success@0.5 on validation layouts over the adapter's steps, with the autoencoder's ceiling and the chance level."""
+    """Success@0.5 on validation layouts over the adapter's steps, with the autoencoder's ceiling and the
+    chance level.
+    """
     figure, axes = style.plot(style.COLUMN, 2.1)
     colours = style.arm_colours(results.config.study.arms)
     last = 0.0
@@ -68,7 +70,8 @@ def following(results: Results, folder: Path) -> str:
     if last:
         axes.legend(loc="center right", handlelength=1.4)
     style.save(figure, folder, "following")
-    return f"When each arm begins to follow boxes. {_band_words(results)} The dashed lines are levels on the test set."
+    words = _band_words(results)
+    return f"When each arm begins to follow boxes. {words} The dashed lines are levels on the test set."
 
 
 def losses(results: Results, folder: Path) -> str:
@@ -87,7 +90,8 @@ def losses(results: Results, folder: Path) -> str:
     style.quiet_grid(axes)
     axes.legend(loc="upper right", handlelength=1.4)
     style.save(figure, folder, "losses")
-    return f"Training loss, means over windows of {window} step{'s' if window > 1 else ''}. {_band_words(results)}"
+    steps = f"{window} steps" if window > 1 else "one step"
+    return f"Training loss, means over windows of {steps}. {_band_words(results)}"
 
 
 def memory(results: Results, folder: Path) -> str:
@@ -121,7 +125,7 @@ def _breakdown(results: Results, arm: str, kind: str) -> dict[str, np.ndarray] |
 
 
 def breakdown(results: Results, folder: Path) -> str | None:
-    """Success by objects in the layout and by box size; None (and no figure) where no breakdown was scored."""
+    """Success by objects in the layout and by box size; None, and no figure, where none was scored."""
     arms = list(results.config.study.arms)
     colours = style.arm_colours(results.config.study.arms)
     data = {(arm, kind): _breakdown(results, arm, kind) for arm in arms for kind in ("objects", "size")}

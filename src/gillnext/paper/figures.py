@@ -2,9 +2,8 @@
 
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
-Writes {samples,following,losses,memory,breakdown}.{svg,png} and `captions.json` ({name: caption}). `breakdown` is left
-out where the score files hold none. The same inputs give the same bytes.
-"""
+Writes {samples,following,losses,memory,breakdown}.{svg,png} and `captions.json` ({name: caption}).
+`breakdown` is left out where the score files hold none. The same inputs give the same bytes."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ The captions are the first test layouts with two objects or more: nothing is pic
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from gillnext.paper import style
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 
-ROWS, BLOCKS, ENLARGE = 4, 2, 2  # captions a block, blocks side by side, nearest-neighbour scale of the pixels
+ROWS, BLOCKS, ENLARGE = 4, 2, 2  # captions a block, blocks side by side, nearest-neighbour scale
+TITLE, CAPTION, GAP, GUTTER = 0.18, 0.15, 0.03, 0.12  # inches
+Column = tuple[str, Path | None, str]  # title, folder of images, command that makes them
 
 
 def _image(path: Path, command: str) -> np.ndarray:
@@ -40,11 +43,10 @@ def _boxes(axes: Any, row: Layout, *, label: bool) -> None:
     """Each object's box in its own colour; filled and named in the layout column, outlined on images."""
     for i, (name, (x1, y1, x2, y2)) in enumerate(zip(row.names, row.boxes, strict=True)):
         colour = style.COLOURS[i % len(style.COLOURS)]
-        shape = {"linewidth": 0.9, "edgecolor": colour, "clip_on": True}
+        corner, width, height = (x1, y1), x2 - x1, y2 - y1
+        axes.add_patch(patches.Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=0.9))
         if label:
-            axes.add_patch(patches.Rectangle((x1, y1), x2 - x1, y2 - y1, facecolor=colour, alpha=0.16, linewidth=0))
-        axes.add_patch(patches.Rectangle((x1, y1), x2 - x1, y2 - y1, facecolor="none", **shape))
-        if label:
+            axes.add_patch(patches.Rectangle(corner, width, height, color=colour, alpha=0.16, linewidth=0))
             axes.text((x1 + x2) / 2, (y1 + y2) / 2, name, ha="center", va="center", fontsize=6.5, color=style.INK)
 
 
@@ -57,10 +59,10 @@ def _panel(axes: Any, row: Layout, pixels: np.ndarray | None) -> None:
     _boxes(axes, row, label=pixels is None)
 
 
-def _columns(results: Results) -> list[tuple[str, Path | None, str]]:
+def _columns(results: Results) -> list[Column]:
     """(title, folder of images or None for the layout itself, command that makes them)."""
     seed = results.config.study.seeds[0]
-    columns: list[tuple[str, Path | None, str]] = [
+    columns: list[Column] = [
         ("layout", None, ""),
         ("real", results.root / "reference" / "real", "score --ceilings"),
     ]
@@ -70,35 +72,53 @@ def _columns(results: Results) -> list[tuple[str, Path | None, str]]:
     return columns
 
 
+@dataclass(frozen=True)
+class _Page:
+    """Where things stand on the page, in inches; `spot` turns them into matplotlib's fractions."""
+
+    height: float
+    side: float  # of a picture's cell
+
+    def spot(self, x: float, y: float, w: float, h: float) -> tuple[float, float, float, float]:
+        return x / style.PAGE, y / self.height, w / style.PAGE, h / self.height
+
+    def text(self, figure: Any, x: float, y: float, words: str, **kind: Any) -> None:
+        figure.text(x / style.PAGE, y / self.height, words, va="center", **kind)
+
+
+def _block(figure: Any, page: _Page, left: float, rows: dict[int, Layout], columns: list[Column]) -> None:
+    """One block of captions from `left`: titles on top, then a caption and its pictures for every row."""
+    for c, (title, _, _) in enumerate(columns):
+        x = left + (c + 0.5) * page.side
+        page.text(figure, x, page.height - 0.09, title, ha="center", fontsize=7, color=style.GREY)
+    for r, (index, row) in enumerate(rows.items()):
+        top = page.height - TITLE - r * (page.side + CAPTION)
+        page.text(figure, left + 0.02, top - CAPTION / 2, row.caption, fontsize=6.3, color=style.INK)
+        for c, (_, images, command) in enumerate(columns):
+            side = page.side - GAP
+            where = page.spot(left + c * page.side, top - CAPTION - side, side, side)
+            pixels = _image(images / f"{index:05d}.png", command) if images else None
+            _panel(figure.add_axes(where), row, pixels)
+
+
 def samples(results: Results, folder: Path) -> str:
     """Draw the grid into `folder`; returns its caption."""
     columns, seed = _columns(results), results.config.study.seeds[0]
     where = results.root / "samples" / results.reference / str(seed) / "test" / "layouts.jsonl"
     if not where.exists():
-        raise UserError("no such file", where=str(where), remedy=f"make it with `gillnext sample --seed {seed}`")
+        raise UserError("no such file", where=str(where), remedy=f"`gillnext sample --seed {seed}` makes it")
     rows = layouts.read(where)
     indices = chosen(rows, ROWS * BLOCKS)
     blocks = [indices[i : i + ROWS] for i in range(0, len(indices), ROWS)]
-    side = (style.PAGE - 0.12 * len(blocks)) / (len(columns) * len(blocks))
-    figure = plt.figure(figsize=(style.PAGE, 0.18 + (side + 0.15) * len(blocks[0])))
-    height = figure.get_figheight()
+    side = (style.PAGE - GUTTER * (len(blocks) - 1)) / (len(columns) * len(blocks))
+    page = _Page(TITLE + (side + CAPTION) * len(blocks[0]), side)
+    figure = plt.figure(figsize=(style.PAGE, page.height))
     for b, block in enumerate(blocks):
-        left = b * (len(columns) * side + 0.12)
-        for r, index in enumerate(block):
-            top = height - 0.18 - r * (side + 0.15)
-            figure.text((left + 0.02) / style.PAGE, (top - 0.075) / height, rows[index].caption, fontsize=6.3,
-                        va="center", color=style.INK)  # fmt: skip
-            for c, (title, images, command) in enumerate(columns):
-                x, y = left + c * side, top - 0.15 - side + 0.03
-                frame = (x / style.PAGE, y / height, (side - 0.03) / style.PAGE, (side - 0.03) / height)
-                axes = figure.add_axes(frame)
-                _panel(axes, rows[index], _image(images / f"{index:05d}.png", command) if images else None)
-                if r == 0:
-                    figure.text((x + side / 2) / style.PAGE, 1 - 0.09 / height, title, fontsize=7, ha="center",
-                                va="center", color=style.GREY)  # fmt: skip
+        left = b * (len(columns) * side + GUTTER)
+        _block(figure, page, left, {i: rows[i] for i in block}, columns)
     style.save(figure, folder, "samples")
     return (
-        f"The first {len(indices)} test layouts with two objects or more, not picked: the boxes asked for, the real "
-        f"scene, and each arm's sample at seed {seed}. Captions name the objects, not their "
-        "places; boxes are drawn on the samples, not given to the evaluator."
+        f"The first {len(indices)} test layouts with two objects or more, not picked: the boxes asked for, "
+        f"the real scene, and each arm's sample at seed {seed}. Captions name the objects, not their places; "
+        "the boxes are drawn over the samples afterwards."
     )

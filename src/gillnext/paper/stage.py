@@ -1,10 +1,10 @@
 """Typesets the paper with Typst; a number, table or figure that is missing stops the build and is named.
 
-    gillnext paper --config config.yaml --results results/demo --source paper --out results/demo/paper/paper.pdf
+    gillnext paper --results results/demo --source paper --out results/demo/paper/paper.pdf
 
-Reads `tables/`, `cost/`, `claims/` and `figures/` of the results folder. They are copied with the Typst source into
-one folder beside the output, which Typst gets as its root, so that no path of this machine enters the document.
-"""
+Reads `tables/`, `cost/`, `claims/` and `figures/` of the results folder. They are copied with the Typst
+source into one folder beside the output, which Typst gets as its root, so that no path of this machine
+enters the document."""
 
 from __future__ import annotations
 
@@ -44,11 +44,15 @@ def _explain(error: typst.TypstError, source: Path) -> UserError:
         kind, key = found.groups()
         where = "tables/numbers.json" if kind == "number" else "figures/captions.json"
         return UserError(
-            f"the paper quotes the {kind} {key!r}, which the results do not hold", where=where,
+            f"the paper quotes the {kind} {key!r}, which the results do not hold",
+            where=where,
             remedy=f"make the results that it comes from, or take the {kind} out of {source / 'paper.typ'}",
         )
-    return UserError(f"Typst: {message}", where=str(source / "paper.typ"), remedy="; ".join(error.hints) or
-                     "see the place below\n" + str(error.diagnostic))
+    return UserError(
+        f"Typst: {message}",
+        where=str(source / "paper.typ"),
+        remedy="; ".join(error.hints) or "see the place below\n" + str(error.diagnostic),
+    )
 
 
 def compile_pdf(build: Path, source: Path) -> bytes:
@@ -70,8 +74,11 @@ def paper(config: Config, root: Path, source: Path, out: Path) -> Path:
         _collect(root, source, work)
         tier = files.read_json(work / "data" / "claims.json").get("tier")
         if tier != config.run.tier:
-            raise UserError(f"claims of tier {tier!r}, config of tier {config.run.tier!r}", where=str(root / "claims"),
-                            remedy="run `gillnext claims` with this config")
+            raise UserError(
+                f"claims of tier {tier!r}, config of tier {config.run.tier!r}",
+                where=str(root / "claims"),
+                remedy="run `gillnext claims` with this config",
+            )
         pdf = compile_pdf(work, source)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -1,4 +1,6 @@
-"""How the figures look: fonts, colours (Okabe and Ito's, safe for colour-blind readers) and how they are saved."""
+"""How the figures look: fonts, colours (Okabe and Ito's, safe for colour-blind readers) and how they are
+saved.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import font_manager  # noqa: E402
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import font_manager
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
-from gillnext.config.model import Arm  # noqa: E402
-from gillnext.runtime.errors import UserError  # noqa: E402
+from gillnext.config.model import Arm
+from gillnext.runtime.errors import UserError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
@@ -62,7 +64,9 @@ def plot(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """`name`.svg for the paper and `name`.png for readers; no dates in them, so the same figure has the same bytes."""
+    """`name`.svg for the paper and `name`.png for readers; no dates in them, so the same figure has the
+    same bytes.
+    """
     drop: dict[str, Any] = {"Date": None, "Creator": None}
     figure.savefig(folder / f"{name}.svg", metadata=drop)
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})

@@ -55,7 +55,7 @@ def _is_data(folder: Path, name: str) -> bool:
 
 
 def closure(module: str, root: Path, skip: Collection[str] = ()) -> list[Path]:
-    """Every file under `root` that `module` needs, sorted: sources, `__init__.py` files, data files they name.
+    """Every file under `root` that `module` needs, sorted: sources, `__init__.py`s, data files they name.
 
     Modules under a name in `skip` are left out, with all that only they need. Raises `ModuleNotFoundError`
     for an unknown `module` and `SyntaxError` for a file that does not parse.

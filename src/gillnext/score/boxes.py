@@ -91,9 +91,7 @@ def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[s
     wrong = [misnamed(w, f) for w, f in zip(wanted, found, strict=True)]
     every = np.concatenate(ious) if ious else np.zeros(0)
     if not every.size:
-        raise UserError(
-            "no layout asks for any box", where="layouts", remedy="score layouts that have objects"
-        )
+        raise UserError("no layout asks for any box", where="layouts", remedy="score layouts that have objects")
     return {
         "boxes": int(every.size),
         "metrics": {
@@ -110,9 +108,7 @@ def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[s
     }
 
 
-def breakdown(
-    wanted: Sequence[Requested], ious: Sequence[np.ndarray]
-) -> dict[str, dict[str, dict[str, float]]]:
+def breakdown(wanted: Sequence[Requested], ious: Sequence[np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
     """mIoU and success@0.5 by the size of the requested box and by the number of boxes in its layout."""
     boxes_B4 = np.concatenate([w.boxes for w in wanted])
     side_B = np.sqrt((boxes_B4[:, 2:] - boxes_B4[:, :2]).prod(1))

@@ -70,9 +70,7 @@ def write(folder: Path, pictures: np.ndarray, rows: Sequence[Layout]) -> ImageSe
     return images.read(folder)
 
 
-def make(
-    config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path
-) -> list[dict[str, Any]]:
+def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path) -> list[dict[str, Any]]:
     """Write `reference`/{real,vae}, the reference features, and `out`/{real,vae}.json; returns the two
     reports.
     """
@@ -82,9 +80,7 @@ def make(
     sets = {"real": real, "vae": rebuild(real, vae, device)}
     digest = models.hashes["features"]
     count = max(config.sample.test, len(rows))
-    distribution.make_reference(
-        reference / REFERENCE, models.features, digest, config.run.seed, count, device
-    )
+    distribution.make_reference(reference / REFERENCE, models.features, digest, config.run.seed, count, device)
     reports = []
     for name, pictures in sets.items():
         report = score(write(reference / name, pictures, rows), models, reference, config, Name(name, None))

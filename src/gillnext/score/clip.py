@@ -9,6 +9,7 @@ Yang et al. 2022, "Chinese CLIP". The saved folder is a Hugging Face one: `Chine
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -132,7 +133,8 @@ def train(config: Config, out: Path) -> dict[str, float]:
     learn, held_out = split(corpus.make(seed, "clip", settings.corpus + HELD_OUT), settings.corpus)
     processor = make_processor(learn.captions)
     torch.manual_seed(seeds.key("clip", seed) % 2**32)
-    model = make_model(len(processor.tokenizer)).to(device).train()
+    model: Any = make_model(len(processor.tokenizer))
+    model.to(device).train()
     tokens = tokenise(processor, learn.captions)
     cells = cell_labels(learn, SIZE // PATCH)
     head = nn.Linear(model.config.vision_config.hidden_size, len(CLASSES) + 1).to(device)  # for training alone
@@ -149,7 +151,10 @@ def train(config: Config, out: Path) -> dict[str, float]:
         return there + contrastive(image_BE, text_BE, model.logit_scale, [learn.scenes[i].names for i in chosen])
 
     work = out.with_name(out.name + ".work")
-    training.train("clip", parameters, loss_at, steps=settings.steps, lr=settings.lr, work=work)
+    training.train(
+        "clip", parameters, loss_at, steps=settings.steps, lr=settings.lr, work=work,
+        settings=[dataclasses.asdict(settings), seed],
+    )  # fmt: skip
     scores = validate(model.eval(), processor, held_out, seed)
     with files.atomic(out) as temporary:
         model.save_pretrained(temporary)

@@ -48,9 +48,7 @@ def _as_it_is(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def features_of_files(
-    paths: Sequence[Path], network: Extractor, device: str = "cpu", batch: int = 64
-) -> np.ndarray:
+def features_of_files(paths: Sequence[Path], network: Extractor, device: str = "cpu", batch: int = 64) -> np.ndarray:
     """Features (N, D) of image files, in float64, by clean-fid's reader."""
     from cleanfid.fid import get_files_features
 
@@ -62,9 +60,7 @@ def features_of_files(
 
 
 @torch.no_grad()
-def features_of_images(
-    images: np.ndarray, network: Extractor, device: str = "cpu", batch: int = 64
-) -> np.ndarray:
+def features_of_images(images: np.ndarray, network: Extractor, device: str = "cpu", batch: int = 64) -> np.ndarray:
     """Features (N, D) of (N, H, W, 3) uint8 images; equal to those of the same images read from PNG files."""
     pixels_NCHW = torch.from_numpy(images).permute(0, 3, 1, 2)
     parts = [network(part.to(device).float()).cpu().numpy() for part in pixels_NCHW.split(batch)]
@@ -79,9 +75,7 @@ def make_reference(
     features = features_of_images(images, network, device)
     told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "network": digest, "stream": STREAM}
     with files.atomic(path) as temporary:
-        save_file(
-            {"features": features}, temporary, metadata={"told": json.dumps(told)}
-        )  # one key: fixed order
+        save_file({"features": features}, temporary, metadata={"told": json.dumps(told)})  # one key: fixed order
     return Reference(features, told["images"], digest)
 
 
@@ -95,9 +89,7 @@ def read_reference(path: Path, digest: str) -> Reference:
     with safe_open(path, "np") as kept:
         told = json.loads(kept.metadata()["told"])
         if told["network"] != digest:
-            raise UserError(
-                "the reference features came from another feature network", where=str(path), remedy=remedy
-            )
+            raise UserError("the reference features came from another feature network", where=str(path), remedy=remedy)
         return Reference(kept.get_tensor("features"), told["images"], told["network"])
 
 
@@ -128,12 +120,7 @@ def kid(a_ND: np.ndarray, b_MD: np.ndarray, seed: int = 0, halves: int = HALVES)
 
     n, m = len(a_ND), len(b_MD)
     if min(n, m) < 4:
-        raise UserError(
-            f"KID needs 4 images a set, not {min(n, m)}", where="sample.test", remedy="sample more images"
-        )
+        raise UserError(f"KID needs 4 images a set, not {min(n, m)}", where="sample.test", remedy="sample more images")
     rng = seeds.rng("kid", seed, n, m)
-    parts = [
-        mmd2(rng.choice(n, n // 2, replace=False), rng.choice(m, m // 2, replace=False))
-        for _ in range(halves)
-    ]
+    parts = [mmd2(rng.choice(n, n // 2, replace=False), rng.choice(m, m // 2, replace=False)) for _ in range(halves)]
     return mmd2(np.arange(n), np.arange(m)), float(np.std(parts, ddof=1))

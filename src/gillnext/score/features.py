@@ -10,6 +10,7 @@ distances in them compare with no published FID.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -137,7 +138,10 @@ def train(config: Config, out: Path) -> dict[str, float]:
         return loss(model, grid_BDHW, which_NK[chosen], count_N[chosen], cells_NHW[chosen])
 
     work = out.with_name(out.name + ".work")
-    training.train("features", list(model.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work)
+    training.train(
+        "features", list(model.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work,
+        settings=[dataclasses.asdict(settings), seed],
+    )  # fmt: skip
     scores = validate(model, held_out)
     with files.atomic(out) as temporary:
         model.save_pretrained(temporary)

@@ -56,9 +56,7 @@ def read(folder: Path) -> ImageSet:
     """The images that `folder`/layouts.jsonl lists; paths are relative to the folder."""
     rows = folder / "layouts.jsonl"
     if not rows.exists():
-        raise UserError(
-            "no layouts.jsonl beside the images", where=str(folder), remedy="name a folder of samples"
-        )
+        raise UserError("no layouts.jsonl beside the images", where=str(folder), remedy="name a folder of samples")
     content = layouts.read(rows)
     if not content:
         raise UserError("lists no image", where=str(rows), remedy="sample some images first")

@@ -62,9 +62,7 @@ def read_truth(world: Path) -> pl.DataFrame:
     if not parts:
         raise UserError("no truth/*.parquet", where=str(world), remedy="make the world first: gillnext world")
     return pl.concat(
-        pl.read_parquet(part).with_columns(
-            shard=pl.lit(number(part.name), pl.Int64), row=pl.col("row").cast(pl.Int64)
-        )
+        pl.read_parquet(part).with_columns(shard=pl.lit(number(part.name), pl.Int64), row=pl.col("row").cast(pl.Int64))
         for part in parts
     )
 
@@ -75,13 +73,9 @@ def read_kept(paths: Sequence[Path]) -> pl.DataFrame:
     for path in paths:
         table = pl.read_parquet(path)
         if missing := {"url", "caption", "spatial_type", "shard", "row"} - set(table.columns):
-            raise UserError(
-                f"lacks {', '.join(sorted(missing))}", where=str(path), remedy="run gillnext filter again"
-            )
+            raise UserError(f"lacks {', '.join(sorted(missing))}", where=str(path), remedy="run gillnext filter again")
         shard = pl.col("shard").cast(pl.String).str.extract(r"(\d+)(?:\.\w+)?$").cast(pl.Int64)
-        tables.append(
-            table.select("url", "caption", shard, pl.col("row").cast(pl.Int64), predicted="spatial_type")
-        )
+        tables.append(table.select("url", "caption", shard, pl.col("row").cast(pl.Int64), predicted="spatial_type"))
     return pl.concat(tables)
 
 
@@ -116,9 +110,7 @@ def filter_metrics(judged: pl.DataFrame) -> Metrics:
 def filter_breakdown(judged: pl.DataFrame) -> dict[str, Any]:
     """Rows by true and predicted label, and the kept share by the family of caption template."""
     pairs = Counter(judged.select("label", "predicted").iter_rows())
-    families = judged.group_by("label", "kind").agg(
-        n=pl.len(), kept=(pl.col("predicted") != "none").mean().round(6)
-    )
+    families = judged.group_by("label", "kind").agg(n=pl.len(), kept=(pl.col("predicted") != "none").mean().round(6))
     return {
         "confusion": {t: {p: pairs[t, p] for p in LABELS} for t in LABELS},
         "kept_by_kind": {
@@ -239,9 +231,7 @@ def quality(
     scene_of = dict(truth.select("url", "scene").iter_rows())
     pictures = [(row["url"], row["caption"]) for row in index]
     if strange := [url for url, _ in pictures if url not in scene_of]:
-        raise UserError(
-            f"{strange[0]} is no URL of the world", where=str(indexes[0]), remedy="download again"
-        )
+        raise UserError(f"{strange[0]} is no URL of the world", where=str(indexes[0]), remedy="download again")
     arrived, by_fault = download_metrics(judged, kept, {url for url, _ in pictures})
     counted = outcomes(indexes)
     alive = alive_metric(counted)
@@ -271,15 +261,9 @@ def quality(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--world", type=Path, required=True, metavar="DIR", help="folder of gillnext world")
-    parser.add_argument(
-        "--filtered", type=Path, nargs="+", required=True, metavar="PARQUET", help="kept rows"
-    )
-    parser.add_argument(
-        "--index", type=Path, nargs="+", required=True, metavar="JSONL", help="downloaded rows"
-    )
-    parser.add_argument(
-        "--layouts", type=Path, nargs="+", required=True, metavar="JSONL", help="annotated rows"
-    )
+    parser.add_argument("--filtered", type=Path, nargs="+", required=True, metavar="PARQUET", help="kept rows")
+    parser.add_argument("--index", type=Path, nargs="+", required=True, metavar="JSONL", help="downloaded rows")
+    parser.add_argument("--layouts", type=Path, nargs="+", required=True, metavar="JSONL", help="annotated rows")
     arguments.add_out(parser, "score file")
 
 

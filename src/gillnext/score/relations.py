@@ -64,9 +64,7 @@ def check(relations: Stated, points: Sequence[Point | None]) -> list[bool | None
     return verdicts
 
 
-def accuracy(
-    captions: Sequence[Layout], found: Sequence[Detections], where: str = "layouts"
-) -> dict[str, Any]:
+def accuracy(captions: Sequence[Layout], found: Sequence[Detections], where: str = "layouts") -> dict[str, Any]:
     """Scores over all relations of all captions: `metrics`, n of relations and objects, `breakdown` and
     `per_image`.
     """
@@ -84,11 +82,6 @@ def accuracy(
     if not every:
         raise UserError("no caption states a relation", where=where, remedy='rows need "relations"')
     held, seen = sum(v is True for v in every), sum(v is not None for v in every)
-    by_kind = {
-        kind: {"n": len(mine), "relation_accuracy": round(sum(v is True for v in mine) / len(mine), 6)}
-        for kind in sorted(set(kinds))
-        if (mine := [v for v, k in zip(every, kinds, strict=True) if k == kind])
-    }
     return {
         "n_relations": len(every),
         "n_objects": objects,
@@ -96,13 +89,19 @@ def accuracy(
             "relation_accuracy": held / len(every),
             "relation_accuracy_present": held / seen if seen else 0.0,
             "object_recall": present / objects,
-            "all_relations_accuracy": float(
-                np.mean([all(v is True for v in row) for row in verdicts if row])
-            ),
+            "all_relations_accuracy": float(np.mean([all(v is True for v in row) for row in verdicts if row])),
         },
-        "breakdown": {"relation": by_kind},
+        "breakdown": {"relation": _by_kind(every, kinds)},
         "per_image": {
             "relations": [len(v) for v in verdicts],
             "held": [sum(x is True for x in v) for v in verdicts],
         },
     }
+
+
+def _by_kind(verdicts: list[bool | None], kinds: list[str]) -> dict[str, dict[str, float]]:
+    table: dict[str, dict[str, float]] = {}
+    for kind in sorted(set(kinds)):
+        mine = [v is True for v, k in zip(verdicts, kinds, strict=True) if k == kind]
+        table[kind] = {"n": len(mine), "relation_accuracy": round(sum(mine) / len(mine), 6)}
+    return table

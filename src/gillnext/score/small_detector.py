@@ -5,6 +5,7 @@ A folder is config.json (class names, sizes, widths) and model.safetensors. Subc
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -66,7 +67,7 @@ class SmallDetector(nn.Module):
 
     @torch.inference_mode()
     def detect(self, images: np.ndarray, batch: int = 32) -> list[Detections]:
-        """Detections of (N, H, W, 3) uint8 images, of any one size. The last batch is filled up, so shapes are constant."""
+        """Detections of (N, H, W, 3) uint8 images of one size; the last batch is filled up, so that shapes are constant."""
         self.eval()
         device = next(self.parameters()).device
         found: list[Detections] = []
@@ -140,7 +141,10 @@ def train(
             torch.manual_seed(seeds.key(name, "proposals", seed, step) % 2**32)
             return model.losses(images_BCHW, [boxes[i] for i in chosen], [labels[i] for i in chosen])
 
-    return training.train(name, list(model.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work)
+    depends = [model.settings, dataclasses.asdict(settings), seed]
+    return training.train(
+        name, list(model.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work, settings=depends
+    )
 
 
 def validate(model: SmallDetector, corpus: Corpus, batch: int = 32) -> dict[str, float]:

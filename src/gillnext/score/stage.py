@@ -85,9 +85,7 @@ def scorers(evaluator: Path, features: Path, clip: Path, config: Config) -> Scor
     return Scorers(detector(evaluator, config), network, lambda: for_torchmetrics(clip), hashes)
 
 
-def _report(
-    name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any], hashes: dict[str, str]
-) -> dict:
+def _report(name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any], hashes: dict[str, str]) -> dict:
     metrics = {key: round(value, 6) for key, value in scores.pop("metrics").items()}
     return {
         "name": str(name), "arm": name.arm, "seed": name.seed, "n": n, "metrics": metrics, **scores,
@@ -179,15 +177,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     mode.add_argument("--relations", action="store_true", help="score the captions' spatial relations")
     mode.add_argument("--ceilings", action="store_true", help="make and score the reference images")
     parser.add_argument("--samples", type=Path, metavar="DIR", help="images beside their layouts.jsonl")
-    parser.add_argument(
-        "--layouts", type=Path, metavar="JSONL", help="captions with relations; or the test layouts"
-    )
+    parser.add_argument("--layouts", type=Path, metavar="JSONL", help="captions with relations; or the test layouts")
     parser.add_argument("--evaluator", type=Path, required=True, metavar="DIR", help="box evaluator")
     parser.add_argument("--features", type=Path, metavar="DIR", help="image feature network")
     parser.add_argument("--clip", type=Path, metavar="DIR", help="Chinese-CLIP")
-    parser.add_argument(
-        "--reference", type=Path, metavar="DIR", help="reference folder; --ceilings writes it"
-    )
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="reference folder; --ceilings writes it")
     parser.add_argument("--vae", type=Path, metavar="DIR", help="autoencoder, for --ceilings")
     parser.add_argument("--arm", help="arm that is scored (default: from the path samples/ARM/SEED/…)")
     parser.add_argument("--seed", type=int, help="its training seed (default: from the path)")

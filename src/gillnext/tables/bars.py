@@ -18,7 +18,9 @@ Sense = Literal[">=", "<="]
 
 @dataclass(frozen=True)
 class Bar:
-    """`sense` and `threshold` are the bar; `measure` reads the value, `digits` prints it (-1: as a power of ten)."""
+    """`sense` and `threshold` are the bar; `measure` reads the value, `digits` prints it (-1: as a power of
+    ten).
+    """
 
     key: str
     name: str
@@ -105,8 +107,12 @@ COST: list[CostBar] = [
     CostBar("peak_gib", "the whole run, peak memory", 8, "GiB", None),
 ]
 
-COLUMNS = [Column("name", "bar", left=True), Column("bar", "wanted"), Column("measured", "measured"),
-           Column("met", "met", left=True)]
+COLUMNS = [
+    Column("name", "bar", left=True),
+    Column("bar", "wanted"),
+    Column("measured", "measured"),
+    Column("met", "met", left=True),
+]
 
 
 def bars_table(results: Results) -> Table:
@@ -119,7 +125,14 @@ def bars_table(results: Results) -> Table:
         show = scientific if bar.digits < 0 else (lambda v, d=bar.digits: number(v, d))
         sign = "≥" if bar.sense == ">=" else "≤"
         threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
-        rows.append([text(bar.name), text(f"{sign} {threshold}"), show(value), text("yes" if bar.met(value) else "no")])
+        rows.append(
+            [
+                text(bar.name),
+                text(f"{sign} {threshold}"),
+                show(value),
+                text("yes" if bar.met(value) else "no"),
+            ]
+        )
     n = len(results.config.study.seeds)
     notes = [f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."]
     return Table("bars", "The bars of the demo tier", COLUMNS, rows, notes)

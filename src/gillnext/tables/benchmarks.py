@@ -1,9 +1,10 @@
-"""Reads Snakemake's benchmark files: one a job, `{rule}/{wildcards}.tsv` or `.jsonl`, one record a repetition.
+"""Reads Snakemake's benchmark files: one a job, `{rule}/{wildcards}.tsv` or `.jsonl`, one record a
+repetition.
 
-A file is written when its job ends, so its modification time minus the job's seconds is the job's start. From
-these intervals come the time in which anything ran (resumed runs count only their work) and the peak of memory
-over jobs that ran together. Copied folders lose these times; `wall.json` beside the folder then has the last word.
-"""
+A file is written when its job ends, so its modification time minus the job's seconds is the job's start.
+From these intervals come the time in which anything ran (resumed runs count only their work) and the peak
+of memory over jobs that ran together. Copied folders lose these times; `wall.json` beside the folder then
+has the last word."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ from gillnext.runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Job:
-    """One job: seconds of wall clock and CPU, peak resident MiB (None where it was too short to be sampled)."""
+    """One job: seconds of wall clock and CPU, peak resident MiB (None where it was too short to be
+    sampled).
+    """
 
     rule: str
     seconds: float
@@ -49,7 +52,8 @@ def _job(path: Path, rule: str) -> Job:
         records = [(_float(r["s"]), _float(r["max_rss"]), _float(r.get("cpu_time"))) for r in _records(path)]
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(
-            f"not a benchmark file of Snakemake: {error!r}", where=str(path),
+            f"not a benchmark file of Snakemake: {error!r}",
+            where=str(path),
             remedy="delete it and run the workflow again",
         ) from error
     if not records:
@@ -66,7 +70,9 @@ def _job(path: Path, rule: str) -> Job:
 
 
 def read(folder: Path) -> list[Job]:
-    """All jobs under `folder`, in the order of their rules' first end; raises `UserError` where there are none."""
+    """All jobs under `folder`, in the order of their rules' first end; raises `UserError` where there are
+    none.
+    """
     paths = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".tsv", ".jsonl"))
     if not paths:
         raise UserError("no benchmark files", where=str(folder), remedy="run the workflow: its rules write them")

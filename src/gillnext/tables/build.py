@@ -56,9 +56,19 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "bytes_filter_first": "bytes, filter first",
     "bytes_download_first": "bytes, download first (estimate)",
 }
-MODES = {"single": "one loss", "summed": "summed", "split": "split (one loss at a time)",
-         "checkpointed": "gradient checkpointing"}
-SITES = {"none": "none", "attn1": "self-attention", "attn2": "cross-attention", "both": "both", "gated": "gated"}
+MODES = {
+    "single": "one loss",
+    "summed": "summed",
+    "split": "split (one loss at a time)",
+    "checkpointed": "gradient checkpointing",
+}
+SITES = {
+    "none": "none",
+    "attn1": "self-attention",
+    "attn2": "cross-attention",
+    "both": "both",
+    "gated": "gated",
+}
 MIB = 2**20
 
 
@@ -68,8 +78,11 @@ def protocol_notes(results: Results) -> list[str]:
     first = results.score(arm, config.study.seeds[0])
     protocol = results.protocol(*first)
     n, seeds = results.size(*first), len(config.study.seeds)
-    stated = [f"{key.replace('_', ' ')}: {protocol[key]}" for key in sorted(protocol)
-              if isinstance(protocol[key], (str, int, float))]
+    stated = [
+        f"{key.replace('_', ' ')}: {protocol[key]}"
+        for key in sorted(protocol)
+        if isinstance(protocol[key], (str, int, float))
+    ]
     notes = [
         f"{n} test images an arm and seed, {seeds} seed{'s' if seeds > 1 else ''}; "
         + ("mean ± half width of the 95% t interval over seeds." if seeds > 1 else "one seed: no interval."),
@@ -80,8 +93,13 @@ def protocol_notes(results: Results) -> list[str]:
 
 def main_table(results: Results) -> Table:
     """Arms × metrics, then the ceilings (real images, VAE) and the chance level of redrawn boxes."""
-    columns = [Column("arm", "arm", left=True), Column("site", "site", left=True), Column("bias", "bias", left=True),
-               Column("seeds", "seeds"), Column("n", "n")]
+    columns = [
+        Column("arm", "arm", left=True),
+        Column("site", "site", left=True),
+        Column("bias", "bias", left=True),
+        Column("seeds", "seeds"),
+        Column("n", "n"),
+    ]
     columns += [Column(key, title, interval=True) for key, (title, _) in MAIN.items()]
     seeds, rows = results.config.study.seeds, []
     for name, arm in results.config.study.arms.items():
@@ -90,8 +108,14 @@ def main_table(results: Results) -> Table:
         n = integer(results.size(*results.score(name, seeds[0])))
         rows.append([*head, n, *(number(results.over_seeds(name, k), d) for k, (_, d) in MAIN.items())])
     for key, title in (("real", "real images"), ("vae", "real, via VAE")):
-        rows.append([text(title), *[text("–")] * 3, integer(results.size(*results.ceilings[key])),
-                     *_ceiling(results, key)])
+        rows.append(
+            [
+                text(title),
+                *[text("–")] * 3,
+                integer(results.size(*results.ceilings[key])),
+                *_ceiling(results, key),
+            ]
+        )
     rows.append(_chance(results))
     return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results))
 
@@ -126,30 +150,53 @@ def intervals_table(results: Results) -> Table:
             low, high = bootstrap(sums_SN, counts_N, arm, metric)
             seeds = results.over_seeds(arm, metric)
             span = f"{decimals(seeds.low, 3)} to {decimals(seeds.high, 3)}" if seeds.half is not None else "–"
-            rows.append([text(arm), text(MAIN[metric][0].rstrip(" ↑↓")), number(seeds.mean), text(span),
-                         text(f"{decimals(low, 3)} to {decimals(high, 3)}")])
-    columns = [Column("arm", "arm", left=True), Column("metric", "metric", left=True), Column("mean", "mean"),
-               Column("seeds", "95%, seeds (t)"), Column("images", "95%, images (bootstrap)")]
+            rows.append(
+                [
+                    text(arm),
+                    text(MAIN[metric][0].rstrip(" ↑↓")),
+                    number(seeds.mean),
+                    text(span),
+                    text(f"{decimals(low, 3)} to {decimals(high, 3)}"),
+                ]
+            )
+    columns = [
+        Column("arm", "arm", left=True),
+        Column("metric", "metric", left=True),
+        Column("mean", "mean"),
+        Column("seeds", "95%, seeds (t)"),
+        Column("images", "95%, images (bootstrap)"),
+    ]
     notes = [f"Bootstrap: {RESAMPLES:,} resamples of the test images, the same for all seeds of an arm."]
     return Table("intervals", "Two sources of uncertainty", columns, rows, notes)
 
 
 def relations_table(results: Results) -> Table:
-    """End to end: caption → planner → adapter → picture → relation. The reference arm, and others that were scored."""
-    columns = [Column("arm", "arm", left=True), Column("seeds", "seeds"), Column("n", "captions"),
-               Column("n_relations", "relations"), Column("relation_accuracy", "relation accuracy ↑", interval=True),
-               Column("object_recall", "object recall ↑", interval=True)]
+    """End to end: caption → planner → adapter → picture → relation. The reference arm, and others that were
+    scored.
+    """
+    columns = [
+        Column("arm", "arm", left=True),
+        Column("seeds", "seeds"),
+        Column("n", "captions"),
+        Column("n_relations", "relations"),
+        Column("relation_accuracy", "relation accuracy ↑", interval=True),
+        Column("object_recall", "object recall ↑", interval=True),
+    ]
     rows, seeds = [], results.config.study.seeds
     for arm in results.config.study.arms:
         places = [results.score(arm, seed, "relations") for seed in seeds]
         if arm != results.reference and not all(results.has(file) for file, _ in places):
             continue
-        rows.append([
-            text(arm), integer(len(seeds)), integer(results.size(*places[0])),
-            integer(results.metric(*places[0], "n_relations")),
-            number(results.over_seeds(arm, "relation_accuracy", "relations")),
-            number(results.over_seeds(arm, "object_recall", "relations")),
-        ])
+        rows.append(
+            [
+                text(arm),
+                integer(len(seeds)),
+                integer(results.size(*places[0])),
+                integer(results.metric(*places[0], "n_relations")),
+                number(results.over_seeds(arm, "relation_accuracy", "relations")),
+                number(results.over_seeds(arm, "object_recall", "relations")),
+            ]
+        )
     notes = ["A relation counts where both objects are found and their box centres stand as the caption says."]
     return Table("relations", "Spatial relations, from the caption alone", columns, rows, notes)
 
@@ -185,7 +232,9 @@ def data_table(results: Results) -> Table:
 
 
 def memory_table(results: Results) -> Table:
-    """Bytes that autograd keeps for the backward pass, and the gradients' difference from the summed backward."""
+    """Bytes that autograd keeps for the backward pass, and the gradients' difference from the summed
+    backward.
+    """
     modes = memory_modes(results)
     differences = results.read(*results.memory).get("max_gradient_difference", {})
     summed = modes["summed"]["saved_bytes"]
@@ -193,15 +242,24 @@ def memory_table(results: Results) -> Table:
     for mode, values in modes.items():
         saved = values["saved_bytes"]
         same = mode in differences
-        rows.append([
-            text(MODES.get(mode, mode)), integer(values["losses"]), number(saved / MIB, 2),
-            number(100 * (saved / summed - 1), 1) if mode not in ("summed", "single") else text("–"),
-            scientific(float(differences[mode])) if same else text("–"),
-        ])
-    columns = [Column("mode", "backward", left=True), Column("losses", "losses"), Column("saved_mib", "saved MiB"),
-               Column("against_summed", "against summed, %"), Column("gradient_difference", "relative Δg")]
+        rows.append(
+            [
+                text(MODES.get(mode, mode)),
+                integer(values["losses"]),
+                number(saved / MIB, 2),
+                number(100 * (saved / summed - 1), 1) if mode not in ("summed", "single") else text("–"),
+                scientific(float(differences[mode])) if same else text("–"),
+            ]
+        )
+    columns = [
+        Column("mode", "backward", left=True),
+        Column("losses", "losses"),
+        Column("saved_mib", "saved MiB"),
+        Column("against_summed", "against summed, %"),
+        Column("gradient_difference", "relative Δg"),
+    ]
     memory = results.read(*results.memory)
-    notes = [f"Batch {memory.get('batch', '–')}. Bytes of tensors saved for backward at their peak; exact, not sampled."]
+    notes = [f"Batch {memory.get('batch', '–')}. Bytes of tensors saved for backward, at their peak; exact."]
     return Table("memory", "Memory of the backward pass", columns, rows, notes)
 
 
@@ -217,5 +275,11 @@ def memory_modes(results: Results) -> dict[str, dict[str, float]]:
 
 
 def all_tables(results: Results) -> list[Table]:
-    return [main_table(results), intervals_table(results), relations_table(results), planner_table(results), data_table(results),
-            memory_table(results)]
+    return [
+        main_table(results),
+        intervals_table(results),
+        relations_table(results),
+        planner_table(results),
+        data_table(results),
+        memory_table(results),
+    ]

@@ -1,9 +1,9 @@
-"""Reads the score files of a results folder; a missing file or metric is an error that names what makes it."""
+"""Reads the score files of a results folder; what is missing is an error that names what makes it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gillnext.config.model import Config
 from gillnext.runtime import files
@@ -12,7 +12,9 @@ from gillnext.tables.statistics import Estimate, estimate
 
 
 class Results:
-    """The score files under `root` (results/{tier}) for the arms and seeds of `config`; files are read once."""
+    """The score files under `root` (results/{tier}) for the arms and seeds of `config`; files are read
+    once.
+    """
 
     def __init__(self, root: Path, config: Config) -> None:
         self.root, self.config = Path(root), config
@@ -32,7 +34,8 @@ class Results:
         metrics = self.read(relative, command).get("metrics", {})
         if name not in metrics:
             raise UserError(
-                f"metric {name!r} is missing", where=str(self.root / relative),
+                f"metric {name!r} is missing",
+                where=str(self.root / relative),
                 remedy=f"make the file again with `gillnext {command}`",
             )
         return float(metrics[name])
@@ -40,7 +43,7 @@ class Results:
     def has(self, relative: str) -> bool:
         return (self.root / relative).exists()
 
-    # The places of the score files -----------------------------------------------------------------------------
+    # The places of the score files
 
     def score(self, arm: str, seed: int, kind: str = "") -> tuple[str, str]:
         """(file, command) of an arm's scores; `kind` "relations" gives the end-to-end ones."""
@@ -48,7 +51,7 @@ class Results:
         samples = f"{self.root}/samples/{arm}/{seed}/{kind or 'test'}"
         return f"{folder}{arm}/{seed}.json", f"score --samples {samples}"
 
-    ceilings = {
+    ceilings: ClassVar[dict[str, tuple[str, str]]] = {
         "real": ("scores/ceilings/real.json", "score --ceilings"),
         "vae": ("scores/ceilings/vae.json", "score --ceilings"),
     }
@@ -56,7 +59,7 @@ class Results:
     data = ("scores/data.json", "quality")
     memory = ("memory.json", "memory")
 
-    # Estimates ---------------------------------------------------------------------------------------------------
+    # Estimates
 
     def seeds(self, arm: str, name: str, kind: str = "") -> list[float]:
         """A metric of an arm, seed by seed, in the order of the config."""
@@ -75,7 +78,7 @@ class Results:
     def protocol(self, relative: str, command: str) -> dict[str, Any]:
         return dict(self.read(relative, command).get("protocol", {}))
 
-    # The arms ------------------------------------------------------------------------------------------------------
+    # The arms
 
     @property
     def base(self) -> str | None:

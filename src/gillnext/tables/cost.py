@@ -1,10 +1,12 @@
-"""Collects the workflow's benchmarks into cost tables: seconds and peak memory of every rule, totals and their bars.
+"""Collects the workflow's benchmarks into cost tables: seconds and peak memory of every rule, totals and
+their bars.
 
-    gillnext cost --benchmarks results/demo/benchmarks --memory results/demo/memory.json --out results/demo/cost
+    gillnext cost --benchmarks results/demo/benchmarks --memory results/demo/memory.json \\
+        --out results/demo/cost
 
-Writes `{rules,totals,backward,bars}.{csv,tex,json}`. Costs differ from run to run; they never enter a result table.
-`--wall FILE` names a JSON file with {"seconds": …} where the wall clock was taken from outside.
-"""
+Writes `{rules,totals,backward,bars}.{csv,tex,json}`. Costs differ from run to run; they never enter a
+result table. `--wall FILE` names a JSON file with {"seconds": …} where the wall clock was taken from
+outside."""
 
 from __future__ import annotations
 
@@ -28,16 +30,28 @@ def rules_table(jobs: list[Job]) -> Table:
         mine = [job for job in jobs if job.rule == name]
         peaks = [job.peak_mib for job in mine if job.peak_mib is not None]
         cpu = [job.cpu_seconds for job in mine if job.cpu_seconds is not None]
-        rows.append([
-            text(name), integer(len(mine)), number(sum(j.seconds for j in mine), 1),
-            number(max(j.seconds for j in mine), 1), number(sum(cpu), 1) if cpu else text(NOTHING),
-            integer(max(peaks)) if peaks else text(NOTHING),
-        ])
-    columns = [Column("rule", "rule", left=True), Column("jobs", "jobs"), Column("seconds", "seconds, all jobs"),
-               Column("longest", "longest job"), Column("cpu_seconds", "CPU seconds"),
-               Column("peak_mib", "peak MiB")]
-    notes = ["From Snakemake's benchmark of every job that had ended when this table was made; "
-             "a dash: too short to be sampled."]
+        rows.append(
+            [
+                text(name),
+                integer(len(mine)),
+                number(sum(j.seconds for j in mine), 1),
+                number(max(j.seconds for j in mine), 1),
+                number(sum(cpu), 1) if cpu else text(NOTHING),
+                integer(max(peaks)) if peaks else text(NOTHING),
+            ]
+        )
+    columns = [
+        Column("rule", "rule", left=True),
+        Column("jobs", "jobs"),
+        Column("seconds", "seconds, all jobs"),
+        Column("longest", "longest job"),
+        Column("cpu_seconds", "CPU seconds"),
+        Column("peak_mib", "peak MiB"),
+    ]
+    notes = [
+        "From Snakemake's benchmark of every job that had ended when this table was made; "
+        "a dash: too short to be sampled."
+    ]
     return Table("rules", "Cost of every rule", columns, rows, notes)
 
 
@@ -66,8 +80,12 @@ def totals_table(values: dict[str, float], measured: bool, measured_peak: bool) 
         "jobs": "jobs",
     }
     rows = [[text(labels[k]), integer(v) if k == "jobs" else number(v, 2)] for k, v in values.items()]
-    return Table("totals", "Totals of the run", [Column("quantity", "quantity", left=True), Column("value", "value")],
-                 rows)
+    return Table(
+        "totals",
+        "Totals of the run",
+        [Column("quantity", "quantity", left=True), Column("value", "value")],
+        rows,
+    )
 
 
 def bars_table(values: dict[str, float], tier: str) -> Table:
@@ -76,24 +94,41 @@ def bars_table(values: dict[str, float], tier: str) -> Table:
     for bar in bars.COST:
         if bar.tier in (None, tier):
             value = values[bar.key]
-            rows.append([text(bar.name), text(f"≤ {bar.threshold:g} {bar.unit}"), text(f"{value:.1f} {bar.unit}"),
-                         text("yes" if value <= bar.threshold else "no")])
+            rows.append(
+                [
+                    text(bar.name),
+                    text(f"≤ {bar.threshold:g} {bar.unit}"),
+                    text(f"{value:.1f} {bar.unit}"),
+                    text("yes" if value <= bar.threshold else "no"),
+                ]
+            )
     return Table("bars", "The bars on time and memory", bars.COLUMNS, rows)
 
 
 def backward_table(memory: dict[str, Any]) -> Table:
-    """Seconds and resident memory of each way to run the backward pass (the saved bytes are in the result tables)."""
+    """Seconds and resident memory of each way to run the backward pass (the saved bytes are in the result
+    tables).
+    """
     modes = memory.get("modes", {})
     rows = []
     for mode in [m for m in MODES if m in modes] + sorted(set(modes) - set(MODES)):
-        values = modes[mode]
+        values: dict[str, Any] = modes[mode]
         peak = values.get("peak_rss_bytes")
-        rows.append([text(MODES.get(mode, mode)), number(1000 * values["seconds"], 1),
-                     number(peak / 2**20, 1) if peak else text(NOTHING)])
-    columns = [Column("mode", "backward", left=True), Column("milliseconds", "ms a step"),
-               Column("peak_rss_mib", "peak resident MiB")]
+        rows.append(
+            [
+                text(MODES.get(mode) or str(mode)),
+                number(1000 * values["seconds"], 1),
+                number(peak / 2**20, 1) if peak else text(NOTHING),
+            ]
+        )
+    columns = [
+        Column("mode", "backward", left=True),
+        Column("milliseconds", "ms a step"),
+        Column("peak_rss_mib", "peak resident MiB"),
+    ]
     threads = memory.get("threads", NOTHING)
-    notes = [f"Batch {memory.get('batch', NOTHING)}, {threads} thread{'' if threads == 1 else 's'}, median of repeats."]
+    plural = "" if threads == 1 else "s"
+    notes = [f"Batch {memory.get('batch', NOTHING)}, {threads} thread{plural}, median of repeats."]
     return Table("backward", "Time of the backward pass", columns, rows, notes)
 
 
@@ -104,8 +139,12 @@ def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | Non
         raise UserError("no such file", where=str(memory), remedy="make it with `gillnext memory`")
     outside = files.read_json(wall) if wall and wall.exists() else None
     values = totals(jobs, outside)
-    built = [rules_table(jobs), totals_table(values, outside is not None, "peak_mib" in (outside or {})), bars_table(values, config.run.tier),
-             backward_table(files.read_json(memory))]
+    built = [
+        rules_table(jobs),
+        totals_table(values, outside is not None, "peak_mib" in (outside or {})),
+        bars_table(values, config.run.tier),
+        backward_table(files.read_json(memory)),
+    ]
     with files.atomic(out) as temporary:
         temporary.mkdir()
         write(temporary, built)

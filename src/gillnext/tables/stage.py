@@ -2,8 +2,8 @@
 
     gillnext tables --config config.yaml --results results/demo --out results/demo/tables
 
-Writes `{main,intervals,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers that the paper's
-text quotes, formatted. The same score files give the same bytes; nothing here is a time.
+Writes `{main,intervals,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers
+that the paper's text quotes, formatted. The same score files give the same bytes; nothing here is a time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from gillnext.tables.table import write as write_tables
 def numbers(results: Results) -> dict[str, str]:
     """key → formatted text of every number that the paper's prose may quote.
 
-    `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`; `planner.…`;
-    `data.…`; `memory.…`; `study.…`; `relations.…`.
-    """
+    `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
+    `planner.…`; `data.…`; `memory.…`; `study.…`; `relations.…`."""
     config = results.config
     out = _study(results)
     for arm in config.study.arms:
@@ -51,14 +50,16 @@ def numbers(results: Results) -> dict[str, str]:
 def _study(results: Results) -> dict[str, str]:
     config = results.config
     seeds = config.study.seeds
+    first = results.score(results.reference, seeds[0])
+    end_to_end = results.score(results.reference, seeds[0], "relations")
     spatial = config.world.strong_share + config.world.weak_share
     return {
         "study.tier": config.run.tier,
         "study.reference": results.reference,
         "study.seeds": str(len(seeds)),
         "study.arms": str(len(config.study.arms)),
-        "study.test_images": f"{results.size(*results.score(results.reference, seeds[0])):,}",
-        "study.relation_captions": f"{results.size(*results.score(results.reference, seeds[0], 'relations')):,}",
+        "study.test_images": f"{results.size(*first):,}",
+        "study.relation_captions": f"{results.size(*end_to_end):,}",
         "study.adapter_steps": f"{config.adapter.steps:,}",
         "study.base_steps": f"{config.base.steps:,}",
         "study.vae_steps": f"{config.vae.steps:,}",
@@ -75,8 +76,10 @@ def _memory(results: Results) -> dict[str, str]:
     modes = memory_modes(results)
     summed = modes["summed"]["saved_bytes"]
     out = {f"memory.{mode}.saved_mib": decimals(values["saved_bytes"] / 2**20, 2) for mode, values in modes.items()}
-    out |= {f"memory.{mode}.reduction": f"{decimals(100 * (1 - values['saved_bytes'] / summed), 1)}%"
-            for mode, values in modes.items()}
+    out |= {
+        f"memory.{mode}.reduction": f"{decimals(100 * (1 - values['saved_bytes'] / summed), 1)}%"
+        for mode, values in modes.items()
+    }
     differences = results.read(*results.memory).get("max_gradient_difference", {})
     return out | {f"memory.{mode}.gradient_difference": scientific(float(v)).text for mode, v in differences.items()}
 

@@ -1,4 +1,6 @@
-"""Means and intervals. Student's t over training seeds, which are the unit of replication; bootstrap over images."""
+"""Means and intervals. Student's t over training seeds, which are the unit of replication; bootstrap over
+images.
+"""
 
 from __future__ import annotations
 
@@ -55,9 +57,8 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
 def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:
     """The image-level 95% percentile interval of the mean over seeds of sum/count, over resampled images.
 
-    `sums_SN`: per seed and image the sum of a box score; `counts_N`: boxes of an image. Every resample draws the same
-    images for all seeds. `names` seed the draw.
-    """
+    `sums_SN`: per seed and image the sum of a box score; `counts_N`: boxes of an image. Every resample
+    draws the same images for all seeds. `names` seed the draw."""
     images = counts_N.shape[0]
     draws_BN = seeds.rng("bootstrap", *names).integers(images, size=(RESAMPLES, images))
     weights_BN = np.stack([np.bincount(draw, minlength=images) for draw in draws_BN]).astype(np.float64)

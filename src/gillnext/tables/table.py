@@ -1,4 +1,6 @@
-"""One table, formatted once, written three ways: CSV for programs, booktabs LaTeX for `\\input`, JSON for the paper."""
+"""One table, formatted once, written three ways: CSV for programs, booktabs LaTeX for `\\input`, JSON for
+the paper.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ NOTHING = "–"  # en dash: not applicable
 
 @dataclass(frozen=True)
 class Cell:
-    """A formatted value: `mean`, and `half` where there is an interval. `value` is the number behind it, if any."""
+    """A formatted value: `mean`, and `half` where there is an interval. `value` is the number behind it, if
+    any.
+    """
 
     mean: str
     half: str = ""
@@ -29,7 +33,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """`key` names it in CSV and JSON, `title` in print; `interval` gives it a second CSV column `key_ci95`."""
+    """`key` names it in CSV, `title` in print; `interval` gives it a second CSV column `key_ci95`."""
 
     key: str
     title: str
@@ -132,8 +136,9 @@ def to_csv(table: Table) -> str:
     names = [c for column in table.columns for c in _names(column)]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: v.replace("−", "-").replace(",", "") if _numeric(v) else v for k, v in r.items()}
-                     for r in records)
+    writer.writerows(
+        {k: v.replace("−", "-").replace(",", "") if _numeric(v) else v for k, v in r.items()} for r in records
+    )
     return out.getvalue()
 
 

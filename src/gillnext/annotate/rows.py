@@ -1,0 +1,90 @@
+"""The rows to annotate: a JSONL index (`image_path`, `caption`, …) or a TSV of image file names and captions.
+
+A relative path is looked for in the folder `--images` where that is given, else in the working directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+
+CARRIED = ("spatial_type", "url", "shard", "row")  # index keys that layouts keep
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image with its caption; `path` is where it lies, `image_path` what the index calls it."""
+
+    path: Path
+    image_path: str
+    caption: str
+    sha256: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Names the row in the journal: the same picture with the same caption has the same answer."""
+        text = json.dumps([self.image_path, self.caption, self.sha256], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def read_index(index: Path, images: Path | None = None) -> list[Row]:
+    """The rows of a JSONL index; a row without image or caption raises `UserError` with its line."""
+    if not index.is_file():
+        raise UserError("no such index", where=str(index), remedy="run `gillnext download` first, or name another")
+    rows = []
+    for number, row in enumerate(files.read_jsonl(index), 1):
+        where = f"{index}, row {number}"
+        if not isinstance(row, dict) or not all(
+            isinstance(row.get(k), str) and row[k] for k in ("image_path", "caption")
+        ):
+            raise UserError(
+                'needs the texts "image_path" and "caption"', where=where, remedy="correct or delete the row"
+            )
+        path = Path(row["image_path"])
+        extra = {k: row[k] for k in CARRIED if k in row}
+        rows.append(
+            Row(images / path if images else path, row["image_path"], row["caption"], str(row.get("sha256", "")), extra)
+        )
+    return rows
+
+
+def read_tsv(table: Path, images: Path) -> list[Row]:
+    """The rows of a UTF-8 table without header: image file name, tab, caption."""
+    rows = []
+    try:
+        lines = table.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise UserError("no such table", where=str(table), remedy="name a TSV of file names and captions") from error
+    except UnicodeDecodeError as error:
+        raise UserError("not UTF-8", where=f"{table}, byte {error.start}", remedy="save it as UTF-8") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, tab, caption = line.partition("\t")
+        if not (name.strip() and tab and caption.strip()):
+            raise UserError(
+                "needs an image file name, a tab and a caption", where=f"{table}, line {number}",
+                remedy="correct or delete the line",
+            )  # fmt: skip
+        rows.append(Row(images / name.strip(), str(images / name.strip()), caption.strip()))
+    return rows
+
+
+def read_image(path: Path) -> Image.Image | str:
+    """The picture in RGB, or why there is none."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        return "image missing"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return "unreadable image"

@@ -1,0 +1,194 @@
+"""Write boxes for the objects that captions name: an index of images in, layouts (JSONL) and counts (JSON) out.
+
+    gillnext annotate --config config.yaml --index results/demo/index/0.jsonl --model results/demo/models/annotator \
+        --out results/demo/layouts/0.jsonl
+    gillnext annotate --tsv pairs.tsv --images FOLDER --model … --out layouts.jsonl
+
+An object that the annotator does not find is dropped and counted; a row without any object left is dropped and
+counted. What an image gets depends on it, its caption and the model alone: not on batches, nor on interruptions, after
+which the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gillnext import layouts
+from gillnext.annotate import rows as rows_
+from gillnext.annotate.base import Annotator, Found, Vocabulary, read_vocabulary
+from gillnext.annotate.journal import Journal
+from gillnext.annotate.rows import Row
+from gillnext.config import Config, arguments
+from gillnext.config.model import Annotate
+from gillnext.layouts import Layout
+from gillnext.runtime import files, training
+from gillnext.runtime.errors import UserError
+from gillnext.runtime.progress import Progress
+
+DIGITS = 4  # of a coordinate: a ten-thousandth of the image
+NO_OBJECT = "no object named"
+OUT_OF_MEMORY = "out of memory at batch 1"
+Answer = dict[str, Any]  # {"objects": [[name, box, score]], "dropped": [reason of an object], "reason": of the row}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that host or device memory ran out."""
+    text = str(error).lower()
+    told = "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told
+
+
+def free_memory() -> None:
+    """Hand the device memory that torch keeps for later back."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def ask(annotator: Annotator, images: list, captions: list[str], names: list) -> list[list[Found] | None]:
+    """The annotator's answers; out of memory halves the batch, and at one image gives None for it."""
+    try:
+        return list(annotator.annotate(images, captions, names))
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+    free_memory()
+    if len(images) == 1:
+        return [None]
+    half = len(images) // 2
+    parts = (slice(None, half), slice(half, None))
+    return [a for part in parts for a in ask(annotator, images[part], captions[part], names[part])]
+
+
+def to_answer(found: list[Found] | None) -> Answer:
+    """What the journal keeps of one image's answer."""
+    if found is None:
+        return {"objects": [], "dropped": [], "reason": OUT_OF_MEMORY}
+    objects = [[f.name, [round(v, DIGITS) for v in f.box], round(f.score, DIGITS)] for f in found if f.box]
+    dropped = [f.reason for f in found if not f.box]
+    return {"objects": objects, "dropped": dropped, "reason": "" if objects else "no object left"}
+
+
+def annotate_batch(batch: list[Row], annotator: Annotator, vocabulary: Vocabulary | None) -> dict[str, Answer]:
+    """Answers by key; rows that name nothing, and images that cannot be read, never reach the model."""
+    answers: dict[str, Answer] = {}
+    keys, images, captions, names = [], [], [], []
+    for row in batch:
+        wanted = vocabulary.find(row.caption) if vocabulary else None
+        image = rows_.read_image(row.path) if wanted is None or wanted else NO_OBJECT
+        if isinstance(image, str):
+            answers[row.key] = {"objects": [], "dropped": [], "reason": image}
+            continue
+        keys.append(row.key)
+        images.append(image)
+        captions.append(row.caption)
+        names.append(wanted)
+    if images:
+        found = ask(annotator, images, captions, names)
+        answers |= {key: to_answer(f) for key, f in zip(keys, found, strict=True)}
+    return answers
+
+
+def batches(rows: list[Row], done: dict[str, Answer], size: int) -> Iterator[list[Row]]:
+    """The rows that are not done, each key once, `size` at a time."""
+    left = list({row.key: row for row in rows if row.key not in done}.values())
+    for start in range(0, len(left), max(size, 1)):
+        yield left[start : start + size]
+
+
+def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any]:
+    """Write layouts in the index's order and the counts beside them; returns the counts."""
+    kept, reasons, dropped = [], collections.Counter[str](), collections.Counter[str]()
+    for row in rows:
+        answer = done[row.key]
+        dropped.update(answer["dropped"])
+        if answer["reason"]:
+            reasons[answer["reason"]] += 1
+            continue
+        names, boxes, _ = zip(*answer["objects"], strict=True)
+        placed = tuple(tuple(box) for box in boxes)
+        kept.append(Layout(row.caption, names, placed, Path(row.image_path).stem, row.image_path, row.extra))
+    if rows and reasons["image missing"] == len(rows):
+        raise UserError(
+            "not one image is there", where=str(rows[0].path),
+            remedy="run from the folder that the index's paths start from, or name it with --images",
+        )  # fmt: skip
+    counts = {
+        "rows": len(rows), "kept": len(kept), "rows_dropped": dict(reasons),
+        "objects": sum(len(layout.names) for layout in kept), "objects_dropped": dict(dropped),
+    }  # fmt: skip
+    files.write_json(out.with_suffix(".json"), counts)
+    layouts.write(out, kept)
+    return counts
+
+
+def annotate(
+    rows: list[Row], annotator: Annotator, settings: Annotate, out: Path, vocabulary: Vocabulary | None, job: str
+) -> dict[str, Any]:
+    """Annotate `rows` into `out`, resuming a journal of the same `job`; returns the counts by reason."""
+    if annotator.needs_names and vocabulary is None:
+        raise UserError(f"{annotator.name} needs a vocabulary", remedy="set annotate.vocabulary")
+    with Journal(out.with_name(out.name + ".work"), job) as journal:
+        keys = {row.key for row in rows}
+        start = len(keys & journal.done.keys())
+        with Progress("annotate", len(keys), "images", start=start) as progress:
+            for batch in batches(rows, journal.done, settings.batch):
+                journal.add(annotate_batch(batch, annotator, vocabulary))
+                progress.step(len(batch))
+        counts = finish(rows, journal.done, out)
+    journal.remove()
+    return counts
+
+
+def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabulary | None]:
+    """The configured backend on `model`, and the vocabulary that captions are read with."""
+    settings = config.annotate
+    vocabulary = read_vocabulary(settings.vocabulary) if settings.vocabulary else None
+    if settings.backend == "qwen2vl":
+        from gillnext.annotate.qwen2vl import Qwen2VLAnnotator
+
+        return Qwen2VLAnnotator.from_pretrained(model, config.run.device, settings.max_image_size), vocabulary
+    from gillnext.annotate.detector import AnnotatorNetwork, DetectorAnnotator
+    from gillnext.world.classes import BY_NAME
+
+    network = AnnotatorNetwork.from_pretrained(model).to(config.run.device)
+    return DetectorAnnotator(network, settings.threshold), vocabulary or Vocabulary(BY_NAME)
+
+
+def job_name(config: Config, model: Path | str, vocabulary: Vocabulary | None) -> str:
+    """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
+    settings = dataclasses.asdict(config.annotate) | {"batch": 0}
+    weights = files.sha256(model) if Path(model).exists() else str(model)
+    return training.fingerprint(settings, weights, vocabulary.names if vocabulary else None)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where rows, images, model and layouts are."""
+    arguments.add_config(parser)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--index", type=Path, metavar="JSONL", help="rows with image_path and caption")
+    source.add_argument("--tsv", type=Path, metavar="FILE", help="lines of image file name, tab, caption")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="what relative image paths start from")
+    parser.add_argument("--model", metavar="PATH", help="annotator folder or hub id (default: annotate.model)")
+    arguments.add_out(parser, "layouts, JSON lines; the counts go to the same name with .json")
+
+
+def main(args: argparse.Namespace) -> None:
+    config = arguments.config(args)
+    model = args.model or config.annotate.model
+    if not model:
+        raise UserError("no annotator named", where="--model", remedy="name a folder that `gillnext annotator` wrote")
+    if args.tsv and not args.images:
+        raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
+    rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)
+    training.setup(config.run.threads)
+    annotator, vocabulary = load_annotator(config, model)
+    job = job_name(config, model, vocabulary)
+    counts = annotate(rows, annotator, config.annotate, args.out, vocabulary, job)
+    print(f"annotate: {counts['kept']} of {counts['rows']} rows kept; dropped: {counts['rows_dropped']}")

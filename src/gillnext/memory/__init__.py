@@ -1,0 +1,1 @@
+"""What one training step holds in memory: summed, split and checkpointed backward."""

@@ -1,0 +1,159 @@
+"""Verdicts on crafted score files, one rule at a time, and the file of claims itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gillnext.claims import rules
+from gillnext.claims.stage import claims, judge_all, read_claims
+from gillnext.claims.verdicts import Word, in_print
+from gillnext.config.load import from_dict
+from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+
+SOURCE = Path(__file__).parents[2] / "reference" / "claims.yaml"
+SITES = {"first": {"site": "attn2"}, "second": {"site": "attn1"}}
+
+
+def set_metric(root, arm, name, values):
+    for seed, value in enumerate(values):
+        path = root / f"scores/{arm}/{seed}.json"
+        score = json.loads(path.read_text(encoding="utf-8"))
+        score["metrics"][name] = value
+        path.write_text(json.dumps(score), encoding="utf-8")
+
+
+def set_memory(root, **changes):
+    path = root / "memory.json"
+    memory = json.loads(path.read_text(encoding="utf-8"))
+    for mode, saved in changes.items():
+        memory["modes"][mode]["saved_bytes"] = saved
+    path.write_text(json.dumps(memory), encoding="utf-8")
+
+
+def verdicts(root, config):
+    return {r["id"]: r for r in judge_all(read_claims(SOURCE), Results(root, config))}
+
+
+@pytest.mark.parametrize(
+    ("attn1", "attn2", "word"),
+    [
+        ([0.020, 0.021, 0.022], [0.010, 0.011, 0.012], Word.REPRODUCED),
+        ([0.010, 0.011, 0.012], [0.020, 0.021, 0.0225], Word.CONTRADICTED),
+        ([0.010, 0.030, 0.012], [0.020, 0.011, 0.022], Word.NOT_SHOWN),
+    ],
+)
+def test_the_sign_of_a_contrast_needs_an_interval_without_zero(results_root, config, attn1, attn2, word):
+    set_metric(results_root, "attn1", "kid", attn1)
+    set_metric(results_root, "attn2", "kid", attn2)
+    rule = {**SITES, "metrics": {"kid": "lower"}}
+    assert rules.judge_paired(rule, Results(results_root, config)).word == word
+
+
+def test_two_metrics_that_disagree_show_nothing(results_root, config):
+    for arm, kid, clip in [("attn1", 0.02, 75.0), ("attn2", 0.01, 70.0)]:
+        set_metric(results_root, arm, "kid", [kid, kid * 1.01, kid * 1.02])
+        set_metric(results_root, arm, "clip_score", [clip, clip + 0.1, clip + 0.3])
+    assert verdicts(results_root, config)["C1"]["verdict"] == "not shown"
+
+
+def test_one_seed_decides_no_contrast(results_root):
+    arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {}}
+    config = from_dict({"study": {"seeds": [0], "arms": arms}})
+    found = verdicts(results_root, config)
+    assert {found[c]["verdict"] for c in ("C1", "C2", "C16")} == {"not shown"}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "word"),
+    [(0.80, 0.02, Word.CONTRADICTED), (0.30, 0.30, Word.REPRODUCED), (0.55, 0.35, Word.NOT_SHOWN)],
+)
+def test_binding_is_judged_against_places_dealt_at_random(results_root, config, right, wrong, word):
+    results = Results(results_root, config)
+    untied = rules.untied_share(results)
+    if word == Word.NOT_SHOWN:  # exactly at the limit, with a spread
+        right, wrong = untied + 0.1, 1 - untied - 0.1
+    set_metric(results_root, "attn1", "success50", [right - 0.01, right, right + 0.01])
+    set_metric(results_root, "attn1", "wrong_class", [wrong + 0.01, wrong, wrong - 0.01])
+    rule = {"arm": {"site": "attn1"}, "margin": 0.1}
+    assert rules.judge_binding(rule, Results(results_root, config)).word == word
+
+
+@pytest.mark.parametrize(("split", "verdict"), [(40_000_000, "reproduced"), (90_000_000, "contradicted")])
+def test_memory_saved_is_held_against_the_claimed_two_thirds(results_root, config, split, verdict):
+    set_memory(results_root, split=split, summed=120_000_000)
+    assert verdicts(results_root, config)["C3"]["verdict"] == f"{verdict} in miniature"
+
+
+def test_gradients_that_differ_contradict(results_root, config):
+    path = results_root / "memory.json"
+    memory = json.loads(path.read_text(encoding="utf-8"))
+    assert verdicts(results_root, config)["C4"]["word"] == "reproduced"
+    memory["max_gradient_difference"]["split"] = 0.01
+    path.write_text(json.dumps(memory), encoding="utf-8")
+    assert verdicts(results_root, config)["C4"]["word"] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("success", "verdict"),
+    [
+        ([0.93, 0.935, 0.94], "reproduced in miniature"),
+        ([0.80, 0.81, 0.82], "contradicted in miniature"),
+        ([0.85, 0.90, 0.95], "not shown"),
+    ],
+)
+def test_placement_needs_the_level_and_the_gain(results_root, config, success, verdict):
+    set_metric(results_root, "attn2", "success50", success)
+    assert verdicts(results_root, config)["C16"]["verdict"] == verdict
+
+
+def test_what_is_made_true_by_construction_is_never_reproduced(results_root, config):
+    found = verdicts(results_root, config)
+    assert {found[c]["verdict"] for c in ("C9", "C11", "C12")} == {"by construction"}
+
+
+def test_arms_that_the_config_lacks_are_not_tested_in_this_run(results_root, config):
+    found = verdicts(results_root, config)
+    assert {found[c]["verdict"] for c in ("C7", "C8", "C10", "C18")} == {"not tested in this run"}
+    assert {found[c]["verdict"] for c in ("C6", "C13", "C14", "C17", "C19")} == {"not testable here"}
+
+
+def test_measured_claims_get_a_figure_and_no_verdict(results_root, config):
+    found = verdicts(results_root, config)
+    assert found["C5"]["verdict"] == found["C15"]["verdict"] == "measured"
+    assert "−50.0%" in found["C5"]["measured"]
+
+
+def test_larger_tiers_drop_the_words_in_miniature():
+    assert in_print(Word.REPRODUCED, "demo") == "reproduced in miniature"
+    assert in_print(Word.CONTRADICTED, "wukong") == "contradicted"
+    assert in_print(Word.MEASURED, "demo") == "measured"
+
+
+def test_every_claim_of_the_notes_is_there_once():
+    assert [c.id for c in read_claims(SOURCE)] == [f"C{i}" for i in range(1, 20)]
+
+
+def test_the_files_hold_every_claim_and_are_the_same_twice(results_root, config, tmp_path):
+    records = claims(config, SOURCE, results_root, tmp_path / "one")
+    claims(config, SOURCE, results_root, tmp_path / "two")
+    assert (tmp_path / "one/claims.json").read_bytes() == (tmp_path / "two/claims.json").read_bytes()
+    written = json.loads((tmp_path / "one/claims.json").read_text(encoding="utf-8"))
+    assert written["claims"] == records and sum(written["counts"].values()) == 19
+    assert (tmp_path / "one/claims.csv").read_text(encoding="utf-8").count("\nC") == 19
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"ruel": {}}, "ruel"), ({"rule": {"kind": "guess"}}, "guess"), ({"demo": "decode"}, "decode")],
+)
+def test_a_wrong_entry_is_refused_by_name(tmp_path, change, named):
+    entry = {
+        "id": "C1", "claim": "c", "source": "s", "claimed": "x", "test": "t", "demo": "decide", "larger": "decide",
+        "rule": {"kind": "elsewhere", "needs": "n"},
+    }  # fmt: skip
+    (tmp_path / "claims.yaml").write_text(json.dumps({"claims": [entry | change]}), encoding="utf-8")
+    with pytest.raises(UserError, match=named) as error:
+        read_claims(tmp_path / "claims.yaml")
+    assert "C1" in str(error.value)

@@ -1,0 +1,98 @@
+"""Settings are read strictly: every error names the file, the key, and what to write instead."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from gillnext.config import load
+from gillnext.config.load import from_dict, schema
+from gillnext.config.model import Config
+from gillnext.runtime.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+TIERS = {"smoke": "config/smoke.yaml", "gpu": "config/gpu.yaml", "wukong": "config/wukong.yaml"}
+
+
+def yaml(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_schema_file_is_the_dataclasses_schema():
+    written = json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8"))
+    assert written == schema(), "run `make schema`"
+
+
+def test_every_setting_is_documented():
+    def walk(cls, place):
+        for field in dataclasses.fields(cls):
+            if field.name in {f.name for f in dataclasses.fields(Config)} and cls is Config:
+                continue
+            assert field.metadata.get("doc"), f"{place}.{field.name}"
+
+    for field in dataclasses.fields(Config):
+        walk(type(getattr(Config(), field.name)), field.name)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_tier_goes_on_top_of_the_demo(tier):
+    config = load(ROOT / "config.yaml", ROOT / TIERS[tier])
+    assert config.run.tier == tier
+    assert config.study.reference in config.study.arms
+
+
+def test_the_demo_is_the_default():
+    config = load(ROOT / "config.yaml")
+    assert config.run.tier == "demo" and len(config.study.seeds) == 3
+    assert dataclasses.replace(config, study=Config().study, run=Config().run) == Config()
+
+
+def test_the_resolved_settings_come_back_from_json(tmp_path):
+    config = load(ROOT / "config.yaml")
+    path = yaml(tmp_path / "config.json", json.dumps(dataclasses.asdict(config)))
+    assert load(path) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("adaptor: {}", ["adaptor", "did you mean 'adapter'?"]),
+        ("adapter: { stepps: 3 }", ["adapter.stepps", "did you mean 'steps'?"]),
+        ("study: { arms: { a: { sit: attn1 } } }", ["study.arms.a.sit", "did you mean 'site'?"]),
+        ("study: { arms: { a: { site: attn3 } } }", ["study.arms.a.site", "'attn3'", "'attn1', 'attn2'"]),
+        ("study: { seeds: 3 }", ["study.seeds", "expected a list"]),
+        ("study: { seeds: [0, one] }", ["study.seeds[1]", "expected integer"]),
+        ("vae: { lr: high }", ["vae.lr", "expected number"]),
+        ("vae: { steps: 1.5 }", ["vae.steps", "expected integer"]),
+        ("vae: { steps: true }", ["vae.steps", "expected integer"]),
+        ("vae: { steps: -1 }", ["vae.steps", "negative"]),
+        ("vae: 3", ["vae", "expected a mapping"]),
+        ("[1, 2]", ["expected a mapping at the top"]),
+        ("vae: {", ["not YAML"]),
+    ],
+)
+def test_a_wrong_setting_is_told_with_file_and_key(tmp_path, text, told):
+    path = yaml(tmp_path / "mine.yaml", text)
+    with pytest.raises(UserError) as caught:
+        load(ROOT / "config.yaml", path)
+    assert all(part in str(caught.value) for part in [str(path), *told]), str(caught.value)
+
+
+def test_a_reference_that_is_no_arm_is_told():
+    with pytest.raises(UserError, match=r"study\.reference") as caught:
+        from_dict({"study": {"reference": "atn2", "arms": {"attn2": {}}}})
+    assert "attn2" in caught.value.remedy
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_later_files_go_on_top_key_by_key(tmp_path):
+    first = yaml(tmp_path / "a.yaml", "vae: { steps: 5, batch: 3 }")
+    second = yaml(tmp_path / "b.yaml", "vae: { steps: 7 }")
+    config = load(first, second)
+    assert (config.vae.steps, config.vae.batch) == (7, 3)

@@ -1,0 +1,57 @@
+"""Figures: all there, the same bytes twice, Chinese drawn by the installed font, missing inputs named."""
+
+import matplotlib.font_manager
+import numpy as np
+import pytest
+from PIL import Image
+
+from gillnext.layouts import Layout
+from gillnext.paper import style
+from gillnext.paper.figures import FIGURES, figures
+from gillnext.paper.grid import chosen
+from gillnext.runtime.errors import UserError
+
+
+def test_every_figure_is_drawn_twice_the_same(results_root, config, tmp_path):
+    captions = figures(config, results_root, tmp_path / "one")
+    figures(config, results_root, tmp_path / "two")
+    assert set(captions) == set(FIGURES)
+    for name in captions:
+        for kind in ("svg", "png"):
+            first, second = ((tmp_path / n / f"{name}.{kind}").read_bytes() for n in ("one", "two"))
+            assert first == second, name
+    assert np.asarray(Image.open(tmp_path / "one/samples.png").convert("L")).std() > 10
+
+
+def test_the_chinese_font_has_the_glyphs_of_the_classes():
+    style.use()
+    path = matplotlib.font_manager.findfont(style.CJK, fallback_to_default=False)
+    assert path.startswith(str(style.font_folder()))
+    glyphs = matplotlib.font_manager.get_font(path).get_charmap()
+    assert all(ord(c) in glyphs for c in "左边是一棵树右座房子猫鱼气球")
+
+
+def test_without_a_breakdown_its_figure_is_left_out(results_root, config, tmp_path):
+    path = results_root / "scores/attn1/0.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"breakdown"', '"other"'), encoding="utf-8")
+    assert "breakdown" not in figures(config, results_root, tmp_path / "f")
+
+
+def test_a_missing_sample_is_named_with_its_command(results_root, config, tmp_path):
+    for path in (results_root / "samples/attn1/0/test").glob("*.png"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"attn1/0/test.*png") as error:
+        figures(config, results_root, tmp_path / "f")
+    assert "gillnext sample --arm attn1 --seed 0" in str(error.value)
+
+
+def test_samples_are_the_first_of_two_objects_or_more():
+    box = (0.1, 0.1, 0.5, 0.5)
+    rows = [Layout("x", ("树",) * k, (box,) * k) for k in (1, 2, 3, 1, 2)]
+    assert chosen(rows, 2) == [1, 2]
+    assert chosen(rows, 4) == [0, 1, 2, 4]
+
+
+def test_arms_without_an_adapter_are_grey(config):
+    colours = style.arm_colours(config.study.arms)
+    assert colours["base"] == "#A6A6A6" and len(set(colours.values())) == 3

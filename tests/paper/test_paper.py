@@ -1,0 +1,87 @@
+"""The PDF: built under a path with spaces; holds the files' numbers and Chinese; a missing number stops it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pypdf
+import pytest
+
+from gillnext.claims.stage import claims
+from gillnext.paper.figures import figures
+from gillnext.paper.stage import paper
+from gillnext.runtime.errors import UserError
+from gillnext.tables.cost import cost
+from gillnext.tables.stage import tables
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run(results_root, config) -> Path:
+    """A results folder, with spaces in its name, in which everything before the paper is done."""
+    tables(config, results_root, results_root / "tables")
+    cost(config, results_root / "benchmarks", results_root / "memory.json", results_root / "cost")
+    claims(config, ROOT / "reference/claims.yaml", results_root, results_root / "claims")
+    figures(config, results_root, results_root / "figures")
+    return results_root
+
+
+def words(pdf: Path) -> str:
+    return " ".join(" ".join(page.extract_text() for page in pypdf.PdfReader(pdf).pages).split())
+
+
+def test_the_pdf_says_what_the_files_say(run, config):
+    assert " " in str(run)
+    out = paper(config, run, ROOT / "paper", run / "paper" / "paper.pdf")
+    told = words(out)
+    numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
+    for key in ("reference.success50", "base.success50", "ceiling.real.success50", "arm.attn1.kid"):
+        assert numbers[key] in told, key
+    for claim in json.loads((run / "claims/claims.json").read_text(encoding="utf-8"))["claims"]:
+        assert claim["verdict"].split()[0] in told
+    assert "左边是一棵树" in told
+    assert str(run) not in told
+    assert [p.name for p in out.parent.iterdir()] == ["paper.pdf"]
+
+
+def test_the_same_results_give_the_same_pdf(run, config, tmp_path):
+    one, two = (paper(config, run, ROOT / "paper", tmp_path / n / "paper.pdf") for n in ("a", "b"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_missing_number_fails_the_build_by_name(run, config):
+    path = run / "tables/numbers.json"
+    numbers = json.loads(path.read_text(encoding="utf-8"))
+    del numbers["reference.miou"]
+    path.write_text(json.dumps(numbers), encoding="utf-8")
+    with pytest.raises(UserError, match=r"reference\.miou"):
+        paper(config, run, ROOT / "paper", run / "paper.pdf")
+    assert not (run / "paper.pdf").exists() and not (run / "paper.pdf.work").exists()
+
+
+def test_a_missing_figure_or_folder_is_named(run, config):
+    path = run / "figures/captions.json"
+    captions = json.loads(path.read_text(encoding="utf-8"))
+    del captions["following"]
+    path.write_text(json.dumps(captions), encoding="utf-8")
+    with pytest.raises(UserError, match="following"):
+        paper(config, run, ROOT / "paper", run / "paper.pdf")
+    shutil.rmtree(run / "cost")
+    with pytest.raises(UserError, match="gillnext cost"):
+        paper(config, run, ROOT / "paper", run / "paper.pdf")
+
+
+def test_a_broken_source_is_told_with_its_place(run, config, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "paper", source)
+    (source / "paper.typ").write_text("#unknown-function()", encoding="utf-8")
+    with pytest.raises(UserError, match="unknown"):
+        paper(config, run, source, run / "paper.pdf")
+
+
+def test_every_key_that_the_text_quotes_is_made_by_the_tables(run):
+    text = (ROOT / "paper/paper.typ").read_text(encoding="utf-8")
+    numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
+    assert set(re.findall(r'n\("([\w.]+)"\)', text)) <= set(numbers)

@@ -1,0 +1,64 @@
+"""Cost tables from Snakemake's benchmark files."""
+
+import csv
+import os
+
+import pytest
+
+from gillnext.runtime.errors import UserError
+from gillnext.tables import benchmarks
+from gillnext.tables.benchmarks import Job
+from gillnext.tables.cost import cost
+
+
+def rows(path):
+    with open(path, encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_seconds_are_summed_and_peaks_are_the_largest(results_root, config, tmp_path):
+    cost(config, results_root / "benchmarks", results_root / "memory.json", tmp_path / "cost")
+    rules = {row["rule"]: row for row in rows(tmp_path / "cost/rules.csv")}
+    assert rules["adapter"] == {
+        "rule": "adapter", "jobs": "2", "seconds": "118.0", "longest": "60.0", "cpu_seconds": "116.0",
+        "peak_mib": "1510",
+    }  # fmt: skip
+    assert rules["tables"]["peak_mib"] == "–"
+    assert rows(tmp_path / "cost/backward.csv")[0]["milliseconds"] == "300.0"
+
+
+def test_wall_clock_is_the_time_in_which_any_job_ran():
+    jobs = [Job("a", 10, None, 100.0, 10.0), Job("b", 4, None, 300.0, 12.0), Job("c", 5, None, 250.0, 1000.0)]
+    assert benchmarks.busy_seconds(jobs) == 10 + 2 + 5
+    assert benchmarks.peak_mib(jobs) == 400.0
+
+
+def test_json_lines_are_read_as_the_table_is(tmp_path):
+    (tmp_path / "rule").mkdir()
+    (tmp_path / "rule/job.jsonl").write_text('{"s": 2.5, "max_rss": "NA", "cpu_time": "NA"}\n', encoding="utf-8")
+    (job,) = benchmarks.read(tmp_path)
+    assert (job.rule, job.seconds, job.peak_mib) == ("rule", 2.5, None)
+
+
+def test_bars_on_time_follow_the_tier_and_a_clock_from_outside_has_the_last_word(results_root, config, tmp_path):
+    wall = tmp_path / "wall.json"
+    wall.write_text('{"seconds": 1560.0}', encoding="utf-8")
+    cost(config, results_root / "benchmarks", results_root / "memory.json", tmp_path / "cost", wall)
+    first = rows(tmp_path / "cost/bars.csv")[0]
+    assert (first["bar"], first["measured"], first["met"]) == ("≤ 25 min", "26.0 min", "no")
+
+
+def test_no_benchmarks_and_a_broken_one_are_user_errors(tmp_path):
+    with pytest.raises(UserError, match="no benchmark files"):
+        benchmarks.read(tmp_path)
+    (tmp_path / "rule.tsv").write_text("s\tmax_rss\nsoon\t1\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"rule\.tsv"):
+        benchmarks.read(tmp_path)
+
+
+def test_rules_come_in_the_order_in_which_they_first_ended(results_root):
+    folder = results_root / "benchmarks"
+    for path, when in [("tables/all.tsv", 30), ("world/all.tsv", 10), ("adapter/attn1_0.tsv", 20)]:
+        os.utime(folder / path, (when, when))
+    names = list(dict.fromkeys(job.rule for job in benchmarks.read(folder)))
+    assert names == ["world", "adapter", "tables"]

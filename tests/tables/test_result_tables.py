@@ -1,0 +1,90 @@
+"""The result tables of a made-up run: right means, the same bytes twice, no times, missing things named."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gillnext.config.load import from_dict
+from gillnext.runtime.errors import UserError
+from gillnext.tables.bars import BARS
+from gillnext.tables.stage import tables
+from gillnext.tables.table import decimals
+
+
+def rows_of(path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def edit(path, change) -> None:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    change(value)
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def test_means_and_intervals_are_those_of_the_score_files(results_root, config, tmp_path):
+    tables(config, results_root, tmp_path / "t")
+    values = [json.loads((results_root / f"scores/attn1/{s}.json").read_text())["metrics"]["kid"] for s in range(3)]
+    row = next(r for r in rows_of(tmp_path / "t/main.csv") if r["arm"] == "attn1")
+    half = stats.t.ppf(0.975, 2) * stats.sem(values)
+    assert (row["kid"], row["kid_ci95"]) == (f"{np.mean(values):.4f}", f"{half:.4f}")
+    numbers = json.loads((tmp_path / "t/numbers.json").read_text(encoding="utf-8"))
+    assert numbers["arm.attn1.kid"] == f"{decimals(np.mean(values), 4)} ± {half:.4f}"
+
+
+def test_the_same_scores_give_the_same_bytes(results_root, config, tmp_path):
+    tables(config, results_root, tmp_path / "one")
+    tables(config, results_root, tmp_path / "two")
+    names = sorted(p.name for p in (tmp_path / "one").iterdir())
+    assert names == sorted(p.name for p in (tmp_path / "two").iterdir())
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_seconds_and_resident_memory_do_not_enter_result_tables(results_root, config, tmp_path):
+    tables(config, results_root, tmp_path / "before")
+    edit(
+        results_root / "memory.json",
+        lambda m: [mode.update(seconds=99.9, peak_rss_bytes=1) for mode in m["modes"].values()],
+    )
+    tables(config, results_root, tmp_path / "after")
+    for path in (tmp_path / "before").iterdir():
+        assert path.read_bytes() == (tmp_path / "after" / path.name).read_bytes()
+
+
+def test_a_missing_score_file_is_named_with_the_command_that_makes_it(results_root, config, tmp_path):
+    (results_root / "scores/attn1/2.json").unlink()
+    with pytest.raises(UserError) as error:
+        tables(config, results_root, tmp_path / "t")
+    assert "attn1/2.json" in str(error.value) and "gillnext score --samples" in str(error.value)
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "metric"),
+    [("scores/attn2/0.json", "ap50"), ("plans/planner.json", "miou"), ("scores/data.json", "filter_recall")],
+)
+def test_a_missing_metric_is_named(results_root, config, tmp_path, file, metric):
+    edit(results_root / file, lambda score: score["metrics"].pop(metric))
+    with pytest.raises(UserError, match=metric) as error:
+        tables(config, results_root, tmp_path / "t")
+    assert file in str(error.value)
+
+
+def test_bars_are_met_or_not_by_their_thresholds(results_root, config, tmp_path):
+    edit(results_root / "scores/data.json", lambda s: s["metrics"].update(filter_precision=0.9499))
+    tables(config, results_root, tmp_path / "t")
+    rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
+    assert len(rows) == len(BARS)
+    assert rows["filter, precision for spatial"]["met"] == "no"
+    assert rows["filter, recall for spatial"]["met"] == "yes"
+    assert rows["test images of the reference arm, each seed"]["met"] == "no"
+
+
+def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):
+    config = from_dict({"study": {"seeds": [1], "reference": "attn2", "arms": {"base": {"site": "none"}, "attn2": {}}}})
+    tables(config, results_root, tmp_path / "t")
+    rows = rows_of(tmp_path / "t/main.csv")
+    assert [r["arm"] for r in rows[:2]] == ["base", "attn2"] and rows[1]["fid_ci95"] == ""

@@ -1,0 +1,123 @@
+"""Rules follow what their stage reads: the code that it imports, and the settings that this code names."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from gillnext.cli import STAGES
+from gillnext.config.model import Config
+from gillnext.runtime.imports import closure
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = {field.name for field in dataclasses.fields(Config)}
+
+# Settings that a rule's code names only in functions that another rule's stage calls, which follows them itself.
+ELSEWHERE = {
+    "filter": {"classifier", "run.seed"},
+    "download": {"sample"},
+    "base": {"vae"},
+    "cache": {"base", "vae", "run.seed"},
+    "adapter": {"base", "vae", "evaluator"},
+    "memory": {"base", "vae", "evaluator", "sample"},
+    "sample": {"base", "vae", "evaluator", "adapter"},
+    "ceilings": {"base", "vae", "clip", "evaluator", "features"},
+    "score": {"base", "vae", "clip", "evaluator", "features", "sample"},
+    "relations": {"base", "vae", "clip", "evaluator", "features", "sample"},
+    "cost": {"study"},
+}
+
+
+def rules():
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        for block in re.split(r"\n(?=rule )", path.read_text(encoding="utf-8")):
+            if (name := re.match(r"rule (\w+):", block)) and "code=code(" in block:
+                yield pytest.param(name[1], block, id=name[1])
+
+
+def strings(block, call):
+    found = re.search(rf"{call}=\w+\((.*?)\)", block, re.S)
+    return set(re.findall(r'"([^"]+)"', found[1])) if found else set()
+
+
+@pytest.mark.parametrize(("rule", "block"), rules())
+def test_a_rule_names_the_settings_that_its_code_reads(rule, block):
+    if "settings=everything" in block:
+        return
+    declared = strings(block, "settings") | ELSEWHERE.get(rule, set())
+    read = set()
+    for module in strings(block, "code"):
+        for path in closure(module, ROOT / "src", skip=["gillnext.config", "gillnext.cli"]):
+            if path.suffix == ".py":
+                text = path.read_text(encoding="utf-8")
+                read |= {(s, f) for s, f in re.findall(r"\b(?:cfg|config)\.(\w+)(?:\.(\w+))?", text) if s in SECTIONS}
+    followed = {s.split(".")[0] if s.startswith("study.arms") else s for s in declared}
+    missing = {f"{s}.{f}" if f else s for s, f in read if s not in followed and f"{s}.{f}" not in followed}
+    assert missing == set()
+
+
+@pytest.mark.parametrize(("rule", "block"), rules())
+def test_a_rule_is_one_stage(rule, block):
+    command = re.search(r"gillnext (\w+)", block)
+    assert command, f"{rule} runs no stage"
+    module, _ = STAGES[command[1]]
+    assert module in strings(block, "code")
+
+
+@pytest.mark.parametrize(("rule", "block"), rules())
+def test_a_rule_is_logged_and_measured(rule, block):
+    order = ["input", "output", "params", "log", "benchmark", "threads", "resources", "message", "shell"]
+    places = [block.index(f"    {directive}:") for directive in order]
+    assert places == sorted(places)
+    assert "> {log} 2>&1" in block
+
+
+@pytest.fixture
+def package(tmp_path):
+    files = {
+        "ours/__init__.py": "",
+        "ours/stage.py": "import ours.deep.one\nfrom ours import two\nfrom . import three\n",
+        "ours/two.py": "def late():\n    from ours.four import something\n",
+        "ours/three.py": "import json\nWORDS = 'words.txt'\nLATE = 'ours.six'\n",
+        "ours/four.py": "from ours.stage import nothing\n",
+        "ours/five.py": "import ours.stage\n",
+        "ours/six.py": "",
+        "ours/deep/__init__.py": "from .helper import x\n",
+        "ours/deep/helper.py": "",
+        "ours/deep/one.py": "",
+        "ours/deep/unused.py": "",
+        "ours/settings.py": "import ours.only_settings_need_this\n",
+        "ours/only_settings_need_this.py": "",
+        "ours/words.txt": "左边",
+        "ours/other.txt": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def names(root, module, **options):
+    return [str(path.relative_to(root)) for path in closure(module, root, **options)]
+
+
+def test_the_closure_follows_every_kind_of_import_and_no_more(package):
+    assert names(package, "ours.stage") == [
+        "ours/__init__.py", "ours/deep/__init__.py", "ours/deep/helper.py", "ours/deep/one.py", "ours/four.py",
+        "ours/six.py", "ours/stage.py", "ours/three.py", "ours/two.py", "ours/words.txt",
+    ]  # fmt: skip
+
+
+def test_the_closure_leaves_out_what_is_skipped_with_what_only_it_needs(package):
+    (package / "ours/six.py").write_text("import ours.settings\n")
+    assert "ours/only_settings_need_this.py" in names(package, "ours.six")
+    assert names(package, "ours.six", skip=["ours.settings"]) == ["ours/__init__.py", "ours/six.py"]
+
+
+def test_a_module_that_is_not_there_or_does_not_parse_is_told(package):
+    with pytest.raises(ModuleNotFoundError, match=r"ours\.seven"):
+        closure("ours.seven", package)
+    (package / "ours/broken.py").write_text("def (:\n")
+    with pytest.raises(SyntaxError):
+        closure("ours.broken", package)
