@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.foundations.base import time_ids
+from gillnext.foundations.base import time_ids, timesteps
 from gillnext.runtime import seeds
 
 
@@ -62,14 +62,14 @@ def draw(
     """The micro-batch that `names` (seed, step, part) determine; the same on every machine and worker."""
     generator = seeds.torch_generator("adapter", *names)
     pick = torch.randint(len(cache), (count,), generator=generator)
-    timesteps = torch.randint(scheduler.config.num_train_timesteps, (count,), generator=generator)
+    steps = timesteps(count, scheduler.config.num_train_timesteps, generator)
     latents = cache.latents[pick]
     noise = torch.randn(latents.shape, generator=generator)
     dropped = torch.rand(count, generator=generator) < drop
     return Batch(
-        noisy=scheduler.add_noise(latents, noise, timesteps),
-        target=target_of(scheduler, latents, noise, timesteps),
-        timesteps=timesteps,
+        noisy=scheduler.add_noise(latents, noise, steps),
+        target=target_of(scheduler, latents, noise, steps),
+        timesteps=steps,
         states=cache.states[pick],
         pooled=cache.pooled[pick],
         time_ids=time_ids(count, image_size),

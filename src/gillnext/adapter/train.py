@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -200,8 +201,9 @@ def train(
         files.write_json(temporary / "curve.json", curve.points)
         files.write_json(temporary / "losses.json", [round(row["loss"], 6) for row in history])
         files.write_json(temporary / "gradient_norms.json", [round(row["gradient_norm"], 6) for row in history])
-        stamp = {"arm": arm_name, "seed": seed, "parameters": sum(p.numel() for p in trainer.parameters)}
-        files.write_json(temporary / "training.json", {**stamp, "provenance": provenance.stamp()})
+        stamp: dict[str, Any] = {"arm": arm_name, "seed": seed, "parameters": sum(p.numel() for p in trainer.parameters)}
+        stamp |= {"processes": trainer.accelerator.num_processes, "provenance": provenance.stamp()}
+        files.write_json(temporary / "training.json", stamp)
         if (work / "tensorboard").exists():
             shutil.copytree(work / "tensorboard", temporary / "tensorboard")
     shutil.rmtree(work, ignore_errors=True)

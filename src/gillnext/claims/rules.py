@@ -11,9 +11,11 @@ from typing import Any
 
 from gillnext import layouts
 from gillnext.claims.verdicts import Verdict, Word
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.tables.build import MAIN, memory_modes
+from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
+from gillnext.tables.memory import memory_modes
 from gillnext.tables.statistics import Estimate, estimate, paired
 from gillnext.tables.table import decimals, number, scientific
 
@@ -48,6 +50,19 @@ def sign_word(directions: list[int]) -> Word:
     return Word.CONTRADICTED if min(directions) < 0 and max(directions) <= 0 else Word.NOT_SHOWN
 
 
+def _values(results: Results, arm: str, metric: str) -> list[float]:
+    """A metric of an arm, seed by seed; `gradient_norm` is the largest of the training's gradient norms."""
+    if metric != "gradient_norm":
+        return results.seeds(arm, metric)
+    values = []
+    for seed in results.config.study.seeds:
+        path = results.root / "adapters" / arm / str(seed) / "gradient_norms.json"
+        if not path.exists():
+            raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
+        values.append(float(max(files.read_json(path))))
+    return values
+
+
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
     """Two arms compared by metrics, each with the direction in which the first is claimed better."""
     names = []
@@ -58,7 +73,7 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
         names.append(name)
     directions, told = [], []
     for metric, wanted in rule["metrics"].items():
-        difference = paired(*(results.seeds(name, metric) for name in names))
+        difference = paired(*(_values(results, name, metric) for name in names))
         directions.append(direction(difference, wanted))
         title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
         told.append(f"{title.rstrip(' ↑↓')} {_signed(difference, digits)}")
@@ -120,13 +135,13 @@ def _mode(results: Results, rule: dict[str, Any]) -> tuple[dict[str, float], dic
 
 
 def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
-    """Bytes saved for backward against another mode; decided by the rule's tolerance, else measured."""
+    """Bytes held for backward against another mode; decided by the rule's tolerance, else measured."""
     mode, other, against = _mode(results, rule)
     if not mode or other is None:
         return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
     reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
     measured = (
-        f"saved bytes −{decimals(100 * reduction, 1)}% ({decimals(other['saved_bytes'] / 2**20, 2)} → "
+        f"bytes held −{decimals(100 * reduction, 1)}% ({decimals(other['saved_bytes'] / 2**20, 2)} → "
         f"{decimals(mode['saved_bytes'] / 2**20, 2)} MiB)"
     ).replace("−−", "+")
     if "tolerance" not in rule:

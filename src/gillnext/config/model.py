@@ -89,60 +89,66 @@ class Detector:
 
 
 @dataclass(frozen=True)
+class AnnotatorTraining(Detector):
+    steps: int = s(300, "optimiser steps")
+
+
+@dataclass(frozen=True)
 class Annotate:
     backend: Literal["detector", "qwen2vl"] = s("detector", "the demo's detector, or a Qwen2-VL checkpoint")
     model: str = s("", "annotator folder or hub id; empty: the one that the workflow trains")
     batch: int = s(32, "images a batch")
     max_image_size: int = s(1024, "longest side given to the model, pixels")
     threshold: float = s(0.5, "detector score below which an object counts as not found")
-    vocabulary: str = s("", "file with the names to look for, one a line; empty: the demo world's for the detector, the caption's own for qwen2vl")
+    vocabulary: str = s("", "file of names to look for; empty: the demo's classes, or for qwen2vl the caption's own words")
 
 
 @dataclass(frozen=True)
 class Clip:
     corpus: int = s(6_000, "training pairs")
-    steps: int = s(500, "optimiser steps")
-    batch: int = s(64, "pairs a step")
-    lr: float = s(1e-3, "peak learning rate")
+    steps: int = s(800, "optimiser steps")
+    batch: int = s(32, "pairs a step")
+    lr: float = s(2.5e-3, "peak learning rate")
 
 
 @dataclass(frozen=True)
 class Features:
     corpus: int = s(4_000, "training scenes")
-    steps: int = s(400, "optimiser steps")
-    batch: int = s(64, "scenes a step")
-    lr: float = s(2e-3, "peak learning rate")
+    steps: int = s(600, "optimiser steps")
+    batch: int = s(32, "scenes a step")
+    lr: float = s(4e-3, "peak learning rate")
 
 
 @dataclass(frozen=True)
 class Vae:
     corpus: int = s(4_000, "training scenes of the base stream")
     steps: int = s(1_500, "optimiser steps")
-    batch: int = s(16, "images a step")
+    batch: int = s(12, "images a step")
     lr: float = s(2e-3, "peak learning rate")
-    threads: int = s(2, "torch threads: this job is on the critical path")
+    threads: int = s(1, "torch threads; on two cores one each for this path and for everything else packs best")
 
 
 @dataclass(frozen=True)
 class Base:
-    corpus: int = s(8_000, "training scenes of the base stream")
+    corpus: int = s(6_000, "training scenes of the base stream")
+    text_steps: int = s(200, "steps of the text encoder before, of 64 captions")
     steps: int = s(2_400, "optimiser steps")
     batch: int = s(16, "latents a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
     channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
-    threads: int = s(2, "torch threads: this job is on the critical path")
+    threads: int = s(1, "torch threads; on two cores one each for this path and for everything else packs best")
 
 
 @dataclass(frozen=True)
 class Planner:
-    hidden: int = s(128, "width")
+    hidden: int = s(96, "width")
     layers: int = s(3, "transformer layers")
     heads: int = s(4, "attention heads")
-    steps: int = s(800, "optimiser steps")
-    batch: int = s(32, "layouts a step")
-    lr: float = s(2e-3, "peak learning rate")
-    test: int = s(300, "held-out spatial captions that the planner is scored on")
+    steps: int = s(2_000, "optimiser steps")
+    batch: int = s(16, "layouts a step")
+    lr: float = s(3e-3, "peak learning rate")
+    test: int = s(300, "held-out spatial captions that the planner is scored on, at most")
 
 
 @dataclass(frozen=True)
@@ -203,7 +209,7 @@ class Config:
     classifier: LanguageModel = field(default_factory=LanguageModel)
     filter: Filter = field(default_factory=Filter)
     download: Download = field(default_factory=Download)
-    annotator: Detector = field(default_factory=Detector)
+    annotator: AnnotatorTraining = field(default_factory=AnnotatorTraining)
     annotate: Annotate = field(default_factory=Annotate)
     evaluator: Detector = field(default_factory=Detector)
     features: Features = field(default_factory=Features)

@@ -68,9 +68,7 @@ class Classifier:
         logits_B1V = self.network(**given, use_cache=False, logits_to_keep=1).logits
         return F.log_softmax(logits_B1V[:, -1, self.words].double(), dim=-1).cpu().numpy()
 
-    def label(
-        self, captions: Sequence[str], batch: int = 256, step: Callable[[int], None] | None = None
-    ) -> list[str]:
+    def label(self, captions: Sequence[str], batch: int = 256, step: Callable[[int], None] | None = None) -> list[str]:
         """The likeliest of strong, weak, none for each caption."""
         names = list(LABELS)
         return [names[int(i)] for i in self.log_likelihoods(captions, batch, step).argmax(1)]
@@ -86,7 +84,7 @@ def train(config: Config, out: Path) -> Path:
     network = model.build(
         tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads, name="classifier", seed=seed
     )
-    classifier = Classifier(network.to(config.run.device).train(), tokenizer)
+    classifier = Classifier(model.move(network, config.run.device), tokenizer)
     tokens, words = classifier.encode(captions), torch.tensor(classifier.words)
     targets = torch.tensor([list(LABELS).index(a) for a in answers])
     network.train()

@@ -30,7 +30,7 @@ def prompt(caption: str, tokenizer: PreTrainedTokenizerBase) -> str:
     for text, answer in _EXAMPLES:
         messages += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
     messages.append({"role": "user", "content": caption})
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
 
 def label_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:

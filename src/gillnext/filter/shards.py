@@ -1,6 +1,6 @@
-"""Reads caption shards in Wukong's form (`wukong_100m_{i}.csv`, header `url,caption`), or refuses them with row and line.
+"""Reads caption shards in Wukong's form (`wukong_100m_{i}.csv`, header `url,caption`), or refuses them.
 
-Polars reads; where it cannot, Python's csv module walks the file to the row that is at fault. Quoted fields may hold
+Polars reads; where it cannot, Python's csv module walks the file to the row and line at fault. Quoted fields may hold
 commas, doubled quotes and newlines. Rows are numbered from 0 without the header, lines from 1 with it.
 """
 

@@ -1,6 +1,6 @@
 """Filter caption shards: drop repeated rows, then the keyword pass, then the classifier.
 
-    gillnext filter --config config.yaml --shards …/wukong_100m_0.csv … --model …/models/classifier --out …/filtered/0.parquet
+    gillnext filter --config config.yaml --shards world/shards/*.csv --model models/classifier --out filtered/0.parquet
 
 Writes the kept rows (url, caption, spatial_type, shard, row) and, beside them, what was dropped and why (`.json`).
 Every finished shard is kept in `<out>.work`, so that a killed run goes on with the next one.
@@ -60,7 +60,7 @@ def filter_shard(path: Path, label: Label, keep: Sequence[str]) -> tuple[pl.Data
     for name in LABELS:
         found = int((table["spatial_type"] == name).sum())
         counts[f"kept_{name}" if name in keep else f"label_{name}"] += found
-    return table.filter(pl.col("spatial_type").is_in(list(keep))).select(SCHEMA), dict(counts)
+    return table.filter(pl.col("spatial_type").is_in(list(keep))).select(*SCHEMA), dict(counts)
 
 
 def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) -> dict[str, Any]:

@@ -14,6 +14,9 @@ import torch
 from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gillnext.runtime import seeds, training
 
 LENGTH = 32  # tokens of a caption in the demo tier (Kolors: 256)
 PIECES = 512
@@ -96,3 +99,19 @@ def states(
         all_states.append(one_states.float().cpu())
         all_pooled.append(one_pooled.float().cpu())
     return torch.cat(all_states), torch.cat(all_pooled)
+
+
+def pretrain(
+    encoder: ChatGLMModel, tokens: dict[str, Tensor], named_NK: Tensor, steps: int, seed: int, batch: int = 64
+) -> None:
+    """Teach the encoder which of K objects a caption names, from its pooled state: binary cross-entropy, in place."""
+    device = next(encoder.parameters()).device
+    head = nn.Linear(HIDDEN, named_NK.shape[1]).to(device)
+
+    def loss_at(step: int) -> Tensor:
+        pick = torch.randint(len(named_NK), (batch,), generator=seeds.torch_generator("text", seed, step))
+        _, pooled = encode(encoder, {k: v[pick].to(device) for k, v in tokens.items()})
+        return F.binary_cross_entropy_with_logits(head(pooled), named_NK[pick].to(device))
+
+    parameters = [*encoder.parameters(), *head.parameters()]
+    training.train("text encoder", parameters, loss_at, steps=steps, lr=2e-3)

@@ -24,9 +24,9 @@ from gillnext.runtime import files, seeds, training
 from gillnext.world import corpus
 
 KL_WEIGHT = 1e-8  # on the KL summed over a picture's latents
-NOISE = 0.05  # standard deviation that is added to the latents in training, so that they stay smooth
+NOISE = 0.12  # standard deviation that is added to the latents in training, so that they stay smooth
 CROP = 32  # most steps see crops of this side: the network is convolutional, and a crop costs a quarter
-WHOLE = 0.15  # share of the last steps that see whole pictures, for the normalisation's statistics
+WHOLE = 0.08  # share of the last steps that see whole pictures, for the normalisation's statistics
 
 
 def build() -> AutoencoderKL:
@@ -84,7 +84,7 @@ def to_images(pixels_NCHW: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
+def encode(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> Tensor:
     """Scaled mean latents (N, 4, h, w) of uint8 pictures; the batch size changes nothing but speed."""
     device = next(vae.parameters()).device
     parts = [
@@ -95,7 +95,7 @@ def encode(vae: AutoencoderKL, images: np.ndarray, batch: int = 64) -> Tensor:
 
 
 @torch.no_grad()
-def decode(vae: AutoencoderKL, latents_NCHW: Tensor, batch: int = 64) -> np.ndarray:
+def decode(vae: AutoencoderKL, latents_NCHW: Tensor, batch: int = 16) -> np.ndarray:
     """uint8 pictures (N, H, W, 3) of scaled latents."""
     device = next(vae.parameters()).device
     scaled = latents_NCHW / vae.config.scaling_factor

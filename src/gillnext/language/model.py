@@ -13,7 +13,13 @@ from gillnext.runtime.errors import UserError
 
 
 def build(
-    tokenizer: PreTrainedTokenizerBase, *, hidden: int, layers: int, heads: int, name: str, seed: int, length: int = 1024
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    hidden: int,
+    layers: int,
+    heads: int,
+    name: str,
+    seed: int,
 ) -> Qwen2ForCausalLM:
     """A Qwen2 of the given width and depth, input and output embeddings tied, its weights seeded by (name, seed)."""
     config = Qwen2Config(
@@ -23,9 +29,9 @@ def build(
         num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=heads,
-        max_position_embeddings=length,
+        max_position_embeddings=1024,
         tie_word_embeddings=True,
-        initializer_range=float(__import__("os").environ.get("IR","0.02")),
+        initializer_range=0.9 / hidden**0.5,  # Qwen's own 0.02 suits a hidden size of some thousands
         bos_token_id=tokenizer.eos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -33,6 +39,11 @@ def build(
     with torch.random.fork_rng():
         torch.manual_seed(seeds.key("weights", name, seed))
         return Qwen2ForCausalLM(config)
+
+
+def move(model: Any, device: str) -> Any:
+    """`model.to(device)`, for type checkers that lose track of transformers' decorators."""
+    return model.to(device)
 
 
 def parameters(model: torch.nn.Module) -> int:
@@ -60,4 +71,4 @@ def load(folder: Path | str, device: str = "cpu") -> tuple[Any, PreTrainedTokeni
         raise UserError(f"cannot load the language model: {error}", where=str(folder)) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.to(device).eval(), tokenizer
+    return move(model, device).eval(), tokenizer

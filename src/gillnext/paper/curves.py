@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from gillnext.paper import style
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.tables.build import MODES, memory_modes
 from gillnext.tables.collect import Results
+from gillnext.tables.memory import MODES, memory_modes
 
 SIZES = ("small", "medium", "large")
 
@@ -107,10 +107,10 @@ def memory(results: Results, folder: Path) -> str:
         axes.text(value + max(values) * 0.015, y, f"{value:.1f}", va="center", fontsize=7)
     axes.set_yticks(places, names)
     axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="saved for backward, MiB", xlim=(0, max(values) * 1.12))
+    axes.set(xlabel="held for backward, MiB", xlim=(0, max(values) * 1.12))
     axes.spines["left"].set_visible(False)
     style.save(figure, folder, "memory")
-    return "Tensors kept for the backward pass at their peak, three losses unless it says one."
+    return "Held when the last forward before a backward has ended; three losses unless it says one."
 
 
 def _breakdown(results: Results, arm: str, kind: str) -> dict[str, np.ndarray] | None:

@@ -7,7 +7,7 @@ import re
 from gillnext.layouts import Box, Layout
 
 _SIDE = re.compile(r"左(?!右)|(?<!左)右")
-_HEIGHT = re.compile(r"[上下](?=[方面边侧角部])|(?<=[左右])[上下]")
+_HEIGHT = re.compile(r"[上下](?=[方面边侧角部])|(?<=[左右到至往])[上下]|(?<=[从自由])[上下](?=[到至往])")
 _OTHER = {0: re.compile("左右"), 1: re.compile("[顶底脚头]")}
 _SWAP = str.maketrans("左右上下", "右左下上")
 

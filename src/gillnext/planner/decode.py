@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,15 +18,20 @@ from gillnext.planner.grammar import Grammar, State, TokenTable
 
 def prompt(caption: str) -> str:
     """What the planner is asked: the caption on one line."""
-    return (re.sub(r"\s+", " ", caption).strip() + "\n")*int(__import__("os").environ.get("REP","1"))
+    return re.sub(r"\s+", " ", caption).strip() + "\n"
+
+
+@functools.lru_cache(maxsize=16)
+def _pattern(vocabulary: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, sorted(vocabulary, key=lambda n: (-len(n), n)))))
 
 
 def nouns_in(caption: str, vocabulary: Sequence[str]) -> list[str]:
     """The known nouns of a caption in the order of mention, each once; a longer noun hides those inside it."""
     if not vocabulary:
         return []
-    pattern = "|".join(map(re.escape, sorted(vocabulary, key=lambda n: (-len(n), n))))
-    return list(dict.fromkeys(re.findall(pattern, caption)))
+    pattern = _pattern(tuple(vocabulary))
+    return list(dict.fromkeys(pattern.findall(caption)))
 
 
 class GrammarProcessor(LogitsProcessor):
@@ -48,6 +54,11 @@ class GrammarProcessor(LogitsProcessor):
             masked[row, ids] = scores[row, ids]
         self.started = True
         return masked
+
+
+def _texts(tokenizer: PreTrainedTokenizerBase, tokens_BT: Tensor) -> list[str]:
+    texts = tokenizer.batch_decode(tokens_BT, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return [text.split(str(tokenizer.eos_token))[0] for text in texts]
 
 
 @torch.inference_mode()
@@ -78,6 +89,6 @@ def generate(
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
-        for i, text in zip(rows, tokenizer.batch_decode(tokens_BT[:, given["input_ids"].shape[1] :]), strict=True):
-            answers[i] = text.split(tokenizer.eos_token)[0]
+        for i, text in zip(rows, _texts(tokenizer, tokens_BT[:, given["input_ids"].shape[1] :]), strict=True):
+            answers[i] = text
     return answers

@@ -21,6 +21,8 @@ OPEN, MIDDLE, COMMA, CLOSE = "<obj>", "</obj><box>[", ",", "]</box>"
 GRID = 25  # thousandths between the coordinates of training plans
 MAX_NAME = 12  # characters of a name
 
+_NAME = re.compile(rf"[^<>\s](?:[^<>\n]{{0,{MAX_NAME - 2}}}[^<>\s])?")
+
 _OBJECT = re.compile(r"<obj>([^<>]*)</obj><box>\[([^\[\]<>]*)\]</box>")
 
 
@@ -40,6 +42,11 @@ class Parsed:
         return Layout(caption, self.names, self.boxes)
 
 
+def is_name(text: str) -> bool:
+    """Whether a plan can name an object so: 1–MAX_NAME characters, no tag or line break, no space at the ends."""
+    return _NAME.fullmatch(text) is not None
+
+
 def number(value: int) -> str:
     """A coordinate, 0–1000, as it is written: 72 is 072."""
     return f"{value:03d}"
@@ -47,8 +54,13 @@ def number(value: int) -> str:
 
 def tokens() -> list[str]:
     """The pieces of a plan that the planner's tokenizer keeps whole."""
+    return [OPEN, MIDDLE, CLOSE, *(token for row in grid_tokens() for token in row)]
+
+
+def grid_tokens() -> list[list[str]]:
+    """The grid's numbers in order, and the same with the comma that stands before the second to the fourth."""
     grid = [number(v) for v in range(0, 1001, GRID)]
-    return [OPEN, MIDDLE, CLOSE, *grid, *(COMMA + n for n in grid)]
+    return [grid, [COMMA + n for n in grid]]
 
 
 def _sides(low: float, high: float, grid: int) -> tuple[int, int]:
@@ -86,8 +98,8 @@ def parse(text: str) -> Parsed:
         at = match.end()
         name = match.group(1)
         box, problem = _box(match.group(2))
-        if not 1 <= len(name) <= MAX_NAME or name != name.strip():
-            reasons.append(f"a name of {len(name)} characters: {name[:40]!r}")
+        if not is_name(name):
+            reasons.append(f"no name of 1–{MAX_NAME} characters: {name[:40]!r}")
         elif box is None:
             reasons.append(problem)
         else:

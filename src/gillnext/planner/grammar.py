@@ -3,7 +3,8 @@
 plan := object{1, most} END;  object := <obj> name </obj><box>[ x1 , y1 , x2 , y2 ]</box>
 
 with 0 ≤ x1 < x2 ≤ 1000 and likewise y. A name is one of the given nouns, or, where none is given, 1–`MAX_FREE` Chinese
-characters. Every state can be completed, so a model that may only choose allowed tokens always ends in a plan.
+characters. Every given noun is placed once before one of them may be placed again and before the plan may end. Every
+state can be completed, so a model that may only choose allowed tokens always ends in a plan.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ _NAME, _X1, _Y1, _X2, _Y2 = 1, 3, 5, 7, 9
 
 
 class State(NamedTuple):
-    """Objects finished, the part of the next one that is being written, its bytes so far, and the box's low corner."""
+    """Where a plan stands: objects finished, nouns placed (a bit each), the part of the next object that is being
+    written, its bytes so far, and the box's low corner."""
 
     done: int = 0
+    placed: int = 0
     part: int = 0
     text: bytes = b""
     x1: int = -1
@@ -53,8 +56,9 @@ def _bounds(state: State) -> tuple[int, int]:
     return (state.x1 if state.part == _X2 else state.y1) + 1, 1000
 
 
-def _whole(text: bytes) -> bool:
-    return bool(text) and text in _by_prefix() and plan_format.number(int(text)).encode() == text
+def _whole(text: bytes, low: int, high: int) -> bool:
+    """Whether `text` is a number in [low, high] as it is written, and not only the beginning of one."""
+    return len(text) >= 3 and low <= int(text) <= high and plan_format.number(int(text)).encode() == text
 
 
 def _chinese(text: bytes) -> bool:
@@ -74,8 +78,9 @@ class Grammar:
     """Plans of at most `most` objects whose names are among `nouns` (any Chinese words where it is empty)."""
 
     def __init__(self, nouns: Sequence[str] = (), most: int = 8) -> None:
-        self.nouns = tuple(n.encode() for n in nouns)
+        self.nouns = tuple(n.encode() for n in nouns)[:most]
         self.most = most
+        self.all = (1 << len(self.nouns)) - 1
 
     @property
     def longest(self) -> int:
@@ -85,13 +90,20 @@ class Grammar:
 
     def complete(self, state: State) -> bool:
         """Whether a plan may end here."""
-        return state.done >= 1 and state.part == 0 and not state.text
+        return state.done >= 1 and state.part == 0 and not state.text and state.placed == self.all
 
-    def _name_may_start(self, text: bytes) -> bool:
-        return any(n.startswith(text) for n in self.nouns) if self.nouns else _chinese(text)
+    def _open(self, state: State) -> list[bytes]:
+        """The nouns that may be placed next: those not placed yet, or all again."""
+        left = [n for i, n in enumerate(self.nouns) if not state.placed >> i & 1]
+        return left or list(self.nouns)
 
-    def _name_may_end(self, text: bytes) -> bool:
-        return text in self.nouns if self.nouns else bool(text) and len(text) % 3 == 0 and _chinese(text)
+    def _name_may_start(self, state: State, text: bytes) -> bool:
+        return any(n.startswith(text) for n in self._open(state)) if self.nouns else _chinese(text)
+
+    def _name_may_end(self, state: State) -> bool:
+        if self.nouns:
+            return state.text in self._open(state)
+        return bool(state.text) and len(state.text) % 3 == 0
 
     def advance(self, state: State, byte: int) -> State | None:
         """The state after one more byte, or None where the grammar has no place for it."""
@@ -102,19 +114,22 @@ class Grammar:
                 return None
             if text != literal:
                 return state._replace(text=text)
-            return State(state.done + 1) if state.part == 10 else state._replace(part=state.part + 1, text=b"")
+            return State(state.done + 1, state.placed) if state.part == 10 else self._next(state)
         if state.part == _NAME:
-            if self._name_may_start(text):
+            if self._name_may_start(state, text):
                 return state._replace(text=text)
-            ended = self._name_may_end(state.text)
+            ended = self._name_may_end(state)
         else:
-            if _reachable(text, *_bounds(state)):
+            bounds = _bounds(state)
+            if _reachable(text, *bounds):
                 return state._replace(text=text)
-            ended = _whole(state.text)
+            ended = _whole(state.text, *bounds)
         return self.advance(self._next(state), byte) if ended else None
 
     def _next(self, state: State) -> State:
         following = state._replace(part=state.part + 1, text=b"")
+        if state.part == _NAME and self.nouns:
+            return following._replace(placed=state.placed | 1 << self.nouns.index(state.text))
         if state.part == _X1:
             return following._replace(x1=int(state.text))
         return following._replace(y1=int(state.text)) if state.part == _Y1 else following

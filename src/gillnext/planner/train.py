@@ -14,9 +14,11 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
 from gillnext import layouts
@@ -32,6 +34,7 @@ from gillnext.planner.decode import nouns_in, prompt
 from gillnext.runtime import seeds, training
 from gillnext.runtime.errors import UserError
 
+SPREAD = 2.0  # grid steps
 MIRRORED = 0.25  # share of a step's layouts that are mirrored, for each axis
 
 
@@ -45,7 +48,7 @@ def ordered(layout: Layout) -> Layout:
 def usable(found: Iterable[Layout], most: int = 8) -> tuple[list[Layout], list[str], dict[str, int]]:
     """Layouts fit for training, the nouns that they name, and counts of the ones left out by reason."""
     kept, counts = list(found), Counter[str]()
-    nouns = sorted({n for layout in kept for n in layout.names if len(n) <= plan_format.MAX_NAME})
+    nouns = sorted({n for layout in kept for n in layout.names if plan_format.is_name(n)})
     good = []
     for layout in kept:
         if not layout.names:
@@ -80,6 +83,32 @@ def make_tokenizer(found: Sequence[Layout], nouns: Sequence[str]) -> PreTrainedT
     return train_tokenizer(texts, vocabulary=2500, special=[*plan_format.tokens(), *nouns])
 
 
+def soft_targets(tokenizer: PreTrainedTokenizerBase, spread: float) -> torch.Tensor:
+    """(V, V): what each token should be predicted as: itself, and for numbers of the grid their neighbours as well.
+
+    Neighbours get a Gaussian's weight of standard deviation `spread` (grid steps): where an object goes is loose, and
+    a target that says so teaches from fewer layouts.
+    """
+    targets_VV = torch.eye(len(tokenizer))
+    for ids in plan_format.grid_tokens():
+        index = torch.tensor(tokenizer.convert_tokens_to_ids(ids))
+        apart = torch.arange(len(index))[:, None] - torch.arange(len(index))
+        weights = torch.exp(-0.5 * (apart / spread) ** 2)
+        targets_VV[index[:, None], index] = weights / weights.sum(1, keepdim=True)
+    return targets_VV
+
+
+def plan_loss(
+    network: Any, pad: int, encoded: Sequence[tuple[list[int], int]], targets_VV: torch.Tensor
+) -> torch.Tensor:
+    """Mean cross-entropy of the plans' tokens (`encode`) against `soft_targets`."""
+    tokens = [t for t, _ in encoded]
+    logits_BTV = network(**batching.inputs(tokens, pad, network.device), use_cache=False).logits[:, :-1]
+    labels_BT = batching.labels([n for _, n in encoded], tokens).to(logits_BTV.device)[:, 1:]
+    told = labels_BT != batching.IGNORE
+    return F.cross_entropy(logits_BTV[told], targets_VV[labels_BT[told]])
+
+
 def train(config: Config, paths: Sequence[Path], out: Path) -> Path:
     """Train on the layouts of `paths` and save a Hugging Face folder with planner.json (nouns, counts)."""
     settings, seed = config.planner, config.run.seed
@@ -87,41 +116,22 @@ def train(config: Config, paths: Sequence[Path], out: Path) -> Path:
     found, nouns, counts = usable(layout for path in paths for layout in layouts.read(path))
     if not found:
         raise UserError(
-            "no layout to train on", where=", ".join(map(str, paths)), remedy=f"see why the rows were left out: {counts}"
+            f"no layout to train on: {counts}",
+            where=", ".join(map(str, paths)),
+            remedy="look at the annotation counts, and at annotate.threshold",
         )
     tokenizer = make_tokenizer(found, nouns)
     network = model.build(
         tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads, name="planner", seed=seed
-    ).to(config.run.device)
-    network.train()
+    )
+    network = model.move(network, config.run.device).train()
+    targets_VV = soft_targets(tokenizer, SPREAD).to(config.run.device)
 
-    import os
-    SOFT = {}
-    sig = float(os.environ.get("SIG", "0"))
-    if sig:
-        V = len(tokenizer); W = torch.eye(V)
-        for pre in ("", ","):
-            ids = tokenizer.convert_tokens_to_ids([pre + plan_format.number(v) for v in range(0, 1001, plan_format.GRID)])
-            n = len(ids); d = torch.arange(n)
-            k = torch.exp(-0.5 * ((d[:, None] - d[None]) / sig) ** 2); k = k / k.sum(1, keepdim=True)
-            W[torch.tensor(ids)[:, None], torch.tensor(ids)[None]] = k
-        SOFT["w"] = W
     def loss_at(step: int) -> torch.Tensor:
         rng = seeds.rng("planner", seed, step)
         rows = rng.integers(len(found), size=settings.batch)
         encoded = [encode(tokenizer, mirrored(found[int(i)], rng)) for i in rows]
-        tokens = [t for t, _ in encoded]
-        given = batching.inputs(tokens, tokenizer.pad_token_id, network.device)
-        targets_BT = batching.labels([n for _, n in encoded], tokens).to(network.device)
-        logits = network(**given, use_cache=False).logits[:, :-1]
-        targets = targets_BT[:, 1:]
-        keep = targets != -100
-        lg, tg = logits[keep], targets[keep]
-        logp = lg.log_softmax(-1)
-        W = SOFT.get("w")
-        if W is None:
-            return -logp.gather(1, tg[:, None]).mean()
-        return -(logp * W[tg]).sum(1).mean()
+        return plan_loss(network, tokenizer.pad_token_id, encoded, targets_VV)
 
     work = out.with_name(out.name + ".work")
     training.train("planner", list(network.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work)

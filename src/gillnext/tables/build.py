@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
+from gillnext.tables.memory import memory_table
 from gillnext.tables.statistics import RESAMPLES, bootstrap
-from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, scientific, text
+from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, text
 
 # metric -> (title, decimals); the order is the order of print
 MAIN: dict[str, tuple[str, int]] = {
@@ -56,12 +56,6 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "bytes_filter_first": "bytes, filter first",
     "bytes_download_first": "bytes, download first (estimate)",
 }
-MODES = {
-    "single": "one loss",
-    "summed": "summed",
-    "split": "split (one loss at a time)",
-    "checkpointed": "gradient checkpointing",
-}
 SITES = {
     "none": "none",
     "attn1": "self-attention",
@@ -69,7 +63,6 @@ SITES = {
     "both": "both",
     "gated": "gated",
 }
-MIB = 2**20
 
 
 def protocol_notes(results: Results) -> list[str]:
@@ -229,49 +222,6 @@ def planner_table(results: Results) -> Table:
 def data_table(results: Results) -> Table:
     title = "Filter, download and annotation against the world's truth"
     return _listing(results, results.data, DATA, "data", title)
-
-
-def memory_table(results: Results) -> Table:
-    """Bytes that autograd keeps for the backward pass, and the gradients' difference from the summed
-    backward.
-    """
-    modes = memory_modes(results)
-    differences = results.read(*results.memory).get("max_gradient_difference", {})
-    summed = modes["summed"]["saved_bytes"]
-    rows = []
-    for mode, values in modes.items():
-        saved = values["saved_bytes"]
-        same = mode in differences
-        rows.append(
-            [
-                text(MODES.get(mode, mode)),
-                integer(values["losses"]),
-                number(saved / MIB, 2),
-                number(100 * (saved / summed - 1), 1) if mode not in ("summed", "single") else text("–"),
-                scientific(float(differences[mode])) if same else text("–"),
-            ]
-        )
-    columns = [
-        Column("mode", "backward", left=True),
-        Column("losses", "losses"),
-        Column("saved_mib", "saved MiB"),
-        Column("against_summed", "against summed, %"),
-        Column("gradient_difference", "relative Δg"),
-    ]
-    memory = results.read(*results.memory)
-    notes = [f"Batch {memory.get('batch', '–')}. Bytes of tensors saved for backward, at their peak; exact."]
-    return Table("memory", "Memory of the backward pass", columns, rows, notes)
-
-
-def memory_modes(results: Results) -> dict[str, dict[str, float]]:
-    """The modes of memory.json in the order of print; summed and split are required."""
-    modes = results.read(*results.memory).get("modes", {})
-    for mode in ("summed", "split"):
-        if mode not in modes:
-            where = str(results.root / results.memory[0])
-            raise UserError(f"mode {mode!r} is missing", where=where, remedy="make it again with `gillnext memory`")
-    known = [m for m in MODES if m in modes]
-    return {m: modes[m] for m in [*known, *sorted(set(modes) - set(known))]}
 
 
 def all_tables(results: Results) -> list[Table]:

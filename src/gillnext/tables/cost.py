@@ -19,7 +19,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import bars, benchmarks
 from gillnext.tables.benchmarks import Job
-from gillnext.tables.build import MODES
+from gillnext.tables.memory import MODES
 from gillnext.tables.table import NOTHING, Column, Table, integer, number, text, write
 
 

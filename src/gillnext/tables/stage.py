@@ -14,8 +14,9 @@ from pathlib import Path
 from gillnext.config import Config, arguments
 from gillnext.runtime import files
 from gillnext.tables.bars import bars_table
-from gillnext.tables.build import MAIN, all_tables, memory_modes
+from gillnext.tables.build import MAIN, all_tables
 from gillnext.tables.collect import Results
+from gillnext.tables.memory import memory_modes
 from gillnext.tables.table import decimals, number, scientific
 from gillnext.tables.table import write as write_tables
 

@@ -1,0 +1,302 @@
+"""Adapter training: the objective, equal gradients, exact resume after a kill, refusals, precision and TensorBoard."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from accelerate.state import AcceleratorState, PartialState
+from safetensors.torch import load_file
+
+from gillnext import cli, layouts
+from gillnext.adapter import objective, train
+from gillnext.adapter.cache import Cache
+from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.processors import Ungrounded
+from gillnext.config.model import Arm
+from gillnext.foundations import base
+from gillnext.runtime.errors import UserError
+from gillnext.sample.pipeline import GroundedKolorsPipeline
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Accelerate keeps one state a process; each test gets its own."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState._reset_state()
+
+
+def settings(tiny, run=None, **adapter):
+    return dataclasses.replace(
+        tiny.config,
+        run=dataclasses.replace(tiny.config.run, **(run or {})),
+        adapter=dataclasses.replace(tiny.config.adapter, **adapter),
+    )
+
+
+def trainer(tiny, tmp_path, arm="attn2", **adapter):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    cfg = settings(tiny, **adapter)
+    pipeline = GroundedKolorsPipeline.from_folders(tiny.base)
+    return train.Trainer(cfg, cfg.study.arms[arm], 0, pipeline, Cache.load(tiny.cache), tmp_path / "adapter")
+
+
+def fit(tiny, out, cfg=None, arm="attn2", val=None, evaluator=None):
+    AcceleratorState._reset_state(reset_partial_state=True)
+    train.train(cfg or tiny.config, arm, 0, tiny.base, tiny.cache, out, val, evaluator)
+    return load_file(out / "diffusion_pytorch_model.safetensors")
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_base, tiny_cache, tiny_config):
+    """A run that nothing has interrupted."""
+    from types import SimpleNamespace
+
+    out = tmp_path_factory.mktemp("whole") / "adapter"
+    tiny = SimpleNamespace(base=tiny_base, cache=tiny_cache, config=tiny_config)
+    return out, fit(tiny, out)
+
+
+def test_a_run_leaves_the_adapter_and_its_records_and_nothing_else(whole, tiny):
+    out, _ = whole
+    assert {p.name for p in out.iterdir()} == {
+        "config.json", "diffusion_pytorch_model.safetensors", "processors.txt", "curve.json", "losses.json",
+        "gradient_norms.json", "training.json", "tensorboard",
+    }  # fmt: skip
+    assert not out.with_name("adapter.work").exists()
+    losses = json.loads((out / "losses.json").read_text())
+    assert len(losses) == tiny.config.adapter.steps and all(0 < v < 10 for v in losses)
+    assert "7 layers injected at attn2, bias fourier" in (out / "processors.txt").read_text()
+    adapter = SpatialAdapter.from_pretrained(out)
+    stamp = json.loads((out / "training.json").read_text())
+    assert stamp["parameters"] == sum(p.numel() for p in adapter.parameters())
+
+
+KILLED = """
+    import os, signal, sys
+    from gillnext import cli
+    from gillnext.adapter.train import Trainer
+
+    whole_step = Trainer.step
+
+    def step(self, t):
+        if t == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole_step(self, t)
+
+    Trainer.step = step
+    cli.main(sys.argv[1:])
+"""
+
+
+def test_a_killed_run_ends_where_the_whole_one_ends(whole, tiny, tmp_path, capsys):
+    out = tmp_path / "killed"
+    command = [
+        "adapter", "--config", tiny.config_file, "--arm", "attn2", "--seed", 0, "--base", tiny.base,
+        "--cache", tiny.cache, "--out", out,
+    ]  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), *map(str, command)], capture_output=True, text=True
+    )
+    assert run.returncode == -9, run.stderr
+    assert not out.exists() and (tmp_path / "killed.work" / "checkpoint").exists()
+    assert cli.main([str(c) for c in command]) == 0
+    assert "resuming at step 4" in capsys.readouterr().out
+    assert same(load_file(out / "diffusion_pytorch_model.safetensors"), whole[1])
+    assert (out / "losses.json").read_text() == (whole[0] / "losses.json").read_text()
+
+
+def test_another_seed_gives_another_adapter_and_the_same_seed_the_same(whole, tiny, tmp_path):
+    assert same(fit(tiny, tmp_path / "again"), whole[1])
+    cfg = settings(tiny, run={"seed": 8})
+    assert not same(fit(tiny, tmp_path / "other", cfg), whole[1])
+
+
+def gradients(tiny, tmp_path, awake, **adapter):
+    one = trainer(tiny, tmp_path, accumulation=3, **adapter)
+    awake(one.adapter, 0.1)
+    loss = one.backward(one.micro_batches(0))
+    return loss, torch.cat([p.grad.flatten() for p in one.parameters])
+
+
+def test_split_summed_and_checkpointed_backward_have_equal_gradients(tiny, tmp_path, awake):
+    loss, summed = gradients(tiny, tmp_path, awake, backward="summed")
+    for other in ({"backward": "split"}, {"backward": "summed", "gradient_checkpointing": True}):
+        other_loss, found = gradients(tiny, tmp_path, awake, **other)
+        assert other_loss.item() == pytest.approx(loss.item(), rel=1e-6)
+        assert ((found - summed).norm() / summed.norm()).item() < 1e-5
+
+
+def test_training_is_refused_where_the_adapter_is_not_in_the_unet(tiny, tmp_path):
+    one = trainer(tiny, tmp_path)
+    one.adapter.remove(one.pipeline.unet)
+    with pytest.raises(UserError, match="the gradient does not reach any parameter"):
+        one.step(0)
+
+
+def test_training_is_refused_where_one_listed_layer_is_not_in_the_unet(tiny, tmp_path):
+    one = trainer(tiny, tmp_path)
+    processors = dict(one.pipeline.unet.attn_processors)
+    name = "mid_block.attentions.0.transformer_blocks.0.attn2"
+    processors[f"{name}.processor"] = Ungrounded()
+    one.pipeline.unet.set_attn_processor(processors)
+    with pytest.raises(UserError, match=f"does not reach layers.{name.replace('.', '-')}"):
+        one.step(0)
+
+
+@pytest.mark.parametrize("name", ["base", "atn2"])
+def test_an_arm_without_adapter_is_refused(name, tiny):
+    with pytest.raises(UserError, match="one of attn1, attn2, gated"):
+        train.arm_of(tiny.config, name)
+
+
+@pytest.mark.parametrize("arm", ["attn1", "gated"])
+def test_every_site_trains(arm, tiny, tmp_path):
+    one = trainer(tiny, tmp_path, arm)
+    before = [p.detach().clone() for p in one.parameters]
+    frozen = {k: v.clone() for k, v in one.pipeline.unet.state_dict().items()}
+    assert all(np.isfinite(v) for t in range(2) for v in one.step(t).values())
+    assert all(not torch.equal(p, old) for p, old in zip(one.parameters, before, strict=True) if old.any())
+    assert same(frozen, one.pipeline.unet.state_dict())
+
+
+def test_an_arms_own_steps_and_rate_win(tiny, tmp_path):
+    pipeline = GroundedKolorsPipeline.from_folders(tiny.base)
+    arm = Arm(site="attn2", steps=3, lr=0.25)
+    one = train.Trainer(tiny.config, arm, 0, pipeline, Cache.load(tiny.cache), tmp_path / "adapter")
+    assert (one.steps, one.lr) == (3, 0.25)
+
+
+def test_bf16_trains_and_saves_full_precision(tiny, tmp_path):
+    for precision in ("no", "bf16"):
+        state = fit(tiny, tmp_path / precision, settings(tiny, run={"precision": precision}, steps=2))
+        assert {v.dtype for v in state.values()} == {torch.float32}
+    exact, rounded = (json.loads((tmp_path / p / "losses.json").read_text()) for p in ("no", "bf16"))
+    assert rounded == pytest.approx(exact, rel=0.02) and rounded != exact
+
+
+class FakeEvaluator:
+    """Finds what the first layout asks for in every picture."""
+
+    pictures: list[np.ndarray]
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        return cls()
+
+    def detect(self, images, batch=64):
+        from gillnext.score.boxes import requested
+        from gillnext.score.detections import Detections
+
+        assert images.dtype == np.uint8 and images.shape[1:] == (64, 64, 3)
+        first = requested(self.first)
+        return [Detections(first.boxes, first.labels, np.full(len(first.labels), 0.9)) for _ in images]
+
+
+def test_tensorboard_has_scalars_pictures_and_the_curve_its_points(tiny, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    FakeEvaluator.first = tiny.layouts[0]
+    monkeypatch.setattr("gillnext.score.evaluator.Evaluator", FakeEvaluator)
+    layouts.write(tmp_path / "val.jsonl", [tiny.layouts[0]] * 2)
+    cfg = settings(tiny, steps=4, evaluate_every=2, evaluate_images=2)
+    fit(tiny, tmp_path / "a", cfg, val=tmp_path / "val.jsonl", evaluator=tmp_path)
+    curve = json.loads((tmp_path / "a" / "curve.json").read_text())
+    assert [(p["step"], p["n"]) for p in curve] == [(2, 2), (4, 2)]
+    assert all(p["miou"] == pytest.approx(1) and p["success50"] == 1 for p in curve)
+    (folder,) = {p.parent for p in (tmp_path / "a" / "tensorboard").rglob("events.*")}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    tags = events.Tags()
+    assert {"loss", "gradient_norm", "lr", "validation/miou", "validation/success50"} <= set(tags["scalars"])
+    assert [e.step for e in events.Scalars("loss")] == [1, 2, 3, 4]
+    losses = json.loads((tmp_path / "a" / "losses.json").read_text())
+    assert [e.value for e in events.Scalars("loss")] == pytest.approx(losses, abs=1e-5)
+    assert any(tag.startswith("validation/pictures") for tag in tags["images"])
+
+
+def test_measuring_the_curve_does_not_touch_the_training(tiny, tmp_path, monkeypatch):
+    FakeEvaluator.first = tiny.layouts[0]
+    monkeypatch.setattr("gillnext.score.evaluator.Evaluator", FakeEvaluator)
+    layouts.write(tmp_path / "val.jsonl", tiny.layouts[:2])
+    with_curve = fit(
+        tiny, tmp_path / "a", settings(tiny, steps=3, evaluate_every=1, evaluate_images=1), val=tmp_path / "val.jsonl",
+        evaluator=tmp_path,
+    )  # fmt: skip
+    assert same(with_curve, fit(tiny, tmp_path / "b", settings(tiny, steps=3)))
+
+
+def velocity(latents, noise, steps):
+    """v = α·ε − σ·x₀ with the scaled-linear schedule, in float64."""
+    schedule = base.SCHEDULE
+    root = torch.linspace(schedule["beta_start"] ** 0.5, schedule["beta_end"] ** 0.5, 1000, dtype=torch.float64)
+    product = (1 - root**2).cumprod(0)[steps][:, None, None, None]
+    alpha, sigma = product.sqrt(), (1 - product).sqrt()
+    return alpha * noise - sigma * latents, alpha * latents + sigma * noise
+
+
+def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(tiny):
+    cache, scheduler = Cache.load(tiny.cache), objective.scheduler_of(base.SCHEDULE)
+    batch = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
+    again = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
+    assert all(torch.equal(getattr(batch, k), getattr(again, k)) for k in vars(batch))
+    assert not torch.equal(batch.noisy, objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 4, 0)).noisy)
+    matches = (batch.pooled[:, None] == cache.pooled[None]).all(-1)
+    latents = cache.latents[matches.int().argmax(1)]
+    # x_t and v determine x_0 and ε: α·x_t − σ·v = x_0 and σ·x_t + α·v = ε.
+    product = scheduler.alphas_cumprod.double()[batch.timesteps][:, None, None, None]
+    noise = (1 - product).sqrt() * batch.noisy + product.sqrt() * batch.target
+    v, noisy = velocity(latents.double(), noise, batch.timesteps)
+    torch.testing.assert_close(batch.target.double(), v, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(batch.noisy.double(), noisy, atol=1e-5, rtol=1e-4)
+
+
+def test_noise_prediction_bases_get_the_noise_as_target():
+    scheduler = objective.scheduler_of(base.SCHEDULE | {"prediction_type": "epsilon"})
+    latents, noise = torch.randn(2, 4, 2, 2), torch.randn(2, 4, 2, 2)
+    assert torch.equal(objective.target_of(scheduler, latents, noise, torch.tensor([1, 2])), noise)
+    with pytest.raises(ValueError, match="'sample' is not supported"):
+        objective.scheduler_of(base.SCHEDULE | {"prediction_type": "sample"})
+
+
+def test_the_processes_shares_of_a_batch_make_the_batch(tiny):
+    batch = objective.draw(Cache.load(tiny.cache), objective.scheduler_of(base.SCHEDULE), 6, 0.5, 64, (0,))
+    parts = [batch.part(i, 3) for i in range(3)]
+    assert [len(p) for p in parts] == [2, 2, 2]
+    for name, value in vars(batch).items():
+        assert torch.equal(torch.stack([getattr(p, name) for p in parts], 1).flatten(0, 1), value)
+
+
+def test_the_cache_holds_what_the_pipeline_would_encode(tiny, tiny_pipeline):
+    from gillnext.foundations import text, vae
+
+    cache, row = Cache.load(tiny.cache), tiny.layouts[2]
+    assert len(cache) == len(tiny.layouts)
+    pictures = np.stack([np.asarray(Image.open(row.image_path))])
+    torch.testing.assert_close(cache.latents[2:3], vae.encode(tiny_pipeline.vae, pictures), atol=1e-4, rtol=1e-4)
+    embeds, _, pooled, _ = tiny_pipeline.encode_prompt(
+        row.caption, num_images_per_prompt=1, do_classifier_free_guidance=False, max_sequence_length=text.LENGTH
+    )
+    torch.testing.assert_close(cache.states[2:3], embeds, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(cache.pooled[2:3], pooled, atol=1e-5, rtol=1e-4)
+    assert cache.real[2].sum() == len(row.boxes)
+    torch.testing.assert_close(cache.boxes[2, : len(row.boxes)], torch.tensor(row.boxes), atol=1e-6, rtol=0)
+
+
+def test_an_image_that_cannot_be_read_is_named(tiny, tmp_path):
+    from gillnext.adapter import cache
+
+    missing = dataclasses.replace(tiny.layouts[0], image_path=str(tmp_path / "gone.png"))
+    with pytest.raises(UserError, match=r"tiny-0.*gone\.png: cannot read the image"):
+        cache.build(tiny.config, tiny.base, [missing], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()

@@ -1,0 +1,166 @@
+"""The annotation stage: what is kept, dropped and counted; batches, memory, interruptions."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gillnext import layouts
+from gillnext.annotate import rows as rows_
+from gillnext.annotate import stage
+from gillnext.annotate.base import Found, Vocabulary
+from gillnext.boxes import Convention
+from gillnext.config.model import Annotate
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+
+VOCABULARY = Vocabulary(["猫", "树", "船"])
+
+
+class Brightness:
+    """A fake annotator: a box that depends on the image's brightness alone, for every name but 船."""
+
+    name, convention, needs_names = "fake", Convention.UNIT, True
+
+    def __init__(self, room=10**9, fail_after=10**9):
+        self.room, self.fail_after, self.calls, self.seen = room, fail_after, [], 0
+
+    def annotate(self, images, captions, names):
+        self.calls.append(len(images))
+        if len(images) > self.room:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        if self.seen >= self.fail_after:
+            raise KeyboardInterrupt
+        self.seen += len(images)
+        return [[self.found(i, n) for n in wanted] for i, wanted in zip(images, names, strict=True)]
+
+    def found(self, image, name):
+        if name == "船":
+            return Found(name, None, 0.0, "object not in the image")
+        level = float(np.asarray(image).mean()) / 510
+        return Found(name, (level, 0.1, level + 0.123456, 0.9), 0.8)
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Ten rows: seven good, one that names nothing, one broken file, one whose only object is not there."""
+    rows = []
+    for i in range(10):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (8, 8), (i * 20,) * 3).save(path)
+        rows.append(
+            {"image_path": str(path), "caption": "一只猫和一棵树" if i % 2 else "一只猫", "url": f"u{i}", "row": i}
+        )
+    rows[3]["caption"] = "特价包邮"
+    rows[5]["caption"] = "一艘船"
+    (tmp_path / "7.png").write_bytes((tmp_path / "7.png").read_bytes()[:40])
+    files.write_jsonl(tmp_path / "index.jsonl", rows)
+    return tmp_path / "index.jsonl"
+
+
+def run(index, out, annotator=None, batch=4, job="job"):
+    return stage.annotate(
+        rows_.read_index(index), annotator or Brightness(), Annotate(batch=batch), out, VOCABULARY, job
+    )
+
+
+def test_rows_are_kept_in_order_or_counted_by_reason(index, tmp_path):
+    counts = run(index, tmp_path / "out.jsonl")
+    kept = layouts.read(tmp_path / "out.jsonl")
+    assert [layout.id for layout in kept] == ["0", "1", "2", "4", "6", "8", "9"]
+    assert kept[1].names == ("猫", "树") and kept[1].extra == {"url": "u1", "row": 1}
+    assert counts["rows_dropped"] == {"no object named": 1, "unreadable image": 1, "no object left": 1}
+    assert counts["objects_dropped"] == {"object not in the image": 1}
+    assert counts["rows"] == 10 and counts["kept"] == 7 and counts["objects"] == 9
+    assert files.read_json(tmp_path / "out.json") == counts
+    assert not (tmp_path / "out.jsonl.work").exists()
+
+
+def test_the_batch_size_changes_nothing(index, tmp_path):
+    for batch in (1, 3, 64):
+        run(index, tmp_path / f"{batch}.jsonl", batch=batch)
+    assert len({(tmp_path / f"{batch}.jsonl").read_bytes() for batch in (1, 3, 64)}) == 1
+
+
+def test_out_of_memory_halves_the_batch_and_changes_nothing(index, tmp_path):
+    small = Brightness(room=1)
+    run(index, tmp_path / "small.jsonl", small, batch=8)
+    run(index, tmp_path / "large.jsonl", batch=8)
+    assert (tmp_path / "small.jsonl").read_bytes() == (tmp_path / "large.jsonl").read_bytes()
+    assert max(small.calls) > 1 and 1 in small.calls
+
+
+def test_an_image_that_never_fits_is_set_aside_and_counted(index, tmp_path):
+    counts = run(index, tmp_path / "out.jsonl", Brightness(room=0))
+    assert counts["kept"] == 0 and counts["rows_dropped"][stage.OUT_OF_MEMORY] == 8
+
+
+def test_other_errors_are_not_taken_for_memory(index, tmp_path):
+    class Broken(Brightness):
+        def annotate(self, images, captions, names):
+            raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(index, tmp_path / "out.jsonl", Broken())
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(index, tmp_path):
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        run(index, out, Brightness(fail_after=3), batch=2)
+    journal = tmp_path / "out.jsonl.work" / "journal.jsonl"
+    assert not out.exists()
+    with open(journal, "a") as stream:
+        stream.write('{"key": "half a li')
+    second = Brightness()
+    run(index, out, second, batch=2)
+    assert second.seen == 8 - 3
+    run(index, tmp_path / "whole.jsonl")
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_the_journal_of_another_job_is_not_believed(index, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(index, tmp_path / "out.jsonl", Brightness(fail_after=3), batch=2, job="old model")
+    second = Brightness()
+    run(index, tmp_path / "out.jsonl", second, job="new model")
+    assert second.seen == 8
+
+
+def test_images_that_are_all_missing_are_a_mistake_and_not_a_result(tmp_path):
+    files.write_jsonl(tmp_path / "index.jsonl", [{"image_path": "gone.png", "caption": "一只猫"}])
+    with pytest.raises(UserError, match="not one image is there"):
+        run(tmp_path / "index.jsonl", tmp_path / "out.jsonl")
+
+
+def test_a_tsv_of_file_names_and_captions_gives_the_same(index, tmp_path):
+    rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+    lines = [f"{row['image_path'].rsplit('/', 1)[1]}\t{row['caption']}" for row in rows]
+    table = tmp_path / "pairs.tsv"
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = rows_.read_tsv(table, tmp_path)
+    stage.annotate(rows, Brightness(), Annotate(), tmp_path / "tsv.jsonl", VOCABULARY, "job")
+    run(index, tmp_path / "out.jsonl")
+    told = [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "tsv.jsonl")]
+    assert told == [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "out.jsonl")]
+
+
+def test_bad_rows_are_named_by_file_and_line(tmp_path):
+    (tmp_path / "t.tsv").write_text("a.png\t一只猫\nb.png 一棵树\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"t\.tsv, line 2"):
+        rows_.read_tsv(tmp_path / "t.tsv", tmp_path)
+    (tmp_path / "t.tsv").write_bytes("a.png\t左边的一棵树".encode("gbk"))
+    with pytest.raises(UserError, match="UTF-8"):
+        rows_.read_tsv(tmp_path / "t.tsv", tmp_path)
+    files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "a.png", "caption": "猫"}, {"image_path": "a.png"}])
+    with pytest.raises(UserError, match=r"i\.jsonl, row 2"):
+        rows_.read_index(tmp_path / "i.jsonl")
+    with pytest.raises(UserError, match="no such index"):
+        rows_.read_index(tmp_path / "none.jsonl")
+
+
+def test_relative_paths_start_from_the_images_folder(tmp_path):
+    files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "a.png", "caption": "猫"}])
+    row = rows_.read_index(tmp_path / "i.jsonl", tmp_path / "pictures")[0]
+    assert row.path == tmp_path / "pictures" / "a.png" and row.image_path == "a.png"

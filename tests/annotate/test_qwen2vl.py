@@ -1,0 +1,97 @@
+"""The Qwen2-VL path, run through `from_pretrained` on a miniature of the real classes."""
+
+import pytest
+import torch
+from PIL import Image
+
+from gillnext.annotate import miniature
+from gillnext.annotate.qwen2vl import Answer, Qwen2VLAnnotator, to_found
+from gillnext.boxes import Convention
+from gillnext.world import corpus
+
+
+@pytest.fixture(scope="module")
+def data():
+    return corpus.make(3, "tiny", 4)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data):
+    torch.manual_seed(0)
+    processor = miniature.make_processor(
+        [*data.captions, "请在图中框出描述里提到的每一个物体", "0123456789(),"], size=56
+    )
+    model = miniature.make_model(processor, width=32, layers=1)
+    with torch.no_grad():
+        for parameter in model.parameters():  # livelier than the default, so that answers depend on the input
+            parameter.normal_(0, 0.3)
+    path = tmp_path_factory.mktemp("qwen2vl")
+    model.save_pretrained(path)
+    processor.save_pretrained(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def annotator(folder):
+    return Qwen2VLAnnotator.from_pretrained(folder, max_new_tokens=12)
+
+
+def pictures(data):
+    return [Image.fromarray(image) for image in data.images]
+
+
+def test_the_prompt_holds_the_chat_marks_the_image_and_the_caption(annotator):
+    prompt = annotator.prompt("一只猫和一棵树", None)
+    assert prompt.startswith("<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>")
+    assert prompt.endswith("<|im_start|>assistant\n")
+    assert "一只猫和一棵树" in prompt
+    assert "猫、树" in annotator.prompt("一只猫和一棵树", ["猫", "树"])
+
+
+def test_prompts_are_padded_on_the_left(annotator):
+    assert annotator.processor.tokenizer.padding_side == "left"
+
+
+def test_a_batch_answers_as_each_image_alone_does(annotator, data):
+    images = pictures(data)
+    prompts = [annotator.prompt(caption, None) for caption in data.captions]
+    assert len({len(p) for p in prompts}) > 1, "the captions must differ in length for padding to matter"
+    together = annotator.answer(images, prompts)
+    alone = [annotator.answer([i], [p])[0] for i, p in zip(images, prompts, strict=True)]
+    strip = [text.split("<|im_end|>")[0].replace("<|endoftext|>", "") for text in together]
+    assert strip == [text.split("<|im_end|>")[0].replace("<|endoftext|>", "") for text in alone]
+
+
+def test_answers_keep_their_special_tokens(annotator, data, monkeypatch):
+    mark = annotator.processor.tokenizer.convert_tokens_to_ids("<|box_start|>")
+    monkeypatch.setattr(
+        annotator.model, "generate", lambda input_ids, **_: torch.cat([input_ids, input_ids[:, :1] * 0 + mark], 1)
+    )
+    assert annotator.answer(pictures(data)[:1], [annotator.prompt("猫", None)]) == ["<|box_start|>"]
+
+
+def test_annotate_turns_thousandths_into_fractions(annotator, data, monkeypatch):
+    said = "<|object_ref_start|>猫<|object_ref_end|><|box_start|>(100,200),(300,1000)<|box_end|><|im_end|>"
+    monkeypatch.setattr(annotator, "answer", lambda images, prompts: [said] * len(images))
+    found = annotator.annotate(pictures(data)[:1], ["一只猫"], [None])
+    assert annotator.convention is Convention.THOUSANDTHS
+    assert [(f.name, f.box) for f in found[0]] == [("猫", (0.1, 0.2, 0.3, 1.0))]
+
+
+def test_an_untrained_model_gives_reasons_and_not_errors(annotator, data):
+    found = annotator.annotate(pictures(data), data.captions, [None] * 4)
+    assert len(found) == 4
+    assert all(f.box is not None or f.reason for answer in found for f in answer)
+
+
+def test_a_name_that_was_not_asked_for_is_refused_and_one_not_answered_is_told():
+    answer = Answer((("狗", (0.0, 0.0, 0.5, 0.5)),), ())
+    by_name = {f.name: f for f in to_found(answer, "一只猫", ["猫"])}
+    assert by_name["狗"].box is None and by_name["狗"].reason == "a name that was not asked for"
+    assert by_name["猫"].box is None and by_name["猫"].reason == "object not in the image"
+
+
+@pytest.mark.parametrize("size, expected", [((640, 320), (100, 50)), ((30, 60), (30, 60)), ((1, 5000), (1, 100))])
+def test_images_are_shrunk_to_the_longest_side(annotator, monkeypatch, size, expected):
+    monkeypatch.setattr(annotator, "max_image_size", 100)
+    assert annotator.shrink(Image.new("RGB", size)).size == expected

@@ -1,0 +1,156 @@
+"""The filter: counts add up, labels do not depend on the batch, and a killed run ends as an unbroken one."""
+
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from gillnext.config.load import from_dict
+from gillnext.filter import stage
+from gillnext.filter.classifier import Classifier, train
+from gillnext.filter.corpus import CORRUPTED, corrupt, example, examples
+from gillnext.filter.prompts import LABELS, prompt
+from gillnext.language.model import build
+from gillnext.language.tokenizer import train_tokenizer
+from gillnext.runtime import files, seeds
+from gillnext.runtime.errors import UserError
+from gillnext.world.classes import CLASSES
+
+CONFIG = from_dict({"world": {"parts": 1}})
+
+
+def say(captions):
+    """Stands in for the classifier: the rule that the tests can compute on their own."""
+    return ["strong" if "左" in c else "weak" if "旁边" in c else "none" for c in captions]
+
+
+@pytest.fixture
+def shards(tmp_path):
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    texts = ["左边是猫", "猫旁边有树", "100元左右", "右边栏", "今天天气好", "", "左边是猫"]
+    for i in range(4):
+        rows = [f"http://a.example/{i}/{0 if k == 6 else k},{t}" for k, t in enumerate(texts)]
+        rows.append("http://a.example/same,左边是树")
+        (folder / f"wukong_100m_{i}.csv").write_text("\n".join(["url,caption", *rows]) + "\n", encoding="utf-8")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture
+def rule(monkeypatch):
+    monkeypatch.setattr(stage, "_labeller", lambda config, model: say)
+
+
+def test_kept_rows_and_counts_by_reason(shards, rule, tmp_path):
+    out = tmp_path / "filtered" / "0.parquet"
+    report = stage.run(CONFIG, shards, "none", out)
+    table = pl.read_parquet(out)
+    assert dict(table.schema) == stage.SCHEMA
+    assert table.filter(pl.col("shard") == 2)["row"].to_list() == [0, 1]
+    assert table["caption"].to_list()[:3] == ["左边是猫", "猫旁边有树", "左边是树"]
+    assert report == files.read_json(out.with_suffix(".json"))
+    assert {k: report[k] for k in ("rows", "kept", "empty", "repeated", "no_keyword", "label_none")} == {
+        "rows": 32, "kept": 9, "empty": 4, "repeated": 4, "no_keyword": 8, "label_none": 4
+    }  # fmt: skip
+    dropped = sum(report[k] for k in ("empty", "repeated", "no_keyword", "label_none", "repeated_in_other_shard"))
+    assert report["rows"] == report["kept"] + dropped
+    assert not out.with_name("0.parquet.work").exists()
+
+
+def test_killed_filter_goes_on_and_ends_equal(shards, rule, tmp_path, monkeypatch):
+    whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
+    stage.run(CONFIG, shards, "none", whole)
+    original, calls = stage.filter_shard, []
+
+    def dies(path, label, keep):
+        calls.append(path.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(path, label, keep)
+
+    monkeypatch.setattr(stage, "filter_shard", dies)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(CONFIG, shards, "none", broken)
+    assert not broken.exists()
+    stage.run(CONFIG, shards, "none", broken)
+    assert calls == [s.name for s in (*shards[:3], *shards[2:])]
+    assert broken.read_bytes() == whole.read_bytes()
+    assert broken.with_suffix(".json").read_text() == whole.with_suffix(".json").read_text()
+
+
+def test_shard_that_changed_after_the_kill_is_filtered_again(shards, rule, tmp_path):
+    out = tmp_path / "out.parquet"
+    key = stage._key(CONFIG, "none")
+    stage._keep(tmp_path / "out.parquet.work", shards[0], key, say, ["strong"])
+    assert stage._finished(tmp_path / "out.parquet.work", shards[0], key)
+    assert not stage._finished(tmp_path / "out.parquet.work", shards[0], [*key, "other"])
+    shards[0].write_text("url,caption\nhttp://b,左边是船\n", encoding="utf-8")
+    assert not stage._finished(tmp_path / "out.parquet.work", shards[0], key)
+    stage.run(CONFIG, shards[:1], "none", out)
+    assert pl.read_parquet(out)["caption"].to_list() == ["左边是船"]
+
+
+def test_target_stops_early_and_counts_what_it_cut(shards, rule, tmp_path):
+    config = dataclasses.replace(CONFIG, filter=dataclasses.replace(CONFIG.filter, target=4))
+    report = stage.run(config, shards, "none", tmp_path / "t.parquet")
+    assert (report["kept"], report["shards"]) == (4, 2)
+    assert pl.read_parquet(tmp_path / "t.parquet").height == 4
+
+
+def test_shard_given_twice_and_unknown_label_are_refused(shards, rule, tmp_path):
+    with pytest.raises(UserError, match="twice"):
+        stage.run(CONFIG, [shards[0], shards[0]], "none", tmp_path / "t.parquet")
+    config = from_dict({"filter": {"keep": ["strnog"]}})
+    with pytest.raises(UserError, match="strnog"):
+        stage.run(config, shards, "none", tmp_path / "t.parquet")
+
+
+def test_label_does_not_depend_on_batch_size_or_company():
+    captions, _ = examples(5, 60)
+    tokenizer = train_tokenizer([*captions, "描述位置强弱无" * 9], 900)
+    network = build(tokenizer, hidden=32, layers=2, heads=2, name="t", seed=1)
+    classifier = Classifier(network, tokenizer)
+    alone = classifier.log_likelihoods(captions, batch=1)
+    for batch in (2, 7, 60):
+        np.testing.assert_allclose(classifier.log_likelihoods(captions, batch=batch), alone, atol=1e-5)
+    assert classifier.label(captions, 1) == classifier.label(captions, 60)
+    assert classifier.label([]) == []
+
+
+def test_trained_folder_loads_and_has_learned_something(tmp_path):
+    small = {"hidden": 32, "layers": 2, "heads": 2, "corpus": 400, "steps": 60, "batch": 16, "lr": 5e-3}
+    config = from_dict({"classifier": small})
+    train(config, tmp_path / "classifier")
+    notes = json.loads((tmp_path / "classifier" / "classifier.json").read_text())
+    assert notes["parameters"] < 1_000_000
+    classifier = Classifier.from_pretrained(tmp_path / "classifier")
+    captions, labels = examples(99, 200)
+    right = np.mean([a == b for a, b in zip(classifier.label(captions), labels, strict=True)])
+    assert right > 0.5  # always "none" scores about 0.45
+    assert not (tmp_path / "classifier.work").exists()
+
+
+def test_chat_models_get_the_instruction_and_an_example_of_each_label():
+    tokenizer = train_tokenizer(["描述"], 400)
+    assert prompt("左边\n是猫", tokenizer) == "描述：左边 是猫\n位置："
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    text = prompt("左边是猫", tokenizer)
+    assert text.endswith("<user>左边是猫")
+    assert all(f"<assistant>{word}" in text for word in LABELS.values())
+
+
+def test_corruption_keeps_objects_and_place_words():
+    text = "画面左上角画着一棵树，树右边画着一座房子"
+    for i in range(30):
+        changed = corrupt(text, seeds.rng("corrupt-test", i))
+        assert all(word in changed for word in ("左上角", "一棵树", "右边", "一座房子"))
+    assert 0 < CORRUPTED < 1
+
+
+def test_training_captions_cover_all_labels_and_objects():
+    captions, labels = examples(7, 300)
+    assert set(labels) == set(LABELS)
+    assert all(any(c.name in text for text in captions) for c in CLASSES)
+    assert example(7, 5) == (captions[5], labels[5])

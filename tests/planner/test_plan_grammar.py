@@ -1,0 +1,110 @@
+"""Constrained decoding: whatever the model, every answer is a plan."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from gillnext.language.model import build
+from gillnext.language.tokenizer import token_bytes, train_tokenizer
+from gillnext.planner import format as plan_format
+from gillnext.planner.decode import generate, nouns_in
+from gillnext.planner.grammar import Grammar, State, TokenTable
+from gillnext.planner.model import Planner
+
+NOUNS = ["猫", "房子", "树", "树木"]
+CAPTIONS = ["左边是一棵树，右边是一座房子", "森林里的树木", "什么也没有的一句话", "a cat", "", "猫，房子，树，树木"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([*CAPTIONS, "0123456789[],<>objbox/"], 700, [*plan_format.tokens(), *NOUNS])
+
+
+def accepts(grammar, text):
+    state = grammar.walk(State(), text.encode())
+    return state is not None and grammar.complete(state)
+
+
+def test_grammar_accepts_written_plans_and_the_parser_accepts_what_it_accepts():
+    grammar = Grammar(["猫", "树"], 3)
+    assert accepts(grammar, plan_format.write(["猫", "树"], [(0, 0, 1, 1), (0.1, 0.2, 0.3, 0.4)]))
+    for bad in (
+        "猫",
+        "<obj>猫</obj>",
+        plan_format.write(["猫"], [(0, 0, 1, 1)]),
+        plan_format.write(["船"], [(0, 0, 1, 1)]),
+    ):
+        assert not accepts(grammar, bad)
+    one = Grammar(["猫"], 2)
+    for numbers in itertools.product(["000", "001", "999", "1000", "1001", "5"], repeat=4):
+        text = f"<obj>猫</obj><box>[{','.join(numbers)}]</box>"
+        if accepts(one, text):
+            assert plan_format.parse(text).valid
+        elif all(len(n) >= 3 for n in numbers):
+            assert not plan_format.parse(text).valid
+
+
+def test_any_random_walk_of_allowed_bytes_ends_in_a_plan():
+    rng = np.random.default_rng(0)
+    for nouns in ([], ["猫"], ["树", "树木", "猫"], ["a", "ab", "abc"]):
+        grammar = Grammar(nouns, 4)
+        for _ in range(60):
+            state, text = State(), b""
+            while not (grammar.complete(state) and (state.done == 4 or rng.random() < 0.2)):
+                choices = [(b, s) for b in range(256) if (s := grammar.advance(state, b)) is not None]
+                assert choices, (state, text)
+                byte, state = choices[int(rng.integers(len(choices)))]
+                text += bytes([byte])
+            parsed = plan_format.parse(text.decode())
+            assert parsed.valid
+            assert set(nouns) <= set(parsed.names)
+            assert len(text) <= grammar.longest
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_untrained_model_always_answers_with_a_plan(tokenizer, seed):
+    network = build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=seed).eval()
+    with torch.no_grad():
+        network.model.embed_tokens.weight.mul_(20)  # far from uniform
+    planner = Planner(network, tokenizer, NOUNS)
+    for caption, answer in zip(CAPTIONS, planner.answer(CAPTIONS), strict=True):
+        parsed = plan_format.parse(answer)
+        assert parsed.valid, answer
+        assert 1 <= len(parsed.names) <= 8
+        if nouns := nouns_in(caption, NOUNS):
+            assert set(parsed.names) == set(nouns)
+    layouts = planner.plan(CAPTIONS)
+    assert [x.caption for x in layouts] == CAPTIONS
+
+
+def test_untrained_model_without_the_grammar_does_not_but_nothing_raises(tokenizer):
+    network = build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=0).eval()
+    answers = Planner(network, tokenizer, NOUNS).answer(CAPTIONS, constrained=False)
+    assert not any(plan_format.parse(a).valid for a in answers)
+
+
+def test_answers_do_not_depend_on_the_batch(tokenizer):
+    network = build(tokenizer, hidden=32, layers=2, heads=2, name="batch", seed=3).eval()
+    alone = generate(network, tokenizer, CAPTIONS, vocabulary=NOUNS, batch=1, most=3)
+    assert generate(network, tokenizer, CAPTIONS, vocabulary=NOUNS, batch=6, most=3) == alone
+
+
+def test_allowed_tokens_are_those_that_a_walk_accepts(tokenizer):
+    table, grammar = TokenTable(token_bytes(tokenizer), tokenizer.eos_token_id), Grammar(["树", "树木"], 2)
+    text = ""
+    for step in ["<obj>", "树", "</obj><box>[", "100", ",100"]:
+        text += step
+        state = grammar.walk(State(), text.encode())
+        expected = {
+            i for i, raw in enumerate(token_bytes(tokenizer)) if raw and grammar.walk(State(), text.encode() + raw)
+        }
+        assert set(table.allowed(grammar, state)) == expected
+    assert table.allowed(grammar, State(done=2, placed=3)) == [tokenizer.eos_token_id]
+
+
+def test_nouns_are_found_in_order_and_longest_first():
+    assert nouns_in("房子旁边的树木，树，猫和树", NOUNS) == ["房子", "树木", "树", "猫"]
+    assert nouns_in("天空", NOUNS) == []
+    assert nouns_in("树", []) == []
