@@ -9,8 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from accelerate.state import AcceleratorState, PartialState
+from PIL import Image
 from safetensors.torch import load_file
 
 from gillnext import cli, layouts

@@ -1,4 +1,4 @@
-"""The adapter in a UNet: an untrained one changes nothing, removal restores, the UNet's own weights stay as they are."""
+"""The adapter in a UNet: an untrained one changes nothing, removal restores, the UNet's own weights stay."""
 
 import pytest
 import torch
@@ -30,7 +30,8 @@ def unet(original):
 def predict(unet, adapter=None, slots=3):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 4, 16, 16, generator=generator)
-    states, pooled = torch.randn(2, 5, text.HIDDEN, generator=generator), torch.randn(2, text.HIDDEN, generator=generator)
+    states = torch.randn(2, 5, text.HIDDEN, generator=generator)
+    pooled = torch.randn(2, text.HIDDEN, generator=generator)
     phrases = torch.randn(2, 3, text.HIDDEN, generator=generator)
     keywords = None
     if adapter is not None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from gillnext.adapter import train
 
-# accelerate's --cpu starts one process only; its --multi_gpu starts several, and `run.device: cpu` keeps them on the CPU.
+# accelerate's --cpu starts one process only; --multi_gpu starts several, and `run.device: cpu` keeps them on the CPU.
 LAUNCH = [
     "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
     "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "--module",

@@ -1,6 +1,8 @@
 """The annotation stage: what is kept, dropped and counted; batches, memory, interruptions."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -118,6 +120,25 @@ def test_an_interrupted_run_goes_on_where_it_stopped(index, tmp_path):
     assert second.seen == 8 - 3
     run(index, tmp_path / "whole.jsonl")
     assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_a_killed_run_goes_on_where_it_stopped(index, tmp_path):
+    class Killed(Brightness):
+        def annotate(self, images, captions, names):
+            if self.seen >= 4:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().annotate(images, captions, names)
+
+    child = os.fork()
+    if child == 0:
+        run(index, tmp_path / "out.jsonl", Killed(), batch=2)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    second = Brightness()
+    run(index, tmp_path / "out.jsonl", second, batch=2)
+    run(index, tmp_path / "whole.jsonl")
+    assert 0 < second.seen < 8
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 def test_the_journal_of_another_job_is_not_believed(index, tmp_path):

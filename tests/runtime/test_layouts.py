@@ -23,9 +23,7 @@ def write(path, *rows):
 
 def test_layouts_come_back_as_written(tmp_path):
     written = [
-        Layout(
-            "左边是一棵树", ("树",), ((0.1, 0.2, 0.4, 0.9),), "a", "0.png", {"relations": [[0, "left", None]]}
-        ),
+        Layout("左边是一棵树", ("树",), ((0.1, 0.2, 0.4, 0.9),), "a", "0.png", {"relations": [[0, "left", None]]}),
         Layout("什么也没有", (), (), "b"),
     ]
     layouts.write(tmp_path / "layouts.jsonl", written)

@@ -87,6 +87,4 @@ def test_the_average_follows_its_recurrence():
 def test_a_loss_that_is_no_number_stops_the_run_at_its_step():
     weight = nn.Parameter(torch.ones(1))
     with pytest.raises(FloatingPointError, match="toy: the loss is nan at step 2"):
-        training.train(
-            "toy", [weight], lambda t: (weight * (float("nan") if t == 2 else 1.0)).sum(), steps=5, lr=0.1
-        )
+        training.train("toy", [weight], lambda t: (weight * (float("nan") if t == 2 else 1.0)).sum(), steps=5, lr=0.1)

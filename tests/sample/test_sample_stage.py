@@ -39,8 +39,10 @@ def pictures(out):
 
 def test_each_layout_gets_its_picture_and_row(tiny, adapters, tmp_path):
     layouts.write(tmp_path / "in.jsonl", tiny.layouts[:3])
-    arguments = ["sample", "--config", tiny.config_file, "--arm", "attn2", "--seed", 0, "--base", tiny.base,
-                 "--adapter", adapters / "trained", "--layouts", tmp_path / "in.jsonl", "--out", tmp_path / "out"]  # fmt: skip
+    arguments = [
+        "sample", "--config", tiny.config_file, "--arm", "attn2", "--seed", 0, "--base", tiny.base, "--adapter",
+        adapters / "trained", "--layouts", tmp_path / "in.jsonl", "--out", tmp_path / "out",
+    ]  # fmt: skip
     assert cli.main([str(a) for a in arguments]) == 0
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"00000.png", "00001.png", "00002.png", "layouts.jsonl"}
     assert pictures(tmp_path / "out").shape == (3, 64, 64, 3)

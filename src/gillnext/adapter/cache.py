@@ -1,9 +1,10 @@
 """Encode the annotated images and captions once, for every arm and seed.
 
-    gillnext cache --config config.yaml --base results/demo/models/base --layouts results/demo/layouts/*.jsonl --out results/demo/cache
+    gillnext cache --config config.yaml --base results/demo/models/base \\
+        --layouts results/demo/layouts/*.jsonl --out results/demo/cache
 
-Writes `train.safetensors`: latents (N, 4, h, w), text states (N, T, D), pooled states (N, D), boxes (N, slots, 4) in unit
-xyxy, which slots are real (N, slots), and phrase embeddings (N, slots, C).
+Writes `train.safetensors`: latents (N, 4, h, w), text states (N, T, D), pooled states (N, D), boxes (N, slots, 4) in
+unit xyxy, which slots are real (N, slots), and phrase embeddings (N, slots, C).
 """
 
 from __future__ import annotations

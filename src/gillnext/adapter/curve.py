@@ -25,10 +25,10 @@ class Curve:
         self.cfg, self.steps, self.path = cfg, steps, work / "curve.json"
         self.points: list[dict[str, Any]] = []
         self.every = cfg.adapter.evaluate_every if val and evaluator else 0
-        if self.every:
+        if self.every and val and evaluator:
             from gillnext.score.evaluator import Evaluator
 
-            self.rows = layouts.read(val)[: cfg.adapter.evaluate_images]  # type: ignore[arg-type]
+            self.rows = layouts.read(val)[: cfg.adapter.evaluate_images]
             self.evaluator = Evaluator.from_pretrained(evaluator)
 
     def resume(self, step: int) -> None:

@@ -42,7 +42,7 @@ class Grounding:
         return height, pixels // height
 
     def map(self, pixels: int) -> Tensor:
-        """(B, P, N): proximity for `fourier`, 0 or −inf for `box`, 0 for `none`; invalid slots are −inf. Cached by P."""
+        """(B, P, N): proximity for `fourier`, 0 or −inf for `box`, 0 for `none`; −inf in invalid slots. Cached."""
         if pixels not in self._maps:
             centres = fourier.pixel_centres(*self.grid(pixels)).to(self.boxes_BN4)
             if self.bias == "fourier":

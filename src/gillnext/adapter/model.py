@@ -39,7 +39,8 @@ def module_key(name: str) -> str:
 class SpatialAdapter(ModelMixin, ConfigMixin):
     """Trainable box tokens and the grounded layers of every transformer block.
 
-    `blocks` maps a block's module name to (inner width of its attention, heads, head width, query width); `for_unet` reads it off.
+    `blocks` maps a block's module name to (inner width of its attention, heads, head width, query width); `for_unet`
+    reads it off.
     """
 
     @register_to_config

@@ -56,12 +56,12 @@ class PhraseTable:
     """Embeddings of names, computed once each. `table(names)` gives (B, slots, C) for ragged lists of names."""
 
     def __init__(self, pipeline: DiffusionPipeline, slots: int) -> None:
-        self.pipeline, self.slots, self.known = pipeline, slots, {}
+        self.pipeline, self.slots = pipeline, slots
+        self.known: dict[str, Tensor] = {}
 
     def __call__(self, names: Sequence[Sequence[str]]) -> Tensor:
-        new = sorted({n for sample in names for n in sample} - self.known.keys())
-        if new:
-            self.known.update(zip(new, embed(self.pipeline, new), strict=True))
+        for new in sorted({n for sample in names for n in sample} - self.known.keys()):
+            self.known[new] = embed(self.pipeline, [new])[0]  # alone: batches of other sizes round otherwise
         width = self.pipeline.unet.config.cross_attention_dim
         parameter = next(self.pipeline.unet.parameters())
         table = parameter.new_zeros(len(names), self.slots, width)

@@ -1,7 +1,8 @@
 """Attention processors that add box tokens to a frozen UNet, through diffusers' own attention-processor API.
 
-A grounded layer's output is  Attn(q, K, V) + A,  A = softmax(q·Kᵇᵀ/√d + bias)·Vᵇ,  with new key and value projections of
-the box tokens and the layer's frozen query and output projections (the decoupled form of IP-Adapter, Ye et al., 2023).
+A grounded layer's output is  Attn(q, K, V) + A,  A = softmax(q·Kᵇᵀ/√d + bias)·Vᵇ,  with new key and value projections
+of the box tokens and the layer's frozen query and output projections (the decoupled form of IP-Adapter, Ye et al.,
+2023).
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Grounded:
     Not a module itself, so that the UNet's own parameters and state dict stay as they are.
     """
 
-    def __init__(self, layer: SiteLayer) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         self.layer = layer
 
     def __call__(
@@ -82,8 +83,7 @@ class Grounded:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = attn.to_q(hidden_states)
         q, k, v = (
-            rearrange(x, "b t (h d) -> b h t d", h=attn.heads)
-            for x in (query, attn.to_k(context), attn.to_v(context))
+            rearrange(x, "b t (h d) -> b h t d", h=attn.heads) for x in (query, attn.to_k(context), attn.to_v(context))
         )
         if attention_mask is not None:
             attention_mask = attn.prepare_attention_mask(attention_mask, context.shape[1], len(context))

@@ -1,10 +1,12 @@
 """Train one arm of the spatial adapter on the frozen base, through accelerate.
 
-    gillnext adapter --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base --cache results/demo/cache \\
-        --val results/demo/world/heldout/val.jsonl --evaluator results/demo/models/evaluator --out results/demo/adapters/attn2/0
+    gillnext adapter --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base \\
+        --cache results/demo/cache --val results/demo/world/heldout/val.jsonl \\
+        --evaluator results/demo/models/evaluator --out results/demo/adapters/attn2/0
 
-`accelerate launch --num_processes 2 -m gillnext.cli adapter …` shares every batch between the processes. A killed run
-goes on from its newest checkpoint to the same weights. The curve of box fidelity is measured on validation layouts.
+`accelerate launch --multi_gpu --num_processes 2 -m gillnext.cli adapter …` shares every batch between two processes, on
+the CPU as well where `run.device` is cpu (accelerate's `--cpu` starts one process only). A killed run goes on from its
+newest checkpoint to the same weights. The curve of box fidelity is measured on validation layouts.
 """
 
 from __future__ import annotations
@@ -45,7 +47,11 @@ def build_adapter(cfg: Config, arm: Arm, unet: torch.nn.Module, seed: int) -> Sp
     """An untrained adapter; its initial weights depend on the training seed alone."""
     torch.manual_seed(seeds.key("adapter", cfg.run.seed, seed))
     return SpatialAdapter.for_unet(
-        unet, site=arm.site, bias=arm.bias, coordinates=arm.coordinates, frequencies=arm.frequencies,
+        unet,
+        site=arm.site,
+        bias=arm.bias,
+        coordinates=arm.coordinates,
+        frequencies=arm.frequencies,
         width=cfg.adapter.width,
     )
 
@@ -201,8 +207,8 @@ def train(
         files.write_json(temporary / "curve.json", curve.points)
         files.write_json(temporary / "losses.json", [round(row["loss"], 6) for row in history])
         files.write_json(temporary / "gradient_norms.json", [round(row["gradient_norm"], 6) for row in history])
-        stamp: dict[str, Any] = {"arm": arm_name, "seed": seed, "parameters": sum(p.numel() for p in trainer.parameters)}
-        stamp |= {"processes": trainer.accelerator.num_processes, "provenance": provenance.stamp()}
+        stamp: dict[str, Any] = {"arm": arm_name, "seed": seed, "processes": trainer.accelerator.num_processes}
+        stamp |= {"parameters": sum(p.numel() for p in trainer.parameters), "provenance": provenance.stamp()}
         files.write_json(temporary / "training.json", stamp)
         if (work / "tensorboard").exists():
             shutil.copytree(work / "tensorboard", temporary / "tensorboard")

@@ -130,8 +130,8 @@ class Vae:
 
 @dataclass(frozen=True)
 class Base:
-    corpus: int = s(6_000, "training scenes of the base stream")
-    text_steps: int = s(200, "steps of the text encoder before, of 64 captions")
+    corpus: int = s(8_000, "training scenes of the base stream")
+    text_steps: int = s(300, "steps of the text encoder before, of 64 captions")
     steps: int = s(2_400, "optimiser steps")
     batch: int = s(16, "latents a step")
     lr: float = s(1e-3, "peak learning rate")
@@ -145,7 +145,7 @@ class Planner:
     hidden: int = s(96, "width")
     layers: int = s(3, "transformer layers")
     heads: int = s(4, "attention heads")
-    steps: int = s(2_000, "optimiser steps")
+    steps: int = s(2_600, "optimiser steps")
     batch: int = s(16, "layouts a step")
     lr: float = s(3e-3, "peak learning rate")
     test: int = s(300, "held-out spatial captions that the planner is scored on, at most")
@@ -174,7 +174,7 @@ class Adapter:
     drop: float = s(0.1, "share of samples trained without grounding, for guidance")
     width: int = s(128, "box token width")
     checkpoint_every: int = s(100, "steps between checkpoints")
-    evaluate_every: int = s(100, "steps between points of the box-following curve; 0: none")
+    evaluate_every: int = s(150, "steps between points of the box-following curve; 0: none")
     evaluate_images: int = s(48, "validation images of a point of the curve")
     backward: Literal["summed", "split"] = s("summed", "one backward over the losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
@@ -191,8 +191,8 @@ class Study:
 class Sample:
     test: int = s(512, "held-out test layouts, one image each, for every arm and seed")
     relations: int = s(256, "held-out spatial captions for the end-to-end score, each seed")
-    steps: int = s(15, "DPM-Solver++ steps")
-    guidance: float = s(3.0, "classifier-free guidance scale")
+    steps: int = s(10, "DPM-Solver++ steps; on validation layouts 10, 15 and 30 gave equal box fidelity")
+    guidance: float = s(5.0, "classifier-free guidance scale")
     batch: int = s(32, "images a batch")
 
 

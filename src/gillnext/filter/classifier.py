@@ -99,7 +99,7 @@ def train(config: Config, out: Path) -> Path:
     work = out.with_name(out.name + ".work")
     training.train(
         "classifier", list(network.parameters()), loss_at,
-        steps=settings.steps, lr=settings.lr, weight_decay=0.05, work=work,
+        steps=settings.steps, lr=settings.lr, weight_decay=0.05, work=work, settings=[settings, seed],
     )  # fmt: skip
     notes = {"labels": LABELS, "parameters": model.parameters(network), "corpus": len(captions)}
     model.save(network, tokenizer, out, notes, "classifier")

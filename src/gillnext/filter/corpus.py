@@ -32,7 +32,7 @@ def _fixed() -> re.Pattern[str]:
     """What corruption leaves alone: place words, object phrases, and all that is not a Chinese character."""
     words = [*read_lexicon().terms, *(c.phrase for c in CLASSES), *(c.name for c in CLASSES)]
     kept = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
-    return re.compile(f"([左右][上下]角|[左右].|[上下][方面边侧角]|{kept}|从|到|[^\u4e00-\u9fff])")
+    return re.compile(f"({kept}|从|到|[^\u4e00-\u9fff])")
 
 
 @cache

@@ -1,1 +1,1 @@
-"""The demo's miniature foundation models: real diffusers and transformers classes, trained here, saved in their formats."""
+"""The demo's miniature foundation models: real diffusers and transformers classes and formats, trained here."""

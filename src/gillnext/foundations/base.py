@@ -1,12 +1,13 @@
 """The base text-to-image model of the demo tier: text encoder and UNet, saved with the VAE as one `KolorsPipeline`.
 
-The text encoder first learns to tell which objects a caption names (`text.pretrain`; real Kolors starts from a trained
-ChatGLM). Then ChatGLM and UNet are trained together by v-prediction (Salimans & Ho, 2022) on the latents of stream
-"base". Captions name the objects; a share of them says where things are, as web captions do. A tenth is empty, for
-classifier-free guidance. The averaged (EMA) weights are saved, with a DPM-Solver++ scheduler.
+The text encoder first learns to tell which objects a caption names (`text.pretrain`) and is then frozen, as Kolors'
+trained ChatGLM is. The UNet learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base". Captions name the
+objects; a share of them says where things are, as web captions do. A tenth is empty, for classifier-free guidance. The
+averaged (EMA) weights are saved, with a DPM-Solver++ scheduler.
 
 Measured after 500 steps of 16: what the right caption takes off the loss at timestep 700, against another picture's
-caption, is 0.013 with uniform timesteps, 0.018 with `timesteps` below, 0.031 with the pretrained text encoder as well.
+caption, is 0.013 with uniform timesteps and an untrained encoder, 0.018 with logit-normal timesteps, 0.031 with a
+pretrained encoder as well.
 
     gillnext base --config config.yaml --vae results/demo/models/vae --out results/demo/models/base
 """
@@ -19,8 +20,8 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline, UNet2DConditionModel
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ def time_ids(count: int, size: int) -> Tensor:
 
 
 def timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
-    """Training timesteps (count,): logit-normal (Esser et al., 2024), shifted to the noisy side, where content is decided."""
+    """Training timesteps (count,): logit-normal (Esser et al., 2024), shifted to noise, where content is decided."""
     normal = torch.randn(count, generator=generator) * 1.0 + 0.6
     return (normal.sigmoid() * total).long().clamp(0, total - 1)
 
@@ -87,37 +88,45 @@ def v_target(noise_scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, ste
 
 
 class _Batches:
-    """Cached latents and tokens of the base stream; `loss(step)` depends on the step alone."""
+    """Cached latents and text states of the base stream; `loss(step)` depends on the step alone."""
 
-    def __init__(self, cfg: Config, latents: Tensor, tokens: dict[str, Tensor], empty: dict[str, Tensor]) -> None:
-        self.cfg, self.latents, self.tokens, self.empty = cfg, latents, tokens, empty
+    def __init__(self, cfg: Config, latents: Tensor, states: Tensor, pooled: Tensor) -> None:
+        self.cfg, self.latents, self.states, self.pooled = cfg, latents, states, pooled
         self.schedule = DDPMScheduler(**SCHEDULE)
         self.device = torch.device(cfg.run.device)
 
-    def loss(self, unet: UNet2DConditionModel, encoder: nn.Module, step: int) -> Tensor:
+    def loss(self, unet: UNet2DConditionModel, step: int) -> Tensor:
+        """The last row of states and pooled is the empty caption's."""
         n = self.cfg.base.batch
         generator = seeds.torch_generator("base", self.cfg.run.seed, step)
         pick = torch.randint(len(self.latents), (n,), generator=generator)
         drop = torch.rand(n, generator=generator) < DROP
         steps = timesteps(n, self.schedule.config.num_train_timesteps, generator)
         noise = torch.randn(n, *self.latents.shape[1:], generator=generator)
-        latents = self.latents[pick]
-        tokens = {k: torch.where(drop[:, None], self.empty[k], v[pick]) for k, v in self.tokens.items()}
-        states, pooled = text.encode(encoder, {k: v.to(self.device) for k, v in tokens.items()})
+        latents, told = self.latents[pick], torch.where(drop, len(self.states) - 1, pick)
         noisy = self.schedule.add_noise(latents, noise, steps).to(self.device, memory_format=torch.channels_last)
-        added = {"text_embeds": pooled, "time_ids": time_ids(n, 64).to(self.device)}
-        v = unet(noisy, steps.to(self.device), states, added_cond_kwargs=added).sample
+        added = {"text_embeds": self.pooled[told].to(self.device), "time_ids": time_ids(n, 64).to(self.device)}
+        v = unet(noisy, steps.to(self.device), self.states[told].to(self.device), added_cond_kwargs=added).sample
         return F.mse_loss(v, v_target(self.schedule, latents, noise, steps).to(self.device))
 
 
-def _training_pairs(data: corpus.Corpus, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Pictures with naming or spatial captions, then their mirror images with naming ones, which hold for both."""
+def _captions(data: corpus.Corpus, seed: int) -> list[str]:
+    """Naming captions, and spatial ones for a share of the pictures."""
     told = []
     for i, (scene, naming) in enumerate(zip(data.scenes, data.captions, strict=True)):
         rng = seeds.rng("base-caption", seed, i)
         spatial = captions.spatial(scene, rng, "train") if rng.random() < SPATIAL else None
         told.append(spatial[0] if spatial else naming)
-    return np.concatenate([data.images, data.images[:, :, ::-1]]), told + data.captions
+    return told
+
+
+def _text_side(cfg: Config, data: corpus.Corpus, told: list[str], scratch: Path) -> tuple[Any, nn.Module]:
+    """Tokenizer and pretrained, frozen text encoder."""
+    tokenizer = text.train_tokenizer(told, scratch)
+    encoder = text.build(tokenizer).to(cfg.run.device)
+    named = torch.tensor([[c.name in scene.names for c in CLASSES] for scene in data.scenes]).float()
+    text.pretrain(encoder, text.tokenize(tokenizer, told, text.LENGTH), named, cfg.base.text_steps, cfg.run.seed)
+    return tokenizer, encoder.eval().requires_grad_(False)
 
 
 def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
@@ -128,22 +137,17 @@ def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
     device = torch.device(cfg.run.device)
     autoencoder = AutoencoderKL.from_pretrained(vae_folder).eval().to(device)
     data = corpus.make(seed, "base", settings.corpus)
-    images, told = _training_pairs(data, seed)
-    latents = vae.encode(autoencoder, images)
+    told = _captions(data, seed)
+    work = out.with_name(out.name + ".work")
     with tempfile.TemporaryDirectory() as scratch:
-        tokenizer = text.train_tokenizer(told, Path(scratch))
-        encoder = text.build(tokenizer).to(device)
+        tokenizer, encoder = _text_side(cfg, data, told, Path(scratch))
+        states, pooled = text.states(tokenizer, encoder, [*told, ""], text.LENGTH)
         unet = build_unet(settings.channels).to(device, memory_format=torch.channels_last)
-        tokens = text.tokenize(tokenizer, told, text.LENGTH)
-        named = torch.tensor([[c.name in names for c in CLASSES] for names in (s.names for s in data.scenes * 2)]).float()
-        text.pretrain(encoder, tokens, named, settings.text_steps, seed)
-        batches = _Batches(cfg, latents, tokens, text.tokenize(tokenizer, [""], text.LENGTH))
-        work = out.with_name(out.name + ".work")
-        parameters = [p for m in (encoder, unet) for p in m.parameters() if p.requires_grad]
+        batches = _Batches(cfg, vae.encode(autoencoder, data.images), states, pooled)
         losses = training.train(
             "base",
-            parameters,
-            lambda step: batches.loss(unet, encoder, step),
+            list(unet.parameters()),
+            lambda step: batches.loss(unet, step),
             steps=settings.steps,
             lr=settings.lr,
             work=work,
@@ -152,7 +156,7 @@ def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
         )
         pipeline = KolorsPipeline(
             vae=autoencoder,
-            text_encoder=encoder.eval(),
+            text_encoder=encoder,
             tokenizer=tokenizer,
             unet=unet.eval(),
             scheduler=DPMSolverMultistepScheduler(**SCHEDULE),

@@ -1,6 +1,7 @@
 """The demo tier's text side of Kolors: a small ChatGLM and a sentencepiece tokenizer of our own captions.
 
-Kolors conditions on `hidden_states[-2]` of every position (left-padded) and pools the last position of `hidden_states[-1]`.
+Kolors conditions on `hidden_states[-2]` of every position (left-padded) and pools the last position of
+`hidden_states[-1]`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def train_tokenizer(captions: Sequence[str], folder: Path) -> ChatGLMTokenizer:
 
 
 def build(tokenizer: ChatGLMTokenizer) -> ChatGLMModel:
-    """An untrained three-layer ChatGLM of width 96, with GPT-2's initialisation (the class itself leaves memory unset)."""
+    """An untrained three-layer ChatGLM of width 96, with GPT-2's initialisation (the class leaves memory unset)."""
     model = ChatGLMModel(
         ChatGLMConfig(
             num_layers=3,
@@ -74,9 +75,7 @@ def build(tokenizer: ChatGLMTokenizer) -> ChatGLMModel:
 
 def tokenize(tokenizer: ChatGLMTokenizer, captions: Sequence[str], length: int) -> dict[str, Tensor]:
     """Token ids, attention mask and positions, each (N, length), as KolorsPipeline makes them."""
-    batch = tokenizer(
-        list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-    )
+    batch = tokenizer(list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     return {k: batch[k] for k in ("input_ids", "attention_mask", "position_ids")}
 
 

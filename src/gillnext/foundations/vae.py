@@ -119,7 +119,7 @@ def crop(images_NCHW: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
-    """Fold a shift and scale of each latent channel into the 1×1 convolutions, so that latents have mean 0 and variance 1.
+    """Fold a shift and scale of each latent channel into the 1×1 convolutions: latents get mean 0 and variance 1.
 
     What the pipeline's single `scaling_factor` would do for all channels at once; it becomes 1.
     """

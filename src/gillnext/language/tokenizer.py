@@ -1,8 +1,8 @@
-"""A byte-level BPE tokenizer of Qwen2's class whose tokens are characters or parts of one.
+"""A byte-level BPE tokenizer of Qwen2's class, trained on a few thousand captions.
 
-Merges are learned inside single characters only, so that frequent characters are one token and every other one falls
-back to its bytes: nothing is unknown, and a phrase never seen in training is cut like any other. The result is a
-`Qwen2Tokenizer` that `AutoTokenizer.from_pretrained(folder)` loads.
+Merges are learned inside single characters only: frequent characters are one token and every other one falls back to
+its bytes, so that a phrase never seen in training is cut like any other. The result is a `Qwen2Tokenizer` that
+`AutoTokenizer.from_pretrained(folder)` loads.
 """
 
 from __future__ import annotations

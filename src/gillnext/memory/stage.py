@@ -1,12 +1,13 @@
 """Measure one training step under summed, split and checkpointed backward, and under full fine-tuning.
 
-    gillnext memory --config config.yaml --base results/demo/models/base --cache results/demo/cache --out results/demo/memory.json
+    gillnext memory --config config.yaml --base results/demo/models/base --cache results/demo/cache \\
+        --out results/demo/memory.json
 
-The step has three UNet forwards, as the design notes assume for GILL's three losses: with caption and boxes, with boxes
-alone, and with the caption alone, at noise and timesteps of their own. `summed` runs one backward over their sum, `split` one
-after each, `checkpointed` recomputes activations (one backward), `single` is one loss alone, and `full` trains the whole
-UNet on it. Each mode runs in a process of its own. `saved_bytes` is what the graph holds when the last forward
-before a backward has ended, `peak_bytes` the largest sum of live tensors: both exact counts. Seconds and
+The step has three UNet forwards, as the design notes assume for GILL's three losses: with caption and boxes, with
+boxes alone, and with the caption alone, at noise and timesteps of their own. `summed` runs one backward over their sum,
+`split` one after each, `checkpointed` recomputes activations (one backward), `single` is one loss alone, and `full`
+trains the whole UNet on it. Each mode runs in a process of its own. `saved_bytes` is what the graph holds when the
+last forward before a backward has ended, `peak_bytes` the largest sum of live tensors: both exact counts. Seconds and
 resident memory are costs.
 """
 

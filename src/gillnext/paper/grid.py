@@ -119,6 +119,6 @@ def samples(results: Results, folder: Path) -> str:
     style.save(figure, folder, "samples")
     return (
         f"The first {len(indices)} test layouts with two objects or more, not picked: the boxes asked for, "
-        f"the real scene, and each arm's sample at seed {seed}, from the same noise. Captions name the objects, not their "
-        "places; the boxes are drawn over the samples afterwards."
+        f"the real scene, and each arm's sample at seed {seed}, from the same noise. Captions name the objects, "
+        "not their places; the boxes are drawn over the samples afterwards."
     )

@@ -46,12 +46,7 @@ def _parents(module: str) -> Iterator[str]:
 
 
 def _is_data(folder: Path, name: str) -> bool:
-    return (
-        "/" not in name
-        and not name.startswith(".")
-        and not name.endswith(".py")
-        and (folder / name).is_file()
-    )
+    return "/" not in name and not name.startswith(".") and not name.endswith(".py") and (folder / name).is_file()
 
 
 def closure(module: str, root: Path, skip: Collection[str] = ()) -> list[Path]:

@@ -104,8 +104,8 @@ def load_state(
             if ema:
                 ema.shadow[i].copy_(tensors.pop(f"ema.{i}"))
     for name, value in tensors.items():
-        kind, i = name.rsplit(".", 1)
-        p = parameters[int(i)]
+        kind, index = name.rsplit(".", 1)
+        p = parameters[int(index)]
         optimiser.state[p][kind] = value if kind == "step" else value.to(p.device)
     if ema:
         ema.step = meta["ema_step"]
@@ -133,7 +133,7 @@ def train(
     code or the `settings` (whatever else the losses depend on) have changed. Ends with the averaged weights in
     `parameters` where `ema_decay` > 0.
     """
-    optimiser = torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay)
+    optimiser = torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
     ema = Ema(parameters, ema_decay) if ema_decay else None
     shapes = [tuple(p.shape) for p in parameters]
     identity = fingerprint(name, steps, lr, weight_decay, betas, clip_norm, ema_decay, settings, shapes)

@@ -3,8 +3,8 @@
     gillnext draw "左边是一棵树，右边是一座房子" --out picture.png
     gillnext draw "一只猫和一棵树" --boxes boxes.json --show-boxes --out picture.png
 
-boxes.json: {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]} or [{"name": "猫", "bbox": [x1, y1, x2, y2]}, …], xyxy in
-fractions of the image; other conventions are named with --convention.
+boxes.json: {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]} or [{"name": "猫", "bbox": [x1, y1, x2, y2]}, …],
+xyxy in fractions of the image; other conventions are named with --convention.
 """
 
 from __future__ import annotations
@@ -47,14 +47,16 @@ def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
     for name, folder in found.items():
         if not folder.exists() and not (name == "planner" and args.boxes):
             raise UserError(
-                f"the {name} is not there", where=str(folder), remedy=f"run `make paper` first, or name it with --{name}"
+                f"the {name} is not there",
+                where=str(folder),
+                remedy=f"run `make paper` first, or name it with --{name}",
             )
     return found
 
 
-def draw(cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None, seed: int) -> tuple[
-    np.ndarray, layouts.Layout
-]:
+def draw(
+    cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None, seed: int
+) -> tuple[np.ndarray, layouts.Layout]:
     """The picture (H, W, 3) uint8 and the layout that it follows."""
     training.setup(cfg.run.threads)
     planner = None if layout else folders["planner"]

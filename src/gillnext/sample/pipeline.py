@@ -87,7 +87,6 @@ class GroundedMixin:
         if layouts is None:
             layouts = self.planner.plan(list(captions)) if self.planner else [Layout(c, (), ()) for c in captions]
         noise = self.noise(keys or [(i,) for i in range(len(captions))])
-        extra = {"max_sequence_length": text_length(self)} if isinstance(self, KolorsPipeline) else {}  # type: ignore[arg-type]
         result = self(  # type: ignore[operator]
             prompt=list(captions),
             negative_prompt=[""] * len(captions),
@@ -96,7 +95,6 @@ class GroundedMixin:
             guidance_scale=guidance,
             cross_attention_kwargs=self.grounding(layouts, guidance > 1),
             output_type=output_type,
-            **extra,
         )
         return result.images, list(layouts)
 
@@ -104,8 +102,10 @@ class GroundedMixin:
 class GroundedKolorsPipeline(GroundedMixin, KolorsPipeline):
     """Kolors with boxes."""
 
+    def encode_prompt(self, *args: Any, **settings: Any) -> Any:
+        """diffusers' own at the tokenizer's length: `KolorsPipeline.__call__` takes 256 tokens whatever it is told."""
+        return super().encode_prompt(*args, **{"max_sequence_length": text_length(self)} | settings)
+
 
 class GroundedSDXLPipeline(GroundedMixin, StableDiffusionXLPipeline):
     """SDXL with boxes."""
-
-

@@ -1,10 +1,11 @@
 """Sample one picture for every held-out layout, with an arm's adapter or with the base alone.
 
-    gillnext sample --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base --adapter results/demo/adapters/attn2/0 \\
-        --layouts results/demo/world/heldout/test.jsonl --out results/demo/samples/attn2/0/test
+    gillnext sample --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base \\
+        --adapter results/demo/adapters/attn2/0 --layouts results/demo/world/heldout/test.jsonl \\
+        --out results/demo/samples/attn2/0/test
 
-Writes NNNNN.png and layouts.jsonl (row i is picture i). The noise of picture i depends on the seed and i, not on the arm,
-so that arms are compared on equal noise. A killed run keeps its finished pictures.
+Writes NNNNN.png and layouts.jsonl (row i is picture i). The noise of picture i depends on the seed and i, not on the
+arm, so that arms are compared on equal noise. A killed run keeps its finished pictures.
 """
 
 from __future__ import annotations

@@ -86,6 +86,7 @@ def accuracy(captions: Sequence[Layout], found: Sequence[Detections], where: str
         "n_relations": len(every),
         "n_objects": objects,
         "metrics": {
+            "n_relations": len(every),
             "relation_accuracy": held / len(every),
             "relation_accuracy_present": held / seen if seen else 0.0,
             "object_recall": present / objects,

@@ -124,7 +124,7 @@ def backward_table(memory: dict[str, Any]) -> Table:
     columns = [
         Column("mode", "backward", left=True),
         Column("milliseconds", "ms a step"),
-        Column("peak_rss_mib", "peak resident MiB"),
+        Column("peak_rss_mib", "resident growth, MiB"),
     ]
     threads = memory.get("threads", NOTHING)
     plural = "" if threads == 1 else "s"

@@ -55,7 +55,7 @@ def memory_table(results: Results) -> Table:
         Column("gradient_difference", "relative Δg"),
     ]
     notes = [
-        f"Batch {memory.get('batch', '–')}. Held: bytes that the graph keeps when the last forward before a backward has "
-        "ended; peak: the most that was alive at once; both are exact counts. Percent and Δg: against summed."
+        f"Batch {memory.get('batch', '–')}. Held: bytes that the graph keeps when the last forward before a backward "
+        "has ended; peak: the most that was alive at once; both are exact counts. Percent and Δg: against summed."
     ]
     return Table("memory", "Memory of the backward pass", columns, rows, notes)
