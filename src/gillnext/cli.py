@@ -1,4 +1,4 @@
-"""`gillnext STAGE …`: one command a stage. Parses, then calls one typed function; imports nothing that it does not run."""
+"""`gillnext STAGE …`: one command a stage. Parses, then calls one typed function; imports only what it runs."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "download": {"sample"},
     "base": {"vae"},
     "cache": {"base", "vae", "run.seed"},
+    "plan": {"planner"},
     "adapter": {"base", "vae", "evaluator"},
     "memory": {"base", "vae", "evaluator", "sample"},
     "sample": {"base", "vae", "evaluator", "adapter"},

@@ -36,7 +36,7 @@ rule plan:
     params:
         config=CONFIG,
         out=folder("plans"),
-        settings=settings("run.seed", "run.threads", "run.device", "planner.test", "sample.relations"),
+        settings=settings("run.seed", "run.threads", "run.device", "planner.test"),
     log:
         "<results>/logs/plan.log",
     benchmark:

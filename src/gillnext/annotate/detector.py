@@ -1,8 +1,8 @@
 """The demo's annotator: a small Faster R-CNN behind the same interface as Qwen2-VL.
 
 Ren et al. 2015, "Faster R-CNN" (two stages, with anchors), as torchvision implements it; another family than the
-evaluator. It stands in for Qwen2-VL because a miniature of that does not reach IoU 0.8 within minutes on two cores
-(benchmarks/qwen2vl_annotator.py measures it); the interface and every later stage are the same.
+evaluator. It stands in for Qwen2-VL because a miniature of that is far from IoU 0.8 after minutes of training on a
+CPU core (benchmarks/qwen2vl_annotator.py measures how far); the interface and every later stage are the same.
 """
 
 from __future__ import annotations

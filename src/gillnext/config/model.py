@@ -100,7 +100,7 @@ class Annotate:
     batch: int = s(32, "images a batch")
     max_image_size: int = s(1024, "longest side given to the model, pixels")
     threshold: float = s(0.5, "detector score below which an object counts as not found")
-    vocabulary: str = s("", "file of names to look for; empty: the demo's classes, or for qwen2vl the caption's own words")
+    vocabulary: str = s("", "file of names to look for; empty: the demo's classes; qwen2vl: the caption's words")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Vae:
     steps: int = s(1_500, "optimiser steps")
     batch: int = s(12, "images a step")
     lr: float = s(2e-3, "peak learning rate")
-    threads: int = s(1, "torch threads; on two cores one each for this path and for everything else packs best")
+    threads: int = s(1, "torch threads: beside the other jobs, one packs two cores best")
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Base:
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
     channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
-    threads: int = s(1, "torch threads; on two cores one each for this path and for everything else packs best")
+    threads: int = s(1, "torch threads: beside the other jobs, one packs two cores best")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class Planner:
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the ablation; every field but the site has the headline arms' value as its default."""
+    """One row of the ablation; the defaults are the headline arms'."""
 
     site: Literal["none", "attn1", "attn2", "both", "gated"] = s("attn2", "where box tokens enter; none: the base alone")
     bias: Literal["none", "box", "fourier"] = s("fourier", "attention bias between pixels and boxes")

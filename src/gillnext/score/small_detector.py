@@ -67,7 +67,7 @@ class SmallDetector(nn.Module):
 
     @torch.inference_mode()
     def detect(self, images: np.ndarray, batch: int = 32) -> list[Detections]:
-        """Detections of (N, H, W, 3) uint8 images of one size; the last batch is filled up, so that shapes are constant."""
+        """Detections of (N, H, W, 3) uint8 images of one size; the last batch is filled up: constant shapes."""
         self.eval()
         device = next(self.parameters()).device
         found: list[Detections] = []
