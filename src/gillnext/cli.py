@@ -60,8 +60,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     name = argv[0]
     module = importlib.import_module(STAGES[name][0])
-    stage = argparse.ArgumentParser(f"gillnext {name}", description=module.__doc__ or STAGES[name][1],
-                                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    stage = argparse.ArgumentParser(
+        f"gillnext {name}",
+        description=module.__doc__ or STAGES[name][1],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     module.add_arguments(stage)
     args = stage.parse_args(argv[1:])
     follow_parent()

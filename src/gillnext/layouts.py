@@ -31,8 +31,7 @@ class Layout:
 
     def to_row(self) -> dict[str, Any]:
         objects = [
-            {"name": name, "bbox": [round(v, 6) for v in box]}
-            for name, box in zip(self.names, self.boxes, strict=True)
+            {"name": name, "bbox": [round(v, 6) for v in box]} for name, box in zip(self.names, self.boxes, strict=True)
         ]
         return {
             "id": self.id,

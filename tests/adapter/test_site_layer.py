@@ -54,7 +54,7 @@ def explicit(layer, query, g, part):
             x, y = (p % SIZE[1] + 0.5) / SIZE[1], (p // SIZE[1] + 0.5) / SIZE[0]
             for h in range(HEADS):
                 cut = slice(h * width, (h + 1) * width)
-                strength = layer.strength[h].item() if layer.strength is not None else 0.0
+                strength = layer.s()[h].item() if layer.strength is not None else 0.0
                 logits = []
                 for n in range(4):
                     if not g.valid_BN[b, n]:

@@ -25,9 +25,7 @@ def fetch(handler, path="/", settings=SETTINGS, hosts=("site.example",)):
     """What the client makes of a path on a server with this handler: a Picture or the kind of failure."""
 
     async def go():
-        runner = web.ServerRunner(
-            web.Server(handler, access_log=None, handler_cancellation=True), shutdown_timeout=0.1
-        )
+        runner = web.ServerRunner(web.Server(handler, access_log=None, handler_cancellation=True), shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         ip, port = runner.addresses[0][:2]

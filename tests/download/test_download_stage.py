@@ -81,8 +81,7 @@ def finished(world, table):
 def contents(folder):
     """Everything that a run leaves, comparable between runs in different folders."""
     index = [
-        row | {"image_path": os.path.basename(row["image_path"])}
-        for row in files.read_jsonl(folder / "index.jsonl")
+        row | {"image_path": os.path.basename(row["image_path"])} for row in files.read_jsonl(folder / "index.jsonl")
     ]
     status = pl.read_parquet(folder / "images" / "status.parquet").select("shard", "row", "kind").rows()
     return index, status, files.read_json(folder / "index.json"), sorted(os.listdir(folder / "images"))
@@ -108,11 +107,7 @@ def test_counts_index_and_images_agree(finished, truth):
     for row in index:
         data = (finished / "images" / row["image_path"]).read_bytes()
         assert hashlib.sha256(data).hexdigest() == row["sha256"]
-        assert (
-            Image.open(finished / "images" / row["image_path"]).size
-            == (row["width"], row["height"])
-            == (64, 64)
-        )
+        assert Image.open(finished / "images" / row["image_path"]).size == (row["width"], row["height"]) == (64, 64)
         assert captions[row["shard"], row["row"]] == row["caption"]
     assert len({row["sha256"] for row in index}) == len(index)
     assert not (finished / "images.work").exists()
@@ -133,9 +128,7 @@ def test_a_killed_run_goes_on_and_ends_alike(world, table, finished, tmp_path):
     journal = tmp_path / "images.work" / "journal.jsonl"
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and (
-            not journal.exists() or journal.read_bytes().count(b"\n") < 60
-        ):
+        while time.monotonic() < deadline and (not journal.exists() or journal.read_bytes().count(b"\n") < 60):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "index.jsonl").exists() and not (tmp_path / "images").exists()

@@ -15,7 +15,7 @@ from gillnext.runtime import files
 if TYPE_CHECKING:
     from gillnext.adapter.train import Trainer
 
-STEPS = 10  # sampler steps: a curve needs less than a table
+STEPS = 8  # sampler steps
 
 
 class Curve:

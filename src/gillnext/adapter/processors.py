@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from gillnext.adapter.grounding import Grounding
 
-STRENGTH = 6.0  # initial s of the fourier bias
+STRENGTH = 16.0  # initial s of the fourier bias
+STRENGTH_UNIT = 20.0  # s is learned in this unit, so that Adam moves it as fast as it has to
 
 
 class SiteLayer(nn.Module):
@@ -31,7 +32,11 @@ class SiteLayer(nn.Module):
         self.to_k = nn.Linear(width, inner, bias=False)
         self.to_v = nn.Linear(width, inner, bias=False)
         nn.init.zeros_(self.to_v.weight)
-        self.strength = nn.Parameter(torch.full((heads,), STRENGTH)) if bias == "fourier" else None
+        self.strength = nn.Parameter(torch.full((heads,), STRENGTH / STRENGTH_UNIT)) if bias == "fourier" else None
+
+    def s(self) -> Tensor | None:
+        """(H,) strength of the fourier bias; None for the other biases."""
+        return None if self.strength is None else self.strength * STRENGTH_UNIT
 
     def forward(self, query_BPI: Tensor, grounding: Grounding) -> Tensor:
         """(B, P, inner) queries of the frozen layer to the grounded term, same shape."""
@@ -39,7 +44,7 @@ class SiteLayer(nn.Module):
         q = rearrange(query_BPI, "b p (h d) -> b h p d", h=self.heads)
         k = rearrange(self.to_k(tokens), "b n (h d) -> b h n d", h=self.heads)
         v = rearrange(self.to_v(tokens), "b n (h d) -> b h n d", h=self.heads)
-        bias = grounding.logits(query_BPI.shape[1], self.strength).to(q.dtype)
+        bias = grounding.logits(query_BPI.shape[1], self.s()).to(q.dtype)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(-1, self.heads, -1, -1))
         return rearrange(out, "b h p d -> b p (h d)")
 

@@ -12,7 +12,11 @@ from gillnext.config.model import Config
 def add_config(parser: argparse.ArgumentParser) -> None:
     """`--config FILE …`: YAML or JSON, later files on top of earlier ones."""
     parser.add_argument(
-        "--config", type=Path, nargs="+", default=[Path("config.yaml")], metavar="FILE",
+        "--config",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        metavar="FILE",
         help="settings; later files go on top of earlier ones (default: config.yaml)",
     )
 

@@ -49,11 +49,7 @@ class Resolver(AbstractResolver):
         if host in self.mapped:
             ip, port = self.mapped[host]
             numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-            return [
-                ResolveResult(
-                    hostname=host, host=ip, port=port, family=socket.AF_INET, proto=0, flags=numeric
-                )
-            ]
+            return [ResolveResult(hostname=host, host=ip, port=port, family=socket.AF_INET, proto=0, flags=numeric)]
         found = await self.usual.resolve(host, port, family)
         if not all(public(entry["host"]) for entry in found):
             raise Rejected("refused", f"{host} is not a public address")
@@ -87,9 +83,7 @@ class Client:
         self.settings, self.mapped = settings, dict(mapped or {})
 
     async def __aenter__(self) -> Client:
-        limits = aiohttp.ClientTimeout(
-            sock_connect=self.settings.connect_timeout, sock_read=self.settings.read_timeout
-        )
+        limits = aiohttp.ClientTimeout(sock_connect=self.settings.connect_timeout, sock_read=self.settings.read_timeout)
         connector = aiohttp.TCPConnector(limit=self.settings.concurrency, resolver=Resolver(self.mapped))
         self.session = aiohttp.ClientSession(
             connector=connector,

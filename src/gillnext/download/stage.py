@@ -121,9 +121,7 @@ def finish(rows: list[dict[str, Any]], journal: Journal, images: Path, out: Path
             index.append({"image_path": str(images / o.file), **row, **told})
     counts = collections.Counter(o.kind for o in outcomes)
     if rows and counts["connection"] == len(rows):
-        raise UserError(
-            "not one address could be reached", where=outcomes[0].detail, remedy="check the network"
-        )
+        raise UserError("not one address could be reached", where=outcomes[0].detail, remedy="check the network")
     status = [{k: row[k] for k in ("shard", "row", "url")} | {"kind": o.kind, "detail": o.detail}
               for o, row in zip(outcomes, rows, strict=True)]  # fmt: skip
     schema = {"shard": pl.Int64, "row": pl.Int64, "url": pl.String, "kind": pl.String, "detail": pl.String}
@@ -177,9 +175,7 @@ async def _fetching(rows: list[dict[str, Any]], config: Config, hosts: Hosts, jo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--table", type=Path, required=True, help="Parquet of the filter stage")
-    parser.add_argument(
-        "--world", type=Path, help="world folder whose server is started; leave it out for real URLs"
-    )
+    parser.add_argument("--world", type=Path, help="world folder whose server is started; leave it out for real URLs")
     parser.add_argument("--images", type=Path, required=True, help="folder of the images")
     add_out(parser, "index (JSONL); outcomes by kind go beside it as .json")
 

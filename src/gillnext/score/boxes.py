@@ -25,7 +25,7 @@ from gillnext.score.detections import Detections
 from gillnext.world.classes import BY_NAME
 
 HIT = 0.5  # IoU from which a requested box counts as filled
-CONFIDENT = 0.3  # detector score from which a detection counts; AP alone sees the less likely ones
+CONFIDENT = 0.4  # detector score from which a detection counts; AP alone sees the less likely ones
 SIDES = (0.34, 0.42)  # geometric mean side, in fractions of the image: small below, large from
 
 

@@ -43,9 +43,7 @@ def manifest(world: Path) -> dict:
 
 def addresses(world: Path) -> dict[str, tuple[int, str]]:
     """Path with query -> (scene, fault) of every row, from the truth tables."""
-    tables = [
-        pl.read_parquet(p, columns=["url", "scene", "fault"]) for p in sorted(world.glob("truth/*.parquet"))
-    ]
+    tables = [pl.read_parquet(p, columns=["url", "scene", "fault"]) for p in sorted(world.glob("truth/*.parquet"))]
     table = pl.concat(tables)
     paths = table["url"].str.replace("^https?://[^/]+", "")
     return dict(zip(paths, zip(table["scene"], table["fault"], strict=True), strict=True))
@@ -100,9 +98,7 @@ class Site:
         half = len(data) // 2
         if fault == "truncated" and not odd:
             return _picture(data[:half])
-        response = web.StreamResponse(
-            headers={"Content-Type": "image/jpeg", "Content-Length": str(len(data))}
-        )
+        response = web.StreamResponse(headers={"Content-Type": "image/jpeg", "Content-Length": str(len(data))})
         await response.prepare(request)
         if fault == "slow":
             pieces, pause = SLOW

@@ -19,9 +19,7 @@ def bounds(total: int, parts: int, part: int) -> tuple[int, int]:
 def part_shards(world: World, part: int) -> list[int]:
     """Shards that job `part` (0 … world.parts - 1) filters, downloads and annotates: a contiguous run."""
     if not 0 <= part < world.parts:
-        raise UserError(
-            f"there is no part {part}", where="world.parts", remedy=f"parts are 0 to {world.parts - 1}"
-        )
+        raise UserError(f"there is no part {part}", where="world.parts", remedy=f"parts are 0 to {world.parts - 1}")
     return list(range(*bounds(world.shards, world.parts, part)))
 
 
@@ -39,9 +37,7 @@ def check(world: World) -> None:
         "world.strong_share": "strong_share and weak_share add up to more than 1"
         if world.strong_share + world.weak_share > 1
         else "",
-        "world.faults": "the shares of faults add up to more than 1"
-        if rot > 1 or faults.duplicate > 1
-        else "",
+        "world.faults": "the shares of faults add up to more than 1" if rot > 1 or faults.duplicate > 1 else "",
     }
     for key, problem in problems.items():
         if problem:

@@ -73,14 +73,10 @@ def url(config: Config, k: int) -> str:
     """The address of row k: opaque, on the reserved host; some carry a query with a comma."""
     token = seeds.key("world-url", config.run.seed, k)
     query = ("", "", "", "?w=640,h=480", "?size=large&v=2")[token % 5]
-    return (
-        f"http://{config.world.host}/{2008 + token % 12}/{1 + token // 12 % 12:02d}/{token:016x}.jpg{query}"
-    )
+    return f"http://{config.world.host}/{2008 + token % 12}/{1 + token // 12 % 12:02d}/{token:016x}.jpg{query}"
 
 
-def spatial_row(
-    seed: int, k: int, rows: int, label: str, scene: int | None
-) -> tuple[str, str, int, str, str]:
+def spatial_row(seed: int, k: int, rows: int, label: str, scene: int | None) -> tuple[str, str, int, str, str]:
     """(kind, caption, scene, relations, absent) of a spatial row; `scene` fixes the scene (a duplicate's)."""
     rng = seeds.rng("world-caption", seed, k)
     facts: list[captions.Relation] = []
@@ -101,9 +97,7 @@ def spatial_row(
     return kind, caption, index, json.dumps([fact.to_row() for fact in facts]), missing
 
 
-def shard_rows(
-    config: Config, shard: int, labels: np.ndarray, faults: np.ndarray, names: list[str]
-) -> list[Row]:
+def shard_rows(config: Config, shard: int, labels: np.ndarray, faults: np.ndarray, names: list[str]) -> list[Row]:
     """All rows of a shard. A duplicate repeats the scene of an earlier row of its shard and label."""
     seed, total = config.run.seed, config.world.rows
     start, end = shards.bounds(total, config.world.shards, shard)
@@ -146,9 +140,7 @@ def make(config: Config, out: Path) -> None:
     """Write the world into `out`, whole or not at all (an older one is replaced)."""
     shards.check(config.world)
     labels, (faults, names) = row_labels(config), row_faults(config)
-    counts: dict[str, collections.Counter[str]] = {
-        key: collections.Counter() for key in ("label", "kind", "fault")
-    }
+    counts: dict[str, collections.Counter[str]] = {key: collections.Counter() for key in ("label", "kind", "fault")}
     total, absent = config.world.rows, 0
     with files.atomic(out) as folder, Progress("world", total, "rows") as progress:
         for name in ("shards", "truth", "heldout"):
@@ -162,9 +154,7 @@ def make(config: Config, out: Path) -> None:
             absent += sum(bool(row.absent) for row in rows)
             progress.step(len(rows))
         layouts = heldout.write(config, folder / "heldout")
-        hashes = {
-            str(p.relative_to(folder)): files.sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()
-        }
+        hashes = {str(p.relative_to(folder)): files.sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         manifest = {"seed": config.run.seed, "world": dataclasses.asdict(config.world), "heldout": layouts}
         manifest |= {"counts": counts | {"absent": absent}, "sha256": hashes}
         files.write_json(folder / "world.json", manifest)
