@@ -1,8 +1,8 @@
 """Held-out layouts: validation and test (captions name objects, not places), and spatial captions.
 
-Scenes come from streams "val", "test" and "relations", which nothing is trained on. Rows carry their stream
-and scene index, so the real picture of a row is `scenes.render(scenes.sample(seed, row["stream"],
-row["scene"]))`.
+Scenes come from streams "val", "test" and "relations-test", which nothing is trained or tuned on but "val" (the
+planner was tuned on "relations" and "planner-dev"). Rows carry their stream and scene index, so the real picture of a
+row is `scenes.render(scenes.sample(seed, row["stream"], row["scene"]))`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def naming(seed: int, stream: str, count: int) -> list[Layout]:
     return found
 
 
-def relations(seed: int, count: int, stream: str = "relations") -> list[Layout]:
+def relations(seed: int, count: int, stream: str = "relations-test") -> list[Layout]:
     """`count` scenes with a strongly spatial caption.
 
     Extra "relations": [[subject, relation, reference or null], …], by index of the row's objects.
