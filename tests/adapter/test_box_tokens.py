@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gillnext.adapter import fourier
-from gillnext.adapter.grounding import MAX_BOXES, pad
+from gillnext.adapter.grounding import MAX_BOXES, NULL_LEVEL, pad
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.runtime.errors import UserError
 
@@ -43,7 +43,8 @@ def test_the_null_token_is_always_attended(bias, awake):
         g = adapter(*sample(boxes, 3), SIZE)
         assert g.valid_BN[0].tolist() == [i < len(boxes) for i in range(3)] + [True]
         assert torch.equal(g.tokens_BND[0, -1], adapter.null)
-        assert torch.equal(g.map(PIXELS)[0, :, -1], torch.zeros(PIXELS))
+        level = NULL_LEVEL if bias == "fourier" else 0.0
+        assert torch.equal(g.map(PIXELS)[0, :, -1], torch.full((PIXELS,), level))
     empty = term(adapter, *sample([], 3))
     layer = next(iter(adapter.layers.values()))
     torch.testing.assert_close(empty, layer.to_v(adapter.null).expand_as(empty))  # all attention on it
@@ -132,4 +133,4 @@ def test_every_bias_sees_unit_boxes_whatever_the_tokens_see(awake):
     for name in ("unit", "raw", "clamp"):
         g = make(awake, coordinates=name)(*sample(BOXES, 2), SIZE)
         assert torch.equal(g.boxes_BN4[0, :2], torch.tensor(BOXES))
-        assert torch.equal(g.omega_F, fourier.frequencies("gligen"))
+        assert torch.equal(g.omega_F, fourier.bias_frequencies())

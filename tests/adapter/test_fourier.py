@@ -7,6 +7,8 @@ import torch
 from diffusers.models.embeddings import get_fourier_embeds_from_boundingbox
 
 from gillnext.adapter import fourier
+from gillnext.adapter.grounding import NULL_LEVEL
+from gillnext.world.scenes import SIDES
 
 BOXES = torch.tensor([[[0.1, 0.2, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]], [[0.61, 0.33, 0.64, 0.36], [0.3, 0.7, 0.9, 0.8]]])
 
@@ -88,3 +90,29 @@ def test_inside_is_containment_or_the_nearest_pixel():
 def test_a_box_between_the_pixels_still_has_a_pixel():
     found = fourier.inside(fourier.pixel_centres(4, 4), torch.tensor([[[0.61, 0.36, 0.64, 0.39]]]))
     assert found.sum().item() == 1 and found[0, 6, 0]  # second row, third column: centre (0.625, 0.375)
+
+
+def test_the_bias_is_a_round_hill_about_the_centre():
+    """Falls with distance in every direction, and about alike: what the token frequencies do not give."""
+    box = torch.tensor([[[0.45, 0.45, 0.55, 0.55]]])
+    distances, angles = torch.linspace(0, 0.3, 13), torch.linspace(0, math.pi, 9)
+    pixels = torch.stack([torch.stack([0.5 + d * a.cos(), 0.5 + d * a.sin()]) for d in distances for a in angles])
+
+    def hill(omega_F):
+        return fourier.proximity(pixels, box, omega_F).reshape(len(distances), len(angles))
+
+    found = hill(fourier.bias_frequencies())
+    assert (found.diff(dim=0) < 0).all()
+    assert (found[:7].amax(1) - found[:7].amin(1) < 0.03).all()  # to 0.15 of the image
+    curvature = fourier.bias_frequencies().double().square().mean().item() / 4
+    assert found[1].mean().item() == pytest.approx(1 - curvature * distances[1].item() ** 2, abs=1e-4)
+    assert not (hill(fourier.frequencies("gligen")).diff(dim=0) < 0).all()
+
+
+def test_the_null_token_takes_over_between_the_smallest_and_the_largest_objects_half_sides():
+    centre, radii = torch.tensor([[[0.5, 0.5, 0.5, 0.5]]]), torch.linspace(0, 0.5, 501)
+    near = fourier.proximity(
+        torch.stack([0.5 + radii, torch.full_like(radii, 0.5)], 1), centre, fourier.bias_frequencies()
+    )
+    reach = radii[(near[0, :, 0] > NULL_LEVEL).sum() - 1].item()
+    assert SIDES[0] / 2 < reach < SIDES[1] / 2

@@ -7,7 +7,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 
 from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SITES, SpatialAdapter, transformer_blocks
-from gillnext.foundations import base, text
+from gillnext.foundations import base, pool, text
 
 BOXES = [[[0.1, 0.1, 0.5, 0.6], [0.5, 0.4, 0.9, 0.9]], [[0.2, 0.5, 0.7, 0.95]]]
 EVERY_SITE = pytest.mark.parametrize("site", SITES)
@@ -38,7 +38,7 @@ def predict(unet, adapter=None, slots=3):
         boxes, real = pad(BOXES, slots)
         phrases = torch.cat([phrases, torch.zeros(2, slots - 3, text.HIDDEN)], 1)
         keywords = adapter.keywords(adapter(boxes, phrases, real, (16, 16)))
-    added = {"text_embeds": pooled, "time_ids": base.time_ids(2, 64)}
+    added = {"text_embeds": pooled, "time_ids": pool.size_conditions(2, 64)}
     return unet(x, torch.tensor([500, 20]), states, added_cond_kwargs=added, cross_attention_kwargs=keywords).sample
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gillnext.adapter import fourier
-from gillnext.adapter.grounding import Grounding
+from gillnext.adapter.grounding import NULL_LEVEL, Grounding
 from gillnext.adapter.processors import SiteLayer
 
 HEADS, INNER, WIDTH = 2, 12, 8
@@ -24,7 +24,7 @@ def grounding(bias):
         valid_BN=torch.tensor([[True, True, False, True], [True, False, False, True]]),
         bias=bias,
         size=SIZE,
-        omega_F=fourier.frequencies("gligen"),
+        omega_F=fourier.bias_frequencies(),
     )
 
 
@@ -35,7 +35,7 @@ def expected_bias(bias, box, x, y, strength):
     if bias == "none":
         return 0.0
     if bias == "fourier":
-        waves = [math.cos(100 ** (k / 8) * d) for k in range(8) for d in (x - cx, y - cy)]
+        waves = [math.cos((4 * math.pi) ** (k / 7) * d) for k in range(8) for d in (x - cx, y - cy)]
         return strength * sum(waves) / len(waves)
     centres = [((j + 0.5) / SIZE[1], (i + 0.5) / SIZE[0]) for i in range(SIZE[0]) for j in range(SIZE[1])]
     nearest = min((px - cx) ** 2 + (py - cy) ** 2 for px, py in centres)
@@ -61,7 +61,8 @@ def explicit(layer, query, g, part):
                         logits.append(-math.inf)
                         continue
                     null = n == 3
-                    bias = 0.0 if null else expected_bias(g.bias, g.boxes_BN4[b, n].tolist(), x, y, strength)
+                    level = strength * NULL_LEVEL if g.bias == "fourier" else 0.0
+                    bias = level if null else expected_bias(g.bias, g.boxes_BN4[b, n].tolist(), x, y, strength)
                     logits.append((query[b, p, cut] @ keys[b, n, cut]).item() / math.sqrt(width) + bias)
                 weights = [math.exp(v - max(logits)) for v in logits]
                 for n in range(4):

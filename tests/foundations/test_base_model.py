@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline
 
-from gillnext.foundations import base, text, vae
+from gillnext.foundations import base, pool, text, vae
 from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 CAPTIONS = ["左边是一棵树，右边是一座房子", "一只猫", "", "龘：字典里没有的字 and some English"]
@@ -39,7 +39,7 @@ def test_the_grounded_pipeline_conditions_on_the_states_that_training_saw(tiny_p
     )
     torch.testing.assert_close(states, expected, atol=2e-5, rtol=1e-4)
     torch.testing.assert_close(added["text_embeds"], pooled, atol=2e-5, rtol=1e-4)
-    assert torch.equal(added["time_ids"], base.time_ids(4, 64))
+    assert torch.equal(added["time_ids"], pool.size_conditions(4, 64))
 
 
 def test_every_caption_can_be_read_back_from_its_tokens(tiny_base):
@@ -94,7 +94,16 @@ def test_the_unet_has_kolors_shape():
 
 
 def test_a_short_training_saves_a_pipeline_that_loads_and_samples(tiny_config, tiny_base, tmp_path):
-    small = {"corpus": 24, "text_steps": 2, "steps": 3, "batch": 4, "channels": [32, 32, 32], "threads": 1}
+    small = {
+        "corpus": 24,
+        "text_steps": 2,
+        "window_steps": 2,
+        "window_batch": 4,
+        "steps": 3,
+        "batch": 4,
+        "channels": [32, 32, 32],
+        "threads": 1,
+    }
     settings = dataclasses.replace(tiny_config.base, **small)
     losses = base.train(dataclasses.replace(tiny_config, base=settings), tiny_base / "vae", tmp_path / "base")
     assert len(losses) == 3 and np.isfinite(losses).all()
@@ -109,7 +118,7 @@ def test_a_short_training_saves_a_pipeline_that_loads_and_samples(tiny_config, t
 
 
 def test_time_ids_are_original_size_corner_and_target_size():
-    assert base.time_ids(2, 64).tolist() == [[64, 64, 0, 0, 64, 64]] * 2
+    assert pool.size_conditions(2, 64).tolist() == [[64, 64, 0, 0, 64, 64]] * 2
 
 
 def test_training_pictures_are_scaled_like_the_pipelines_own(tiny_pipeline, tiny_scenes):

@@ -15,8 +15,6 @@ from gillnext.runtime import files
 if TYPE_CHECKING:
     from gillnext.adapter.train import Trainer
 
-STEPS = 8  # sampler steps
-
 
 class Curve:
     """Points {step, miou, success50, n}. Measured with the averaged weights; kept in `work` for resume."""
@@ -54,7 +52,7 @@ class Curve:
                 [row.caption for row in part],
                 part,
                 keys=[("curve", self.cfg.run.seed, i + k) for k in range(len(part))],
-                steps=STEPS,
+                steps=self.cfg.sample.steps,
                 guidance=self.cfg.sample.guidance,
             )
             pictures += list((images * 255).round().astype(np.uint8))

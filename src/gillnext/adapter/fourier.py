@@ -1,7 +1,7 @@
 """Fourier features: of boxes for the tokens, and of offsets for the attention bias.
 
-Frequencies by name: `gligen` is GLIGEN's and diffusers' 100^(k/8) without 2π (Li et al., 2023);
-`sin2pi` is 2π·2^k, under which an integer coordinate gives a constant embedding.
+Frequencies of the tokens by name: `gligen` is GLIGEN's and diffusers' 100^(k/8) without 2π (Li et al., 2023);
+`sin2pi` is 2π·2^k, under which an integer coordinate gives a constant embedding. The bias has its own, lower ones.
 """
 
 from __future__ import annotations
@@ -23,6 +23,15 @@ def frequencies(name: str) -> Tensor:
     if name == "sin2pi":
         return 2 * math.pi * 2**k
     raise ValueError(f"unknown frequencies {name!r}: gligen or sin2pi")
+
+
+def bias_frequencies() -> Tensor:
+    """(BANDS,) angular frequencies of the bias, geometric from 1 to 4π radians per image side.
+
+    Low ones make Σ cos(ω·d) a round hill, 1 − |d|²·mean(ω²)/4 near its top. GLIGEN's go up to 56, at which the sum is a
+    cross with ripples: a corner of the box lies lower than a far pixel of the same row.
+    """
+    return torch.logspace(0, math.log10(4 * math.pi), BANDS)
 
 
 def embed(boxes_BN4: Tensor, omega_F: Tensor) -> Tensor:

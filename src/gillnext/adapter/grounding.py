@@ -16,6 +16,7 @@ from gillnext.adapter import fourier
 from gillnext.runtime.errors import UserError
 
 MAX_BOXES = 6  # slots of a sample; more boxes are an error
+NULL_LEVEL = 0.8  # proximity at which the null token takes over from a box under `fourier`: 0.16 of the image away
 
 
 @dataclass
@@ -42,12 +43,12 @@ class Grounding:
         return height, pixels // height
 
     def map(self, pixels: int) -> Tensor:
-        """(B, P, N): proximity for `fourier`, 0 or −inf for `box`, 0 for `none`; −inf in invalid slots. Cached."""
+        """(B, P, N), cached: proximity for `fourier`, 0 or −inf for `box`, 0 for `none`; −inf in invalid slots."""
         if pixels not in self._maps:
             centres = fourier.pixel_centres(*self.grid(pixels)).to(self.boxes_BN4)
             if self.bias == "fourier":
                 value = fourier.proximity(centres, self.boxes_BN4, self.omega_F)
-                value[..., -1] = 0  # the null token stands nowhere
+                value[..., -1] = NULL_LEVEL  # the null token stands nowhere, and is as near everywhere
             else:
                 value = self.boxes_BN4.new_zeros(len(self.boxes_BN4), pixels, self.boxes_BN4.shape[1])
                 if self.bias == "box":

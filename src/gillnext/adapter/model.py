@@ -58,7 +58,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
         if site not in SITES:
             raise ValueError(f"unknown injection site {site!r}: one of {', '.join(SITES)}")
         self.register_buffer("omega_F", fourier.frequencies(frequencies), persistent=False)
-        self.register_buffer("bias_omega_F", fourier.frequencies("gligen"), persistent=False)
+        self.register_buffer("bias_omega_F", fourier.bias_frequencies(), persistent=False)
         self.phrase = nn.Linear(phrase_dim, width)
         self.mlp = nn.Sequential(
             nn.Linear(width + 8 * fourier.BANDS, 2 * width),

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.foundations.base import time_ids, timesteps
+from gillnext.foundations.base import timesteps
+from gillnext.foundations.pool import size_conditions
 from gillnext.runtime import seeds
 
 
@@ -72,7 +73,7 @@ def draw(
         timesteps=steps,
         states=cache.states[pick],
         pooled=cache.pooled[pick],
-        time_ids=time_ids(count, image_size),
+        time_ids=size_conditions(count, image_size),
         boxes=cache.boxes[pick],
         real=cache.real[pick],
         phrases=cache.phrases[pick],

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gillnext.adapter.grounding import Grounding
 
-STRENGTH = 16.0  # initial s of the fourier bias
+STRENGTH = 60.0  # initial s of the fourier bias
 STRENGTH_UNIT = 20.0  # s is learned in this unit, so that Adam moves it as fast as it has to
 
 

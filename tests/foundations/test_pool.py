@@ -1,0 +1,155 @@
+"""Pools of the base model: windows hold their object and tell what they show; timesteps follow their distribution."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from scipy.special import logit
+from scipy.stats import norm
+
+from gillnext.foundations import base, pool
+from gillnext.world import corpus
+from gillnext.world.classes import CLASSES
+
+CELLS, SIDE = 16, 8
+
+
+def encode(captions):
+    """A stand-in for the text encoder that can be read back: the caption's own code points."""
+    pooled = torch.tensor([[float(sum(map(ord, caption))), float(len(caption))] for caption in captions])
+    return pooled[:, None], pooled
+
+
+@pytest.fixture(scope="module")
+def data():
+    return corpus.make(20260, "base", 40)
+
+
+@pytest.fixture(scope="module")
+def latents():
+    return torch.arange(40 * CELLS * CELLS, dtype=torch.float32).reshape(40, 1, CELLS, CELLS)
+
+
+@pytest.mark.parametrize("low, high", [(0.0, 5.0), (3.2, 9.9), (11.1, 16.0), (2.5, 10.5), (4.0, 12.0), (0.2, 8.1)])
+def test_a_window_starts_where_it_holds_the_interval(low, high):
+    holding = [a for a in range(CELLS - SIDE + 1) if a <= low and high <= a + SIDE]
+    found = list(pool.starts(low, high, SIDE, CELLS))
+    if holding:
+        assert found == holding
+    else:  # none holds it whole: the one that loses least
+        lost = [max(a - low, 0) + max(high - a - SIDE, 0) for a in range(CELLS - SIDE + 1)]
+        assert len(found) == 1 and lost[found[0]] == pytest.approx(min(lost))
+
+
+def test_every_object_has_a_window_that_shows_and_names_it(data, latents):
+    found = pool.windows(data, latents, 20260, encode)
+    objects = [(i, thing) for i, scene in enumerate(data.scenes) for thing in scene.objects]
+    assert len(found) == len(objects) and found.latents.shape[1:] == (1, SIDE, SIDE)
+    for n, (picture, thing) in enumerate(objects):
+        top, left = np.unravel_index(int(found.latents[n, 0, 0, 0]) - picture * CELLS * CELLS, (CELLS, CELLS))
+        assert torch.equal(found.latents[n], latents[picture, :, top : top + SIDE, left : left + SIDE])
+        assert found.time_ids[n].tolist() == [64, 64, top * 4, left * 4, 32, 32]
+        x1, y1, x2, y2 = np.asarray(thing.box) * CELLS
+        assert left - 0.5 <= x1 and x2 <= left + SIDE + 0.5 and top - 0.5 <= y1 and y2 <= top + SIDE + 0.5
+
+
+def test_a_window_names_what_it_shows_more_than_half_of(data):
+    """Counted on a fine raster of each box."""
+    fine = 20
+    for i, scene in enumerate(data.scenes):
+        for k in range(len(scene.objects)):
+            (top, left), caption = pool.window(scene, k, SIDE, CELLS, np.random.default_rng(i))
+            for thing in scene.objects:
+                raster = np.zeros((CELLS * fine, CELLS * fine))
+                x1, y1, x2, y2 = (round(v * CELLS * fine) for v in thing.box)
+                raster[y1:y2, x1:x2] = 1
+                inside = raster[top * fine : (top + SIDE) * fine, left * fine : (left + SIDE) * fine].sum()
+                share = inside / raster.sum()
+                if abs(share - pool.SHOWN) > 0.02:
+                    assert (thing.kind.phrase in caption) == (share > pool.SHOWN), (caption, share)
+            named = {c.phrase for c in CLASSES if c.phrase in caption}
+            assert named <= {thing.kind.phrase for thing in scene.objects}
+
+
+def test_a_window_shows_no_more_of_the_others_than_any_that_holds_the_object(data):
+    for i, scene in enumerate(data.scenes):
+        x1, y1, x2, y2 = np.asarray(scene.objects[0].box) * CELLS
+        corner, _ = pool.window(scene, 0, SIDE, CELLS, np.random.default_rng(i))
+        seen = pool.visible(scene, corner, SIDE, CELLS)[1:].sum()
+        for top in range(CELLS - SIDE + 1):
+            for left in range(CELLS - SIDE + 1):
+                if left <= x1 and x2 <= left + SIDE and top <= y1 and y2 <= top + SIDE:
+                    assert seen <= pool.visible(scene, (top, left), SIDE, CELLS)[1:].sum() + 1e-9
+
+
+def test_captions_keep_their_own_states(data, latents):
+    told = pool.picture_captions(data, 20260)
+    found = pool.pictures(data, latents, told, encode)
+    states, pooled = encode([*told, ""])
+    assert torch.equal(found.states[found.told], states[:-1]) and torch.equal(found.pooled[found.told], pooled[:-1])
+    assert torch.equal(found.pooled[-1], pooled[-1])
+    assert len(found.states) == len(set(told)) + 1
+    assert sum(a != b for a, b in zip(told, data.captions, strict=True)) > 0
+
+
+def test_timesteps_are_half_uniform_and_half_logit_normal():
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([base.timesteps(16, 1000, generator) for _ in range(4000)]).double().numpy()
+    assert drawn.min() >= 0 and drawn.max() <= 999
+    for t in (50, 200, 500, 650, 800, 950):
+        expected = 0.5 * t / 1000 + 0.5 * norm.cdf(logit(t / 1000) - base.CENTRE)
+        assert (drawn < t).mean() == pytest.approx(expected, abs=0.004)
+
+
+def test_a_batch_covers_the_timesteps():
+    """Stratified: of 16 timesteps, the share below 500 hardly varies; of independent ones it would by 0.12."""
+    generator = torch.Generator().manual_seed(1)
+    shares = [(base.timesteps(16, 1000, generator) < 500).double().mean().item() for _ in range(300)]
+    assert np.std(shares) < 0.05
+
+
+def test_one_timestep_can_be_drawn():
+    assert base.timesteps(1, 1000, torch.Generator().manual_seed(2)).shape == (1,)
+
+
+def small_config(config):
+    small = {"corpus": 12, "text_steps": 2, "window_steps": 2, "window_batch": 6, "steps": 3, "batch": 4}
+    return dataclasses.replace(config, base=dataclasses.replace(config.base, **small, channels=[32, 32, 32], threads=1))
+
+
+def test_the_windows_are_learned_before_the_pictures(tiny_config, tiny_base, tmp_path, monkeypatch):
+    """Both phases run, in this order, on latents of their own size."""
+    seen = []
+    forward = base.UNet2DConditionModel.forward
+
+    def spy(self, x, *args, **kwargs):
+        seen.append(tuple(x.shape))
+        return forward(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(base.UNet2DConditionModel, "forward", spy)
+    base.train(small_config(tiny_config), tiny_base / "vae", tmp_path / "base")
+    assert seen == [(6, 4, 8, 8)] * 2 + [(4, 4, 16, 16)] * 3
+
+
+def test_a_run_that_is_cut_off_between_the_phases_ends_in_the_same_weights(
+    tiny_config, tiny_base, tmp_path, monkeypatch
+):
+    cfg = small_config(tiny_config)
+    base.train(cfg, tiny_base / "vae", tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        train = base.training.train
+
+        def cut_off(name, *args, **kwargs):
+            if name == "base":
+                raise KeyboardInterrupt
+            return train(name, *args, **kwargs)
+
+        patch.setattr(base.training, "train", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            base.train(cfg, tiny_base / "vae", tmp_path / "cut")
+    base.train(cfg, tiny_base / "vae", tmp_path / "cut")
+    weights = [load_file(next((tmp_path / n / "unet").glob("*.safetensors"))) for n in ("whole", "cut")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
