@@ -69,8 +69,12 @@ def to_unit(
     *,
     size: tuple[int, int] | None = None,
     where: str = "boxes",
+    names: Sequence[str] = (),
 ) -> list[tuple[float, float, float, float]]:
-    """Convert to xyxy in [0, 1] and check. `size` is (width, height), needed for PIXELS only."""
+    """Convert to xyxy in [0, 1] and check; errors tell a box by number and, where given, name.
+
+    `size` is (width, height), needed for PIXELS only.
+    """
     convention = Convention(convention)
     if convention is Convention.AUTO:
         try:
@@ -89,7 +93,8 @@ def to_unit(
         else box  # `check` says what is wrong with it
         for box in boxes
     ]
-    return [check(box, f"{where}, box {i}") for i, box in enumerate(converted)]
+    told = [f"box {i}" + (f" ({names[i]})" if i < len(names) else "") for i in range(len(converted))]
+    return [check(box, f"{where}, {which}") for box, which in zip(converted, told, strict=True)]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def from_row(row: dict[str, Any], where: str, convention: str = "unit") -> Layou
             where=where,
             remedy='rows need "caption" and "objects": [{"name": …, "bbox": [x1, y1, x2, y2]}]',
         ) from error
-    unit = boxes.to_unit(raw, convention, where=where)
+    unit = boxes.to_unit(raw, convention, where=where, names=names)
     known = {"id", "image_path", "caption", "objects"}
     extra = {k: v for k, v in row.items() if k not in known}
     return Layout(caption, names, tuple(unit), str(row.get("id", "")), str(row.get("image_path", "")), extra)

@@ -78,3 +78,8 @@ def test_iou_of_nothing_has_the_right_shape():
 
 def test_centres_are_means_of_corners():
     assert np.allclose(boxes.centres(np.array([[0, 0.2, 0.5, 0.4]])), [[0.25, 0.3]])
+
+
+def test_an_error_tells_the_box_by_number_and_name():
+    with pytest.raises(UserError, match=r"boxes\.json, box 1 \(树\)"):
+        boxes.to_unit([[0.1, 0.1, 0.2, 0.2], [0.9, 0.1, 0.6, 0.6]], "unit", where="boxes.json", names=("猫", "树"))

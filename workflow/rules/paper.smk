@@ -62,6 +62,7 @@ rule tables:
 rule claims:
     input:
         claims="reference/claims.yaml",
+        layouts="<results>/world/heldout/test.jsonl",
         scores=scores(),
         curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),
         code=code("gillnext.claims.stage"),

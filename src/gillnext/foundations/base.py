@@ -1,13 +1,14 @@
 """The base text-to-image model of the demo tier: text encoder and UNet, saved with the VAE as one `KolorsPipeline`.
 
 The text encoder first learns to tell which objects a caption names (`text.pretrain`) and is then frozen, as Kolors'
-trained ChatGLM is. The UNet learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base". Captions name
-the objects; a share of them says where things are, as web captions do. A tenth is empty, for classifier-free guidance.
-The averaged (EMA) weights are saved, with a DPM-Solver++ scheduler.
+trained ChatGLM is. The UNet learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base": first on windows
+around one object (`pool.windows`), then on whole pictures. Captions name the objects; a share of them says where things
+are, as web captions do. A tenth is empty, for classifier-free guidance. The averaged (EMA) weights are saved, with a
+DPM-Solver++ scheduler.
 
-Measured after 500 steps of 16: what the right caption takes off the loss at timestep 700, against another picture's
-caption, is 0.013 with uniform timesteps and an untrained encoder, 0.018 with logit-normal timesteps, 0.031 with a
-pretrained encoder as well.
+Measured, share of 96 validation captions' objects that the evaluator finds in pictures at guidance 5, after 210–230 s of
+one core: 0.44 with pictures alone, 0.56–0.64 with 600 steps on windows first. What the right caption takes off the loss
+at timestep 700 after 500 steps, against another picture's: 0.018 with an untrained text encoder, 0.031 with a trained one.
 
     gillnext base --config config.yaml --vae results/demo/models/vae --out results/demo/models/base
 """
