@@ -55,7 +55,7 @@ class LanguageModel:
     layers: int = s(3, "transformer layers")
     heads: int = s(4, "attention heads")
     corpus: int = s(6_000, "training captions")
-    steps: int = s(500, "optimiser steps")
+    steps: int = s(700, "optimiser steps")
     batch: int = s(32, "captions a step")
     lr: float = s(2e-3, "peak learning rate (cosine, warm-up of a twentieth)")
 
@@ -90,7 +90,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class AnnotatorTraining(Detector):
-    steps: int = s(300, "optimiser steps")
+    steps: int = s(400, "optimiser steps")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Features:
 @dataclass(frozen=True)
 class Vae:
     corpus: int = s(4_000, "training scenes of the base stream")
-    steps: int = s(900, "optimiser steps")
+    steps: int = s(1_100, "optimiser steps")
     batch: int = s(12, "images a step")
     lr: float = s(2e-3, "peak learning rate")
     threads: int = s(1, "torch threads: beside the other jobs, one packs two cores best")
@@ -134,12 +134,12 @@ class Base:
     text_steps: int = s(300, "steps of the text encoder before, of 64 captions")
     window_steps: int = s(1_200, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
-    steps: int = s(1_400, "optimiser steps on whole pictures")
+    steps: int = s(1_800, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
     channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
-    threads: int = s(1, "torch threads: beside the other jobs, one packs two cores best")
+    threads: int = s(2, "torch threads: everything after waits for this job, so it takes both cores of the demo")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class Adapter:
     drop: float = s(0.1, "share of samples trained without grounding, for guidance")
     width: int = s(128, "box token width")
     checkpoint_every: int = s(150, "steps between checkpoints")
-    evaluate_every: int = s(90, "steps between points of the box-following curve; 0: none")
+    evaluate_every: int = s(150, "steps between points of the box-following curve; 0: none")
     evaluate_images: int = s(32, "validation images of a point of the curve")
     backward: Literal["summed", "split"] = s("summed", "one backward over the losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
