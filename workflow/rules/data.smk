@@ -17,6 +17,7 @@ rule filter:
         "<results>/logs/filter/{part}.log",
     benchmark:
         "<results>/benchmarks/filter/{part}.tsv"
+    priority: 60
     threads: cfg.run.threads
     resources:
         mem_mb=1500,
@@ -46,6 +47,7 @@ rule download:
         "<results>/logs/download/{part}.log",
     benchmark:
         "<results>/benchmarks/download/{part}.tsv"
+    priority: 60
     threads: 1
     resources:
         mem_mb=1000,
@@ -73,6 +75,7 @@ rule annotate:
         "<results>/logs/annotate/{part}.log",
     benchmark:
         "<results>/benchmarks/annotate/{part}.tsv"
+    priority: 60
     threads: cfg.run.threads
     resources:
         mem_mb=2000,

@@ -13,6 +13,7 @@ rule classifier:
         "<results>/logs/classifier.log",
     benchmark:
         "<results>/benchmarks/classifier/all.tsv"
+    priority: 60
     threads: cfg.run.threads
     resources:
         mem_mb=1500,
@@ -35,6 +36,7 @@ rule annotator:
         "<results>/logs/annotator.log",
     benchmark:
         "<results>/benchmarks/annotator/all.tsv"
+    priority: 60
     threads: cfg.run.threads
     resources:
         mem_mb=2000,

@@ -14,6 +14,7 @@ rule planner:
         "<results>/logs/planner.log",
     benchmark:
         "<results>/benchmarks/planner/all.tsv"
+    priority: 60
     threads: cfg.run.threads
     resources:
         mem_mb=2000,
@@ -41,6 +42,7 @@ rule plan:
         "<results>/logs/plan.log",
     benchmark:
         "<results>/benchmarks/plan/all.tsv"
+    priority: 60
     threads: cfg.run.threads
     resources:
         mem_mb=2000,

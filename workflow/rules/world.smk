@@ -17,6 +17,7 @@ rule world:
         "<results>/logs/world.log",
     benchmark:
         "<results>/benchmarks/world/all.tsv"
+    priority: 60
     threads: 1
     resources:
         mem_mb=1000,

@@ -134,7 +134,7 @@ class Base:
     text_steps: int = s(300, "steps of the text encoder before, of 64 captions")
     window_steps: int = s(1_200, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
-    steps: int = s(1_800, "optimiser steps on whole pictures")
+    steps: int = s(1_600, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
@@ -195,7 +195,7 @@ class Study:
 class Sample:
     test: int = s(512, "held-out test layouts, one image each, for every arm and seed")
     relations: int = s(256, "held-out spatial captions for the end-to-end score, each seed")
-    steps: int = s(5, "DPM-Solver++ steps; 4 to 12 gave equal box fidelity on validation layouts")
+    steps: int = s(4, "DPM-Solver++ steps; 4 to 12 gave equal box fidelity on validation layouts")
     guidance: float = s(4.0, "classifier-free guidance scale; 3 to 5 gave equal box fidelity on validation layouts")
     batch: int = s(32, "images a batch")
 
