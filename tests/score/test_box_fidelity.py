@@ -12,6 +12,7 @@ from gillnext.score import boxes, chance
 from gillnext.score.boxes import Requested
 from gillnext.score.detections import Detections
 from gillnext.world import scenes
+from gillnext.world.classes import CLASSES
 
 A, B = (0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.9, 0.9)
 
@@ -77,6 +78,10 @@ def test_fidelity_of_a_small_case_worked_out_by_hand():
     assert scores["per_image"] == {"boxes": [2, 1], "hits": [1, 0], "iou": [1.0, 0.3333]}
     assert scores["breakdown"]["objects"]["2"] == {"n": 2, "miou": 0.5, "success50": 0.5}
     assert sum(row["n"] for row in scores["breakdown"]["size"].values()) == scores["boxes"] == 3
+    names = [CLASSES[i].name for i in range(3)]
+    assert {k: (row["n"], row["success50"]) for k, row in scores["breakdown"]["class"].items()} == {
+        names[0]: (1, 1.0), names[1]: (1, 0.0), names[2]: (1, 0.0)
+    }  # fmt: skip
 
 
 def test_unlikely_detections_are_left_out():

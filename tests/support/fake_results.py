@@ -48,6 +48,7 @@ def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -
     breakdown = {
         "objects": {k: {"n": 9, "success50": level} for k in "123"},
         "size": {k: {"n": 9, "success50": level} for k in ("small", "medium", "large")},
+        "class": {k: {"n": 9, "success50": level * rng.uniform(0.7, 1)} for k in ("树", "猫", "鱼")},
     }
     return {
         "name": name, "arm": name.split("/")[0], "seed": 0, "n": len(boxes), "metrics": metrics,

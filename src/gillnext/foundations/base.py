@@ -6,9 +6,10 @@ around one object (`pool.windows`), then on whole pictures. Captions name the ob
 are, as web captions do. A tenth is empty, for classifier-free guidance. The averaged (EMA) weights are saved, with a
 DPM-Solver++ scheduler.
 
-Measured, share of 96 validation captions' objects that the evaluator finds in pictures at guidance 5, after 210–230 s of
-one core: 0.44 with pictures alone, 0.56–0.64 with 600 steps on windows first. What the right caption takes off the loss
-at timestep 700 after 500 steps, against another picture's: 0.018 with an untrained text encoder, 0.031 with a trained one.
+Measured, share of 96 validation captions' objects that the evaluator finds in pictures at guidance 5, after 210–230 s
+of one core: 0.44 with pictures alone, 0.56–0.64 with 600 steps on windows first. What the right caption takes off the
+loss at timestep 700 after 500 steps, against another picture's: 0.018 with an untrained text encoder, 0.031 with a
+trained one.
 
     gillnext base --config config.yaml --vae results/demo/models/vae --out results/demo/models/base
 """

@@ -1,4 +1,4 @@
-"""The plots: box following and loss over training, memory of the backward pass, success by count and size."""
+"""The plots: box following and loss over training, memory of the backward pass."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import MODES, memory_modes
-
-SIZES = ("small", "medium", "large")
 
 
 def _trained(results: Results) -> list[str]:
@@ -111,43 +109,3 @@ def memory(results: Results, folder: Path) -> str:
     axes.spines["left"].set_visible(False)
     style.save(figure, folder, "memory")
     return "Held when the last forward before a backward has ended; three losses unless it says one."
-
-
-def _breakdown(results: Results, arm: str, kind: str) -> dict[str, np.ndarray] | None:
-    """group → success of each seed; None where a score file has no breakdown."""
-    files_ = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds]
-    parts = [file.get("breakdown", {}).get(kind) for file in files_]
-    if not all(parts):
-        return None
-    order = SIZES if kind == "size" else sorted(parts[0])
-    groups = [g for g in order if all(g in part and part[g]["n"] for part in parts)]
-    return {g: np.array([part[g]["success50"] for part in parts]) for g in groups}
-
-
-def breakdown(results: Results, folder: Path) -> str | None:
-    """Success by objects in the layout and by box size; None, and no figure, where none was scored."""
-    arms = list(results.config.study.arms)
-    colours = style.arm_colours(results.config.study.arms)
-    data = {(arm, kind): _breakdown(results, arm, kind) for arm in arms for kind in ("objects", "size")}
-    if any(groups is None for groups in data.values()):
-        return None
-    figure, both = style.plot(style.COLUMN, 1.75, columns=2)
-    for axes, kind, label in zip(both, ("objects", "size"), ("objects in the layout", "size of the box"), strict=True):
-        width, groups = 0.8 / len(arms), list(data[arms[0], kind] or {})
-        for i, arm in enumerate(arms):
-            known = data[arm, kind] or {}
-            means = [known[g].mean() if g in known else np.nan for g in groups]
-            spans = [(known[g].max() - known[g].min()) / 2 if g in known else np.nan for g in groups]
-            x = np.arange(len(groups)) + (i - (len(arms) - 1) / 2) * width
-            axes.bar(x, means, width * 0.92, color=colours[arm], label=arm, yerr=spans,
-                     error_kw={"elinewidth": 0.7, "ecolor": style.INK})  # fmt: skip
-        axes.set_xticks(np.arange(len(groups)), groups)
-        axes.set(xlabel=label, ylim=(0, 1.05))
-        style.quiet_grid(axes)
-        axes.tick_params(axis="x", length=0)
-    both[0].set_ylabel("success@0.5")
-    figure.legend(*both[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(arms), handlelength=1)
-    style.save(figure, folder, "breakdown")
-    n = len(results.config.study.seeds)
-    spread = "; whiskers: half their range" if n > 1 else ""
-    return f"Success by number of objects and by box size, mean of {n} seed{'s' if n > 1 else ''}{spread}."

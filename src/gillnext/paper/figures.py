@@ -2,8 +2,8 @@
 
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
-Writes {samples,following,losses,memory,breakdown}.{svg,png} and `captions.json` ({name: caption}).
-`breakdown` is left out where the score files hold none. The same inputs give the same bytes."""
+Writes {samples,following,losses,memory,breakdown,classes}.{svg,png} and `captions.json` ({name: caption}).
+The last two are left out where the score files hold none. The same inputs give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from gillnext.config import Config, arguments
-from gillnext.paper import curves, grid, style
+from gillnext.paper import curves, grid, parts, style
 from gillnext.runtime import files
 from gillnext.tables.collect import Results
 
@@ -20,7 +20,8 @@ FIGURES = {
     "following": curves.following,
     "losses": curves.losses,
     "memory": curves.memory,
-    "breakdown": curves.breakdown,
+    "breakdown": parts.breakdown,
+    "classes": parts.classes,
 }
 
 

@@ -22,7 +22,7 @@ from gillnext import boxes as geometry
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 from gillnext.score.detections import Detections
-from gillnext.world.classes import BY_NAME
+from gillnext.world.classes import BY_NAME, CLASSES
 
 HIT = 0.5  # IoU from which a requested box counts as filled
 CONFIDENT = 0.4  # detector score from which a detection counts; AP alone sees the less likely ones
@@ -109,11 +109,12 @@ def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[s
 
 
 def breakdown(wanted: Sequence[Requested], ious: Sequence[np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
-    """mIoU and success@0.5 by the size of the requested box and by the number of boxes in its layout."""
+    """mIoU and success@0.5 by size and class of the requested box and by the number of boxes in its layout."""
     boxes_B4 = np.concatenate([w.boxes for w in wanted])
     side_B = np.sqrt((boxes_B4[:, 2:] - boxes_B4[:, :2]).prod(1))
     size_B = np.array(["small", "medium", "large"])[np.digitize(side_B, SIDES)]
     count_B = np.concatenate([np.full(len(i), len(i)) for i in ious])
+    label_B = np.concatenate([w.labels for w in wanted])
     iou_B = np.concatenate(ious)
 
     def row(which_B: np.ndarray) -> dict[str, float]:
@@ -123,6 +124,7 @@ def breakdown(wanted: Sequence[Requested], ious: Sequence[np.ndarray]) -> dict[s
 
     return {
         "size": {str(size): row(size_B == size) for size in np.unique(size_B)},
+        "class": {CLASSES[label].name: row(label_B == label) for label in np.unique(label_B)},
         "objects": {str(count): row(count_B == count) for count in np.unique(count_B)},
     }
 

@@ -1,0 +1,91 @@
+"""Where it fails: success@0.5 by number of objects, by box size and by class, a bar an arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gillnext.paper import style
+from gillnext.tables.collect import Results
+
+SIZES = ("small", "medium", "large")
+
+Groups = dict[str, np.ndarray]  # a group's success, one value a seed
+
+
+def _groups(results: Results, arm: str, kind: str) -> Groups | None:
+    """None where a score file has no breakdown of that kind."""
+    scores = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds]
+    parts = [score.get("breakdown", {}).get(kind) for score in scores]
+    if not all(parts):
+        return None
+    order = SIZES if kind == "size" else sorted(parts[0])
+    known = [g for g in order if all(g in part and part[g]["n"] for part in parts)]
+    return {g: np.array([part[g]["success50"] for part in parts]) for g in known}
+
+
+def _data(results: Results, kind: str) -> dict[str, Groups] | None:
+    """Every arm's groups; None unless all have them."""
+    data = {arm: groups for arm in results.config.study.arms if (groups := _groups(results, arm, kind))}
+    return data if len(data) == len(results.config.study.arms) else None
+
+
+def _bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, colours: dict[str, str]) -> None:
+    """A cluster of bars a group, one an arm; whiskers span half the seeds' range."""
+    width, missing = 0.8 / len(data), np.array([np.nan])
+    for i, (arm, groups) in enumerate(data.items()):
+        values = [groups.get(g, missing) for g in order]
+        x = np.arange(len(order)) + (i - (len(data) - 1) / 2) * width
+        axes.bar(x, [v.mean() for v in values], width * 0.92, color=colours[arm], label=arm,
+                 yerr=[(v.max() - v.min()) / 2 for v in values],
+                 error_kw={"elinewidth": 0.7, "ecolor": style.INK})  # fmt: skip
+    axes.set_xticks(np.arange(len(order)), order)
+    axes.set(xlabel=label, ylim=(0, 1.05))
+    style.quiet_grid(axes)
+    axes.tick_params(axis="x", length=0)
+
+
+def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -> str:
+    """Legend and file; returns what the caption says of the seeds."""
+    axes.set_ylabel("success@0.5")
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(results.config.study.arms),
+        handlelength=1,
+    )
+    style.save(figure, folder, name)
+    n = len(results.config.study.seeds)
+    return f"mean of {n} seeds; whiskers: half their range." if n > 1 else "one seed."
+
+
+def breakdown(results: Results, folder: Path) -> str | None:
+    """Success by objects in the layout and by box size; None, and no figure, where none was scored."""
+    kinds = {"objects": "objects in the layout", "size": "size of the box"}
+    data = {kind: _data(results, kind) for kind in kinds}
+    if not all(data.values()):
+        return None
+    colours = style.arm_colours(results.config.study.arms)
+    figure, both = style.plot(style.COLUMN, 1.75, columns=2)
+    for axes, (kind, label) in zip(both, kinds.items(), strict=True):
+        arms = data[kind] or {}
+        _bars(axes, arms, list(next(iter(arms.values()))), label, colours)
+    seeds = _finish(results, figure, both[0], folder, "breakdown")
+    return f"Success by number of objects and by box size, {seeds}"
+
+
+def classes(results: Results, folder: Path) -> str | None:
+    """Success by the requested object's class, the reference arm's best first; None where none was scored."""
+    data = _data(results, "class")
+    if data is None:
+        return None
+    reference = data[results.config.study.reference]
+    order = sorted(reference, key=lambda name: -float(reference[name].mean()))
+    figure, axes = style.plot(style.COLUMN, 1.75)
+    _bars(axes, data, order, "requested object", style.arm_colours(results.config.study.arms))
+    axes.tick_params(axis="x", labelsize=6)
+    seeds = _finish(results, figure, axes, folder, "classes")
+    return f"Success by class of the requested object, {seeds}"
