@@ -194,7 +194,7 @@ class Study:
 @dataclass(frozen=True)
 class Sample:
     test: int = s(512, "held-out test layouts, one image each, for every arm and seed")
-    relations: int = s(256, "held-out spatial captions for the end-to-end score, each seed")
+    relations: int = s(192, "held-out spatial captions for the end-to-end score, each seed")
     steps: int = s(4, "DPM-Solver++ steps; 4 to 12 gave equal box fidelity on validation layouts")
     guidance: float = s(4.0, "classifier-free guidance scale; 3 to 5 gave equal box fidelity on validation layouts")
     batch: int = s(32, "images a batch")
