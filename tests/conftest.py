@@ -46,6 +46,16 @@ def tiny_config():
     return from_dict(
         {
             "run": {"seed": SEED, "threads": 1},
+            "base": {
+                "corpus": 12,
+                "text_steps": 2,
+                "window_steps": 2,
+                "window_batch": 6,
+                "steps": 3,
+                "batch": 4,
+                "channels": [32, 32, 32],
+                "threads": 1,
+            },
             "adapter": {"steps": 6, "batch": 2, "width": 16, "checkpoint_every": 2, "evaluate_every": 0},
             "sample": {"steps": 2, "batch": 2, "test": 4, "relations": 4},
             "memory": {"batch": 2, "repeats": 1},

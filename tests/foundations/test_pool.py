@@ -1,7 +1,5 @@
 """Pools of the base model: windows hold their object and tell what they show; timesteps follow their distribution."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -114,11 +112,6 @@ def test_one_timestep_can_be_drawn():
     assert base.timesteps(1, 1000, torch.Generator().manual_seed(2)).shape == (1,)
 
 
-def small_config(config):
-    small = {"corpus": 12, "text_steps": 2, "window_steps": 2, "window_batch": 6, "steps": 3, "batch": 4}
-    return dataclasses.replace(config, base=dataclasses.replace(config.base, **small, channels=[32, 32, 32], threads=1))
-
-
 def test_the_windows_are_learned_before_the_pictures(tiny_config, tiny_base, tmp_path, monkeypatch):
     """Both phases run, in this order, on latents of their own size."""
     seen = []
@@ -129,15 +122,14 @@ def test_the_windows_are_learned_before_the_pictures(tiny_config, tiny_base, tmp
         return forward(self, x, *args, **kwargs)
 
     monkeypatch.setattr(base.UNet2DConditionModel, "forward", spy)
-    base.train(small_config(tiny_config), tiny_base / "vae", tmp_path / "base")
+    base.train(tiny_config, tiny_base / "vae", tmp_path / "base")
     assert seen == [(6, 4, 8, 8)] * 2 + [(4, 4, 16, 16)] * 3
 
 
 def test_a_run_that_is_cut_off_between_the_phases_ends_in_the_same_weights(
     tiny_config, tiny_base, tmp_path, monkeypatch
 ):
-    cfg = small_config(tiny_config)
-    base.train(cfg, tiny_base / "vae", tmp_path / "whole")
+    base.train(tiny_config, tiny_base / "vae", tmp_path / "whole")
     with monkeypatch.context() as patch:
         train = base.training.train
 
@@ -148,8 +140,8 @@ def test_a_run_that_is_cut_off_between_the_phases_ends_in_the_same_weights(
 
         patch.setattr(base.training, "train", cut_off)
         with pytest.raises(KeyboardInterrupt):
-            base.train(cfg, tiny_base / "vae", tmp_path / "cut")
-    base.train(cfg, tiny_base / "vae", tmp_path / "cut")
+            base.train(tiny_config, tiny_base / "vae", tmp_path / "cut")
+    base.train(tiny_config, tiny_base / "vae", tmp_path / "cut")
     weights = [load_file(next((tmp_path / n / "unet").glob("*.safetensors"))) for n in ("whole", "cut")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])

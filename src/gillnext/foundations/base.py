@@ -127,7 +127,7 @@ def _text_side(cfg: Config, data: corpus.Corpus, told: list[str], scratch: Path)
 
 
 def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
-    """Train text encoder and UNet and save the pipeline to `out`; returns the losses."""
+    """Train text encoder and UNet and save the pipeline to `out`; returns the losses on pictures."""
     settings, seed = cfg.base, cfg.run.seed
     training.setup(settings.threads)
     torch.manual_seed(seeds.key("base", seed))
@@ -141,12 +141,12 @@ def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
         unet = build_unet(settings.channels).to(device, memory_format=torch.channels_last)
         latents = vae.encode(autoencoder, data.images)
         encode = partial(text.states, tokenizer, encoder, length=text.LENGTH)
-        phases = {
-            "base-windows": (windows(data, latents, seed, encode), settings.window_batch, settings.window_steps),
-            "base": (pictures(data, latents, told, encode), settings.batch, settings.steps),
-        }
-        losses = []
-        for name, (pool, batch, steps) in phases.items():
+        made_from = (dataclasses.asdict(settings), seed, files.sha256(vae_folder))
+        phases = (
+            ("base-windows", windows(data, latents, seed, encode), settings.window_batch, settings.window_steps, 0.0),
+            ("base", pictures(data, latents, told, encode), settings.batch, settings.steps, settings.ema),
+        )
+        for name, pool, batch, steps, ema in phases:
             losses = training.train(
                 name,
                 list(unet.parameters()),
@@ -154,8 +154,8 @@ def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
                 steps=steps,
                 lr=settings.lr,
                 work=work / name,
-                ema_decay=settings.ema if name == "base" else 0,
-                settings=(dataclasses.asdict(settings), seed, files.sha256(vae_folder)),
+                ema_decay=ema,
+                settings=made_from,
             )
         pipeline = KolorsPipeline(
             vae=autoencoder,

@@ -51,10 +51,10 @@ class Pool:
         return cls(latents, time_ids, index, *encode([*different, ""]))
 
 
-def size_conditions(count: int, original: int, corner: tuple[int, int] = (0, 0), target: int = 0) -> Tensor:
-    """SDXL's and Kolors' size conditions (count, 6): original size, crop corner (y, x), target size, in pixels."""
+def size_conditions(count: int, original: int, target: int = 0) -> Tensor:
+    """SDXL's and Kolors' size conditions (count, 6): original size, crop corner (y, x) at 0, target size, in pixels."""
     side = target or original
-    return torch.tensor([[original, original, *corner, side, side]], dtype=torch.float32).repeat(count, 1)
+    return torch.tensor([[original, original, 0, 0, side, side]], dtype=torch.float32).repeat(count, 1)
 
 
 def picture_captions(data: Corpus, seed: int) -> list[str]:
@@ -92,26 +92,26 @@ def window(scene: Scene, index: int, side: int, cells: int, rng: np.random.Gener
     """Corner (y, x) and caption of the window around object `index` that shows the least of the others."""
     x1, y1, x2, y2 = scene.boxes[index] * cells
     corners = list(itertools.product(starts(y1, y2, side, cells), starts(x1, x2, side, cells)))
-    others = np.arange(len(scene.objects)) != index
-    crowd = [float(visible(scene, corner, side, cells)[others].sum()) for corner in corners]
-    emptiest = [corner for corner, seen in zip(corners, crowd, strict=True) if seen <= min(crowd)]
-    corner = emptiest[int(rng.integers(len(emptiest)))]
-    seen = visible(scene, corner, side, cells) > SHOWN
-    shown = tuple(thing for thing, named in zip(scene.objects, seen, strict=True) if named)
-    return corner, captions.naming(replace(scene, objects=shown), rng)
+    seen = [visible(scene, corner, side, cells) for corner in corners]
+    crowd = np.array([np.delete(shares, index).sum() for shares in seen])
+    emptiest = np.flatnonzero(crowd == crowd.min())
+    pick = int(emptiest[rng.integers(len(emptiest))])
+    shown = tuple(thing for thing, share in zip(scene.objects, seen[pick], strict=True) if share > SHOWN)
+    return corners[pick], captions.naming(replace(scene, objects=shown), rng)
 
 
 def windows(data: Corpus, latents: Tensor, seed: int, encode: Encode) -> Pool:
     """A window of half the latents' side around every object of every picture."""
     cells = latents.shape[-1]
     side, pixels = cells // 2, data.images.shape[1] // cells
-    parts, conditions, told = [], [], []
+    parts, corners, told = [], [], []
     for i, scene in enumerate(data.scenes):
         rng = seeds.rng("base-window", seed, i)
         for k in range(len(scene.objects)):
             (top, left), caption = window(scene, k, side, cells, rng)
             parts.append(latents[i, :, top : top + side, left : left + side])
-            corner = (top * pixels, left * pixels)
-            conditions.append(size_conditions(1, cells * pixels, corner, side * pixels))
+            corners.append((top, left))
             told.append(caption)
-    return Pool.of(torch.stack(parts), torch.cat(conditions), told, encode)
+    conditions = size_conditions(len(parts), cells * pixels, side * pixels)
+    conditions[:, 2:4] = torch.tensor(corners) * pixels
+    return Pool.of(torch.stack(parts), conditions, told, encode)

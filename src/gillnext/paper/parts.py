@@ -65,14 +65,13 @@ def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -
 def breakdown(results: Results, folder: Path) -> str | None:
     """Success by objects in the layout and by box size; None, and no figure, where none was scored."""
     kinds = {"objects": "objects in the layout", "size": "size of the box"}
-    data = {kind: _data(results, kind) for kind in kinds}
-    if not all(data.values()):
+    data = {kind: arms for kind in kinds if (arms := _data(results, kind))}
+    if len(data) < len(kinds):
         return None
     colours = style.arm_colours(results.config.study.arms)
     figure, both = style.plot(style.COLUMN, 1.75, columns=2)
     for axes, (kind, label) in zip(both, kinds.items(), strict=True):
-        arms = data[kind] or {}
-        _bars(axes, arms, list(next(iter(arms.values()))), label, colours)
+        _bars(axes, data[kind], list(next(iter(data[kind].values()))), label, colours)
     seeds = _finish(results, figure, both[0], folder, "breakdown")
     return f"Success by number of objects and by box size, {seeds}"
 

@@ -6,6 +6,7 @@ A folder is config.json (class names, sizes, widths) and model.safetensors. Subc
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -36,7 +37,7 @@ def block(inside: int, outside: int, stride: int = 1) -> nn.Sequential:
     )
 
 
-class SmallDetector(nn.Module):
+class SmallDetector(nn.Module, ABC):
     """A torchvision detector behind `detect`, `save_pretrained` and `from_pretrained`."""
 
     architecture: ClassVar[str]
@@ -47,9 +48,9 @@ class SmallDetector(nn.Module):
         self.classes, self.size = list(classes), size
         self.network = self.build(len(classes), size, width)
 
+    @abstractmethod
     def build(self, classes: int, size: int, width: int) -> nn.Module:
         """The torchvision model; its labels are class id + `first_label`."""
-        raise NotImplementedError
 
     first_label: ClassVar[int] = 0
 
