@@ -52,7 +52,7 @@ schema: $(PACKAGE) ## config/schema.json from the dataclasses
 lock: ## envs/*.txt from envs/*.in, with hashes
 	$(PYTHON) -m venv --clear build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	for set in pipeline dev; do \
+	for set in pipeline dev host; do \
 	  build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --no-emit-index-url --output-file envs/$$set.txt envs/$$set.in || exit 1; \
 	done

@@ -1,13 +1,17 @@
 # GILL-Next-CN: one workflow from raw caption shards to the paper.
 #
 #   snakemake --cores all                                     the demo tier, results/demo/paper/paper.pdf
+#   snakemake --cores all --use-singularity                   the same in containers, results/demo-container/
 #   snakemake --cores all --configfile config/smoke.yaml      every rule once, tiny
 #   snakemake -n                                              what would run, and why
 #
 # config.yaml says what is run (config/schema.json lists every key); profiles/default says how.
 
 
-configfile: "config.yaml"
+include: "workflow/rules/environment.smk"
+
+
+configfile: source("config.yaml")
 
 
 include: "workflow/rules/common.smk"
@@ -17,8 +21,8 @@ pathvars:
     results=RESULTS,
 
 
-# Images are used with --sdm apptainer only; without it every rule runs in the environment of `make env`.
-container: "containers/pipeline.sif"
+# Used with --use-singularity only; without it every rule runs in the environment of `make env`.
+container: IMAGE
 
 
 wildcard_constraints:
@@ -28,6 +32,7 @@ wildcard_constraints:
     split="test|relations",
 
 
+include: "workflow/rules/image.smk"
 include: "workflow/rules/world.smk"
 include: "workflow/rules/foundations.smk"
 include: "workflow/rules/scorers.smk"

@@ -3,6 +3,7 @@
 
 rule cache:
     input:
+        image=image(),
         base=rules.base.output.model,
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
         images=expand("<results>/images/{part}", part=PARTS),
@@ -30,6 +31,7 @@ rule cache:
 
 rule adapter:
     input:
+        image=image(),
         base=rules.base.output.model,
         cache=rules.cache.output.cache,
         val="<results>/world/heldout/val.jsonl",
@@ -66,6 +68,7 @@ rule adapter:
 
 rule memory:
     input:
+        image=image(),
         base=rules.base.output.model,
         cache=rules.cache.output.cache,
         code=code("gillnext.memory.stage"),

@@ -1,12 +1,7 @@
 # Helpers of the rules: checked settings, code a rule depends on, arms and seeds, the lock of a run. No rules here.
 import dataclasses
 import functools
-import os
 import re
-import sys
-from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
 
 from gillnext.config.load import from_dict, load
 from gillnext.runtime import files
@@ -22,7 +17,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 resolved = dataclasses.asdict(cfg)  # every setting with its value, as plain JSON
-RESULTS = f"results/{cfg.run.tier}"
+RESULTS = f"results/{cfg.run.tier}" + ("-container" if CONTAINED else "")
 CONFIG = (
     f"{RESULTS}/config.json"  # what the stages read; rules follow the sections that they name, not the file
 )
@@ -39,13 +34,15 @@ GIVEN = {
     "annotator": cfg.annotate.model,
 }  # a folder or hub id instead of our own
 
-# Jobs see this interpreter's commands, no user site-packages, and the lock that the environment was installed from.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
-    PYTHONNOUSERSITE="1",
-    GILLNEXT_PARENT=str(os.getpid()),
-    GILLNEXT_LOCK=files.sha256("envs/pipeline.txt")[:16],
-)
+ENVIRONMENT = {
+    "GILLNEXT_PARENT": str(os.getpid()),
+    "GILLNEXT_LOCK": files.sha256(source("envs/pipeline.txt"))[:16],
+}
+if CONTAINED and not INSIDE:
+    isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache")
+else:  # this interpreter's commands, no user site-packages
+    bin = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ.update(ENVIRONMENT, PATH=bin, PYTHONNOUSERSITE="1")
 # Snakemake sets these from --cores; results must depend on the settings alone.
 shell.prefix(
     f"set -euo pipefail; export OMP_NUM_THREADS={cfg.run.threads} MKL_NUM_THREADS={cfg.run.threads} "
@@ -75,18 +72,13 @@ def everything(wildcards):
     return resolved
 
 
-def tree(folder):
-    """All files of a source folder."""
-    return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
-
-
 def code(*modules):
     """`input.code` of a rule: the package's files that its stage imports, however indirectly.
 
     Left out: the configuration's modules (settings are followed by value), the command line (it names every stage).
     """
     try:
-        found = {path for module in modules for path in closure(module, Path("src"), skip=UNFOLLOWED)}
+        found = {path for module in modules for path in closure(module, Path(source("src")), skip=UNFOLLOWED)}
     except (ModuleNotFoundError, SyntaxError) as error:
         raise WorkflowError(f"code of {', '.join(modules)}: {error}") from None
     return sorted(map(str, found))

@@ -3,6 +3,7 @@
 
 rule filter:
     input:
+        image=image(),
         shards=shards_of,
         model=trained("classifier"),
         code=code("gillnext.filter.stage"),
@@ -31,6 +32,7 @@ rule filter:
 
 rule download:
     input:
+        image=image(),
         table="<results>/filtered/{part}.parquet",
         world=rules.world.output.about,
         truth=rules.world.output.truth,
@@ -60,6 +62,7 @@ rule download:
 
 rule annotate:
     input:
+        image=image(),
         index="<results>/index/{part}.jsonl",
         images="<results>/images/{part}",
         model=trained("annotator"),

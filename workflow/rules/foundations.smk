@@ -3,6 +3,7 @@
 
 rule classifier:
     input:
+        image=image(),
         code=code("gillnext.filter.classifier"),
     output:
         model=directory("<results>/models/classifier"),
@@ -26,6 +27,7 @@ rule classifier:
 
 rule annotator:
     input:
+        image=image(),
         code=code("gillnext.annotate.train"),
     output:
         model=directory("<results>/models/annotator"),
@@ -50,6 +52,7 @@ rule annotator:
 # The two on the critical path start first.
 rule vae:
     input:
+        image=image(),
         code=code("gillnext.foundations.vae"),
     output:
         model=directory("<results>/models/vae"),
@@ -73,6 +76,7 @@ rule vae:
 
 rule base:
     input:
+        image=image(),
         vae=rules.vae.output.model,
         code=code("gillnext.foundations.base"),
     output:

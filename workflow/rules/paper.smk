@@ -3,6 +3,7 @@
 
 rule quality:
     input:
+        image=image(),
         about="<results>/world/world.json",
         truth=rules.world.output.truth,
         filtered=expand("<results>/filtered/{part}.parquet", part=PARTS),
@@ -32,6 +33,7 @@ rule quality:
 
 rule tables:
     input:
+        image=image(),
         scores=scores(),
         code=code("gillnext.tables.stage"),
     output:
@@ -61,7 +63,8 @@ rule tables:
 
 rule claims:
     input:
-        claims="reference/claims.yaml",
+        image=image(),
+        claims=source("reference/claims.yaml"),
         layouts="<results>/world/heldout/test.jsonl",
         scores=scores(),
         curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),
@@ -88,12 +91,13 @@ rule claims:
     message:
         "claims: what the scores say of every claim"
     shell:
-        "gillnext claims --config {params.config} --claims {input.claims} --results {params.results} "
+        "gillnext claims --config {params.config} --claims {input.claims:q} --results {params.results} "
         "--out {output.claims} > {log} 2>&1"
 
 
 rule figures:
     input:
+        image=image(),
         scores=scores(),
         samples=expand("<results>/samples/{arm}/{seed}/test", arm=ARMS, seed=SEEDS),
         curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),

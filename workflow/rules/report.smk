@@ -3,6 +3,7 @@
 
 rule cost:
     input:
+        image=image(),
         benchmarks=benchmarks(),
         memory="<results>/memory.json",
         code=code("gillnext.tables.cost"),
@@ -34,11 +35,12 @@ rule cost:
 
 rule paper:
     input:
+        image=image(),
         tables=rules.tables.output.tables,
         claims=rules.claims.output.claims,
         figures=rules.figures.output.figures,
         cost=rules.cost.output.cost,
-        source=tree("paper"),
+        sources=tree("paper"),
         code=code("gillnext.paper.stage"),
     output:
         pdf=report(
@@ -49,6 +51,7 @@ rule paper:
     params:
         config=CONFIG,
         results=folder(),
+        source=source("paper"),
         settings=everything,
     log:
         "<results>/logs/paper.log",
@@ -60,19 +63,21 @@ rule paper:
     message:
         "paper: typesetting the PDF"
     shell:
-        "gillnext paper --config {params.config} --results {params.results} --source paper "
+        "gillnext paper --config {params.config} --results {params.results} --source {params.source:q} "
         "--out {output.pdf} > {log} 2>&1"
 
 
 # As a rule of its own, a run that is killed before the report still gets one, and a finished run does nothing.
 rule html:
     input:
+        image=image(),
         pdf=rules.paper.output.pdf,
         captions=tree("workflow/report"),
     output:
         html="<results>/report.html",
     params:
         config=CONFIG,
+        snakefile=source("Snakefile"),
     log:
         "<results>/logs/html.log",
     benchmark:
@@ -83,4 +88,5 @@ rule html:
     message:
         "html: writing the report"
     shell:
-        "snakemake --report {output.html} --nolock --configfile {params.config} -- {input.pdf} > {log} 2>&1"
+        "snakemake --report {output.html} --nolock --snakefile {params.snakefile:q} --directory . "
+        "--configfile {params.config} -- {input.pdf} > {log} 2>&1"

@@ -3,6 +3,7 @@
 
 rule sample:
     input:
+        image=image(),
         base=rules.base.output.model,
         adapter=adapter_of,
         layouts=layouts_of,
@@ -31,6 +32,7 @@ rule sample:
 
 rule ceilings:
     input:
+        image=image(),
         layouts="<results>/world/heldout/test.jsonl",
         vae=rules.vae.output.model,
         evaluator=rules.evaluator.output.model,
@@ -62,6 +64,7 @@ rule ceilings:
 
 rule score:
     input:
+        image=image(),
         samples="<results>/samples/{arm}/{seed}/test",
         evaluator=rules.evaluator.output.model,
         features=rules.features.output.model,
@@ -91,6 +94,7 @@ rule score:
 
 rule relations:
     input:
+        image=image(),
         samples="<results>/samples/{arm}/{seed}/relations",
         truth="<results>/world/heldout/relations.jsonl",
         evaluator=rules.evaluator.output.model,

@@ -3,6 +3,7 @@
 
 rule evaluator:
     input:
+        image=image(),
         code=code("gillnext.score.evaluator"),
     output:
         model=directory("<results>/models/evaluator"),
@@ -25,6 +26,7 @@ rule evaluator:
 
 rule features:
     input:
+        image=image(),
         code=code("gillnext.score.features"),
     output:
         model=directory("<results>/models/features"),
@@ -47,6 +49,7 @@ rule features:
 
 rule clip:
     input:
+        image=image(),
         code=code("gillnext.score.clip"),
     output:
         model=directory("<results>/models/clip"),

@@ -3,6 +3,7 @@
 
 rule world:
     input:
+        image=image(),
         code=code("gillnext.world.stage"),
     output:
         shards=expand("<results>/world/shards/wukong_100m_{i}.csv", i=SHARDS),

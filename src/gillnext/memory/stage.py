@@ -128,7 +128,8 @@ def measure(cfg: Config, mode: str, base: Path, cache_folder: Path) -> dict[str,
 
 def compare(cfg: Config, base: Path, cache: Path) -> dict[str, Any]:
     """All modes, each in its own process, and the gradients' largest relative difference from `summed`."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gillnext.memory.stage"])  # torch is imported once for all modes
     results: dict[str, dict[str, Any]] = {}
     for mode in MODES:
         with ProcessPoolExecutor(1, context) as process:  # a killed child raises, and does not keep us waiting

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gillnext
+from gillnext.runtime import files
 
 
 @functools.cache
@@ -20,11 +21,17 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+def image() -> str:
+    """SHA-256 of the container image that this process runs in, from the file that `GILLNEXT_IMAGE` names; or "host"."""
+    about = os.environ.get("GILLNEXT_IMAGE")
+    return files.read_json(about)["sha256"] if about else "host"
+
+
 def stamp() -> dict[str, Any]:
-    """What every score file carries about the code that made it (`GILLNEXT_IMAGE`: set inside containers)."""
+    """What every score file carries about the code that made it."""
     return {
         "version": gillnext.__version__,
         "code": code_hash(),
         "lock": os.environ.get("GILLNEXT_LOCK", "host"),
-        "image": os.environ.get("GILLNEXT_IMAGE", "host"),
+        "image": image(),
     }

@@ -45,7 +45,7 @@ def rules_table(jobs: list[Job]) -> Table:
         Column("jobs", "jobs"),
         Column("seconds", "seconds, all jobs"),
         Column("longest", "longest job"),
-        Column("cpu_seconds", "CPU seconds"),
+        Column("cpu_seconds", "CPU seconds, sampled"),
         Column("peak_mib", "peak MiB"),
     ]
     notes = [
@@ -75,7 +75,7 @@ def totals_table(values: dict[str, float], measured: bool, measured_peak: bool) 
     labels = {
         "wall_minutes": f"minutes of wall clock ({wall})",
         "job_minutes": "minutes of all jobs together",
-        "cpu_minutes": "minutes of CPU",
+        "cpu_minutes": "minutes of CPU, sampled",
         "peak_gib": f"GiB at the peak ({peak})",
         "jobs": "jobs",
     }

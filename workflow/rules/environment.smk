@@ -1,0 +1,64 @@
+# Where a run takes place: the checkout, and what its jobs run in: this interpreter's environment, or the image. Read
+# before everything else, with Snakemake's own dependencies alone: a host with containers needs nothing more.
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+# Relative, so that inputs are the same wherever a checkout lies: "." but for a run with --directory.
+CHECKOUT = Path(os.path.relpath(workflow.basedir))
+SOURCES = CHECKOUT.resolve() / "src"
+sys.path.insert(0, str(SOURCES))
+
+INSIDE = "GILLNEXT_IMAGE" in os.environ  # a job in the image that asks Snakemake something (rule html)
+SWITCHED_ON = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+CONTAINED = INSIDE or SWITCHED_ON  # results of their own: nothing of a run on the host is redone or mixed in
+
+
+def source(name):
+    """A file or folder of the checkout."""
+    return str(CHECKOUT / name)
+
+
+def tree(name):
+    """All files of a folder of the checkout."""
+    return sorted(str(path) for path in Path(source(name)).rglob("*") if path.is_file())
+
+
+def image_script(*arguments):
+    """What containers/build.sh answers; its refusal, which tells the remedy, ends the run."""
+    answer = subprocess.run([source("containers/build.sh"), *arguments], capture_output=True, text=True)
+    if answer.returncode:
+        raise WorkflowError(answer.stderr.strip())
+    return answer.stdout.strip()
+
+
+if SWITCHED_ON:
+    image_script("--check")
+INPUTS = image_script("--hash")  # of the image's definition and locks: a change of them is another image
+IMAGE = f"results/pipeline-{INPUTS}.sif"
+
+
+def image():
+    """`input.image` of a rule: what its jobs run in; nothing on the host."""
+    return [ancient(IMAGE), ancient(f"{IMAGE}.json")] if CONTAINED else []
+
+
+def isolate(environment, caches):
+    """Jobs in the image see `environment`, caches in the folder `caches`, and nothing else of the host's."""
+    folders = {"HF_HOME": "huggingface", "TORCH_HOME": "torch", "MPLCONFIGDIR": "matplotlib", "XDG_CACHE_HOME": "xdg"}
+    environment |= {name: os.path.abspath(f"{caches}/{folder}") for name, folder in folders.items()}
+    environment |= {"PYTHONPATH": str(SOURCES), "GILLNEXT_IMAGE": f"{IMAGE}.json", "GILLNEXT_INPUTS": INPUTS}
+    for tool in ("APPTAINER", "SINGULARITY"):
+        os.environ[f"{tool}_CLEANENV"] = "1"
+        if CHECKOUT != Path():
+            binds = [os.environ.get(f"{tool}_BIND", ""), f"{CHECKOUT.resolve()}:{CHECKOUT.resolve()}:ro"]
+            os.environ[f"{tool}_BIND"] = ",".join(filter(None, binds))
+        os.environ.update({f"{tool}ENV_{name}": value for name, value in environment.items()})

@@ -1,0 +1,24 @@
+# The image that the other rules run in, with --use-singularity. Its name holds the hash of definition and locks, so a
+# change of these is another image, and everything that is not made in it is made again.
+
+
+if CONTAINED:
+
+    # Without a container: it builds what the others run in.
+    rule image:
+        output:
+            image=IMAGE,
+            about=f"{IMAGE}.json",
+        params:
+            build=source("containers/build.sh"),
+        log:
+            f"{RESULTS}/logs/image.log",
+        container:
+            None
+        threads: 2
+        resources:
+            mem_mb=4000,
+        message:
+            "image: building the container image, or linking the one that these locks have"
+        shell:
+            "{params.build:q} --link {output.image} 2>&1 | tee {log}"
