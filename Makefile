@@ -13,10 +13,12 @@ LOCKS := envs/pipeline.txt envs/dev.txt
 # The environment is made anew when the locks change or the checkout moves (its scripts hold absolute paths); the
 # package's entry point when pyproject.toml changes.
 ENVIRONMENT := .venv/.installed-$(shell (pwd; cat $(LOCKS)) | sha256sum | cut -c1-16)
+# What a host with containers needs: Snakemake alone.
+HOST := .venv-host/.installed-$(shell (pwd; cat envs/host.txt) | sha256sum | cut -c1-16)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 
-.PHONY: help env paper smoke test lint schema lock clean-results
+.PHONY: help env paper smoke test lint host images paper-container test-slurm schema lock clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -35,9 +37,25 @@ lint: $(PACKAGE) ## the checks of style and types alone
 
 env: $(PACKAGE) ## the environment alone, in .venv
 
+paper-container: $(HOST) ## as paper, every job in the image, to results/TIER-container/ (needs Apptainer)
+	.venv-host/bin/snakemake --cores $(CORES) --use-singularity $(OVERLAY)
+
+images: ## the container image, unless these locks have one
+	containers/build.sh
+
+host: $(HOST) ## Snakemake alone, in .venv-host
+
+test-slurm: $(HOST) ## the smoke tier in containers through a real Slurm on this machine (as root)
+	tests/cluster/slurm.sh
+
 $(ENVIRONMENT):
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(LOCKS))
+	touch $@
+
+$(HOST):
+	$(PYTHON) -m venv --clear .venv-host
+	.venv-host/bin/python -m pip install --no-deps --require-hashes --progress-bar off -r envs/host.txt
 	touch $@
 
 $(PACKAGE): $(ENVIRONMENT)

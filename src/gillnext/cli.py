@@ -34,6 +34,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "memory": ("gillnext.memory.stage", "measure summed, split and checkpointed backward"),
     "tables": ("gillnext.tables.stage", "collect score files into result tables and bars"),
     "cost": ("gillnext.tables.cost", "collect the workflow's benchmarks into cost tables"),
+    "compare": ("gillnext.tables.compare", "compare the result tables of two runs value by value"),
     "claims": ("gillnext.claims.stage", "give every claim of the design notes its verdict"),
     "figures": ("gillnext.paper.figures", "draw the paper's figures"),
     "paper": ("gillnext.paper.stage", "typeset the paper"),

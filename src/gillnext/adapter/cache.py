@@ -65,7 +65,7 @@ def load_image(layout: layouts.Layout, size: int) -> np.ndarray:
 
 def build(cfg: Config, base: Path, rows: list[layouts.Layout], out: Path) -> Cache:
     """Encode `rows` with the base pipeline and write the cache."""
-    training.setup(cfg.run.threads)
+    training.setup(cfg.run.threads, cfg.run.device)
     usable = [row for row in rows if 0 < len(row.boxes) <= MAX_BOXES]
     if not usable:
         raise UserError("no layout with a box", where=str(out), remedy="look at the counts of the annotate stage")

@@ -189,7 +189,7 @@ def train(
 ) -> None:
     """Train the arm and write `out`: adapter weights and config, processors.txt, curve, losses, tensorboard."""
     arm = arm_of(cfg, arm_name)
-    training.setup(cfg.run.threads)
+    training.setup(cfg.run.threads, cfg.run.device)
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     pipeline = GroundedKolorsPipeline.from_folders(base)

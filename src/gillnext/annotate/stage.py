@@ -187,7 +187,7 @@ def main(args: argparse.Namespace) -> None:
     if args.tsv and not args.images:
         raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
     rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     annotator, vocabulary = load_annotator(config, model)
     job = job_name(config, model, vocabulary)
     counts = annotate(rows, annotator, config.annotate, args.out, vocabulary, job)

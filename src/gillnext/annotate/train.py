@@ -27,7 +27,7 @@ HELD_OUT = 128  # scenes after the training corpus, for the scores in training.j
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the annotator into the folder `out`; returns its scores on held-out scenes of its stream."""
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     settings, seed = config.annotator, config.run.seed
     torch.manual_seed(seeds.key("annotator", seed) % 2**32)
     model = AnnotatorNetwork([c.name for c in CLASSES], SIZE, 64)

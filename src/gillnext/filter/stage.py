@@ -98,7 +98,7 @@ def _labeller(config: Config, model: Path | str) -> Label:
             from gillnext.filter.classifier import Classifier
             from gillnext.runtime import training
 
-            training.setup(config.run.threads)
+            training.setup(config.run.threads, config.run.device)
             loaded.append(Classifier.from_pretrained(config.filter.model or model, config.run.device))
         with Progress("filter: classifier", len(captions), "captions") as progress:
             return loaded[0].label(captions, config.filter.batch, progress.step)

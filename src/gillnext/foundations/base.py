@@ -129,7 +129,7 @@ def _text_side(cfg: Config, data: corpus.Corpus, told: list[str], scratch: Path)
 def train(cfg: Config, vae_folder: Path, out: Path) -> list[float]:
     """Train text encoder and UNet and save the pipeline to `out`; returns the losses on pictures."""
     settings, seed = cfg.base, cfg.run.seed
-    training.setup(settings.threads)
+    training.setup(settings.threads, cfg.run.device)
     torch.manual_seed(seeds.key("base", seed))
     device = torch.device(cfg.run.device)
     autoencoder = AutoencoderKL.from_pretrained(vae_folder).eval().to(device)

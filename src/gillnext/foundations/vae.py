@@ -138,7 +138,7 @@ def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
 def train(cfg: Config, out: Path) -> dict[str, float]:
     """Train, standardise, save to `out`; returns the mean absolute error (0–255) on held-out scenes."""
     settings, seed = cfg.vae, cfg.run.seed
-    training.setup(settings.threads)
+    training.setup(settings.threads, cfg.run.device)
     torch.manual_seed(seeds.key("vae", seed))
     device = torch.device(cfg.run.device)
     images = to_tensor(corpus.make(seed, "base", settings.corpus).images)

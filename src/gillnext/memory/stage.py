@@ -79,7 +79,7 @@ def resident(reset: bool = False) -> int:
 
 def measure(cfg: Config, mode: str, base: Path, cache_folder: Path) -> dict[str, Any]:
     """One mode: bytes, seconds and the adapter's gradient."""
-    training.setup(cfg.run.threads)
+    training.setup(cfg.run.threads, cfg.run.device)
     pipeline = GroundedKolorsPipeline.from_folders(base, device=cfg.run.device)
     unet = pipeline.unet.requires_grad_(mode == "full")
     adapter = build_adapter(cfg, arm_of(cfg, cfg.study.reference), unet, 0).to(cfg.run.device)

@@ -78,7 +78,7 @@ def evaluate(
 
 def run(config: Config, folder: Path, held_out: Path, train: Sequence[Path], out: Path) -> dict[str, float]:
     """Plan and score; returns the metrics."""
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     truths, known = _layouts_of([held_out]), _layouts_of(train)
     planner = Planner.from_pretrained(folder, config.run.device)
     answers = planner.answer([t.caption for t in truths])

@@ -117,7 +117,7 @@ def plan_loss(
 def train(config: Config, paths: Sequence[Path], out: Path) -> Path:
     """Train on the layouts of `paths` and save a Hugging Face folder with planner.json (nouns, counts)."""
     settings, seed = config.planner, config.run.seed
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     found, nouns, counts = usable(layout for path in paths for layout in layouts.read(path))
     if not found:
         raise UserError(

@@ -18,13 +18,33 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from gillnext.runtime import files, provenance
+from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 
 
-def setup(threads: int) -> None:
-    """The configured number of torch threads, and denormals flushed."""
+def setup(threads: int, device: str = "cpu") -> None:
+    """The configured number of torch threads, and denormals flushed; `UserError` where the device is not there."""
+    check_device(device)
     torch.set_num_threads(max(threads, 1))
     torch.set_flush_denormal(True)
+
+
+def check_device(device: str) -> None:
+    """Raise `UserError` unless torch can use `device` ("cpu", "cuda", "cuda:1") on this machine, or in this container."""
+    where = f"run.device: {device}"
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise UserError("torch knows no such device", where=where, remedy="cpu, cuda or cuda:INDEX") from error
+    if wanted.type != "cuda" or (wanted.index or 0) < torch.cuda.device_count():
+        return
+    seen = f"torch sees {torch.cuda.device_count()} GPUs here" if torch.cuda.device_count() else "no GPU is seen here"
+    raise UserError(
+        seen,
+        where=where,
+        remedy="in containers give --profile profiles/gpu, which passes the host's GPUs in (--nv); `nvidia-smi` shows "
+        "whether the host has one; without a GPU take the demo tier, or run.device: cpu",
+    )
 
 
 def cosine(step: int, steps: int, peak: float, warmup: float = 0.05, floor: float = 0.02) -> float:

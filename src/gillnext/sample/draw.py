@@ -58,7 +58,7 @@ def draw(
     cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None, seed: int
 ) -> tuple[np.ndarray, layouts.Layout]:
     """The picture (H, W, 3) uint8 and the layout that it follows."""
-    training.setup(cfg.run.threads)
+    training.setup(cfg.run.threads, cfg.run.device)
     planner = None if layout else folders["planner"]
     pipeline = GroundedKolorsPipeline.from_folders(folders["base"], folders["adapter"], planner, cfg.run.device)
     images, used = pipeline.draw(

@@ -52,7 +52,7 @@ def sample(
     if (site == "none") != (adapter is None):
         wanted = "no --adapter" if site == "none" else "--adapter"
         raise UserError(f"arm {arm!r} needs {wanted}", where="gillnext sample", remedy="see study.arms in the config")
-    training.setup(cfg.run.threads)
+    training.setup(cfg.run.threads, cfg.run.device)
     pipeline = GroundedKolorsPipeline.from_folders(base, adapter, device=cfg.run.device)
     work, settings = out.with_name(out.name + ".work"), cfg.sample
     weights = files.sha256(adapter) if adapter else files.sha256(base)

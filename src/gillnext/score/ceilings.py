@@ -74,7 +74,7 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     """Write `reference`/{real,vae}, the reference features, and `out`/{real,vae}.json; returns the two
     reports.
     """
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     rows, device = layouts.read(test), config.run.device
     real = render(rows, config.run.seed, str(test))
     sets = {"real": real, "vae": rebuild(real, vae, device)}

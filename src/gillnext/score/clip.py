@@ -128,7 +128,7 @@ def validate(model: ChineseCLIPModel, processor: ChineseCLIPProcessor, data: Cor
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the scorer into the folder `out`; returns its score on held-out scenes of its stream."""
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     settings, seed, device = config.clip, config.run.seed, config.run.device
     learn, held_out = split(corpus.make(seed, "clip", settings.corpus + HELD_OUT), settings.corpus)
     processor = make_processor(learn.captions)

@@ -61,7 +61,7 @@ class Evaluator(SmallDetector):
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the evaluator into the folder `out`; returns its scores on held-out scenes of its stream."""
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     settings, seed = config.evaluator, config.run.seed
     torch.manual_seed(seeds.key("evaluator", seed) % 2**32)
     model = Evaluator([c.name for c in CLASSES], SIZE, 64)

@@ -122,7 +122,7 @@ def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the feature network into the folder `out`; returns its scores on held-out scenes of its stream."""
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     settings, seed = config.features, config.run.seed
     torch.manual_seed(seeds.key("features", seed) % 2**32)
     model = FeatureNetwork().to(config.run.device).train()

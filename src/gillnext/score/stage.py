@@ -70,7 +70,7 @@ def detector(path: Path, config: Config) -> Callable[[np.ndarray], list[Detectio
     from gillnext.runtime import training
     from gillnext.score.evaluator import Evaluator
 
-    training.setup(config.run.threads)
+    training.setup(config.run.threads, config.run.device)
     model = Evaluator.from_pretrained(path).to(config.run.device)
     return lambda pixels: model.detect(pixels, images.BATCH)
 
