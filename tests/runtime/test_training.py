@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gillnext.runtime import training
+from gillnext.runtime.errors import UserError
 
 SCRIPT = """
     import os, signal, sys
@@ -88,3 +89,26 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step():
     weight = nn.Parameter(torch.ones(1))
     with pytest.raises(FloatingPointError, match="toy: the loss is nan at step 2"):
         training.train("toy", [weight], lambda t: (weight * (float("nan") if t == 2 else 1.0)).sum(), steps=5, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        ("cuda", ["run.device: cuda", "no GPU is seen", "--profile profiles/gpu", "demo tier"]),
+        ("cuda:3", ["run.device: cuda:3", "no GPU is seen"]),
+        ("gpu", ["run.device: gpu", "no such device", "cuda:INDEX"]),
+    ],
+)
+def test_a_device_that_is_not_there_is_told_with_its_remedy(monkeypatch, device, told):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError) as error:
+        training.setup(1, device)
+    assert all(part in str(error.value) for part in told)
+
+
+def test_a_device_that_is_there_is_taken(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for device in ("cpu", "cuda", "cuda:0", "cuda:1"):
+        training.check_device(device)
+    with pytest.raises(UserError, match="torch sees 2 GPUs"):
+        training.check_device("cuda:2")

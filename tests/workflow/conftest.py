@@ -1,5 +1,6 @@
 """A copy of the checkout in a folder with a space, and Snakemake in it."""
 
+import json
 import os
 import re
 import shutil
@@ -10,16 +11,22 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+import machine
+
 ROOT = Path(__file__).parents[2]
-PARTS = ["Snakefile", "config.yaml", "config", "workflow", "profiles", "src", "envs", "paper", "reference"]
+PARTS = ["Snakefile", "config.yaml", "config", "workflow", "profiles", "src", "envs", "paper", "reference", "containers"]
 
 # Stands in for the stages: notes what it was asked to do and writes each declared output at once.
 FAKE = """#!{python}
-import os, sys, time
+import json, os, sys, time
 from pathlib import Path
 argv = sys.argv[1:]
 with open({log!r}, "a") as log:
     log.write(" ".join(argv) + "\\n")
+with open({log!r} + ".env", "a") as log:
+    log.write(json.dumps(dict(os.environ)) + "\\n")
 time.sleep(float(os.environ.get("FAKE_SECONDS", "0")))
 if os.environ.get("FAKE_FAILURE") == argv[0]:
     sys.exit("gillnext: " + argv[0] + ": shard 3, row 7: a broken quote")
@@ -53,18 +60,18 @@ class Checkout:
     python: Path
     log: Path
 
-    def start(self, *arguments, **environment):
+    def start(self, *arguments, cwd=None, **environment):
         """Snakemake as a process; its own folder comes first on the jobs' PATH, as with an environment's."""
         packages = os.pathsep.join([str(self.root / "src"), *filter(None, sys.path)])
         command = [str(self.python), "-m", "snakemake", *map(str, arguments)]
         return subprocess.Popen(
-            command, cwd=self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=cwd or self.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONPATH": packages} | environment,
         )  # fmt: skip
 
-    def snakemake(self, *arguments, **environment):
+    def snakemake(self, *arguments, cwd=None, **environment):
         """(exit status, output)"""
-        process = self.start(*arguments, **environment)
+        process = self.start(*arguments, cwd=cwd, **environment)
         output, _ = process.communicate(timeout=120)
         return process.returncode, output
 
@@ -81,6 +88,10 @@ class Checkout:
         self.log.write_text("")
         return sorted(line.split()[0] for line in lines)
 
+    def environments(self):
+        """What every stage so far saw of the environment."""
+        return [json.loads(line) for line in Path(f"{self.log}.env").read_text().splitlines()]
+
     def edit(self, name, old, new):
         path = self.root / name
         text = path.read_text(encoding="utf-8")
@@ -92,13 +103,13 @@ class Checkout:
 def checkout(tmp_path):
     root = tmp_path / "a check out"
     root.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "images")
     for name in PARTS:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, root / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, root / name)
-    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin").mkdir(exist_ok=True)
     python = tmp_path / "bin" / "python"
     python.symlink_to(Path(sys.executable).resolve())
     log = tmp_path / "stages.log"
@@ -106,3 +117,17 @@ def checkout(tmp_path):
     stage.write_text(FAKE.format(python=Path(sys.executable).resolve(), log=str(log)))
     stage.chmod(0o755)
     return Checkout(root, python, log)
+
+
+@pytest.fixture
+def contained(checkout, tmp_path):
+    """The same on a machine with a stand-in for Apptainer; `apptainer()` tells its calls, `lack()` takes it away."""
+    log = tmp_path / "apptainer.log"
+    programs = tmp_path / "machine"
+    environment = machine.machine(programs, log)
+    environment["PATH"] = os.pathsep.join([str(tmp_path / "bin"), str(programs)])
+    run = checkout.snakemake
+    checkout.snakemake = lambda *arguments, **more: run(*arguments, **(environment | more))
+    checkout.apptainer = lambda command: [x for x in log.read_text().splitlines() if x.startswith(f"{command} ")]
+    checkout.lack = (programs / "apptainer").unlink
+    return checkout

@@ -53,7 +53,12 @@ def image():
 
 def isolate(environment, caches):
     """Jobs in the image see `environment`, caches in the folder `caches`, and nothing else of the host's."""
-    folders = {"HF_HOME": "huggingface", "TORCH_HOME": "torch", "MPLCONFIGDIR": "matplotlib", "XDG_CACHE_HOME": "xdg"}
+    folders = {
+        "HF_HOME": "huggingface",
+        "TORCH_HOME": "torch",
+        "MPLCONFIGDIR": "matplotlib",
+        "XDG_CACHE_HOME": "xdg",
+    }
     environment |= {name: os.path.abspath(f"{caches}/{folder}") for name, folder in folders.items()}
     environment |= {"PYTHONPATH": str(SOURCES), "GILLNEXT_IMAGE": f"{IMAGE}.json", "GILLNEXT_INPUTS": INPUTS}
     for tool in ("APPTAINER", "SINGULARITY"):

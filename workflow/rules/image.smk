@@ -4,6 +4,9 @@
 
 if CONTAINED:
 
+    localrules:
+        image,  # where Snakemake is started: the nodes of a cluster may have no network
+
     # Without a container: it builds what the others run in.
     rule image:
         output:
@@ -13,11 +16,11 @@ if CONTAINED:
             build=source("containers/build.sh"),
         log:
             f"{RESULTS}/logs/image.log",
-        container:
-            None
         threads: 2
         resources:
             mem_mb=4000,
+        container:
+            None
         message:
             "image: building the container image, or linking the one that these locks have"
         shell:

@@ -37,8 +37,8 @@ def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
 
 
 def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
-    """The folders of base, adapter and planner: named, or those of the tier's results."""
-    results, study = Path("results") / cfg.run.tier, cfg.study
+    """The folders of base, adapter and planner: named, or those of a run's results."""
+    results, study = args.results or Path("results") / cfg.run.tier, cfg.study
     found = {
         "base": args.base or results / "models/base",
         "adapter": args.adapter or results / "adapters" / study.reference / str(study.seeds[0]),
@@ -77,8 +77,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-boxes", action="store_true", help="draw the boxes and names over the picture")
     parser.add_argument("--scale", type=int, default=8, help="enlargement of the saved picture (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--results", type=Path, help="results of the run that trained the models (default: results/TIER)")
     for name in ("base", "adapter", "planner"):
-        parser.add_argument(f"--{name}", type=Path, help=f"folder of the {name} (default: the tier's results)")
+        parser.add_argument(f"--{name}", type=Path, help=f"folder of the {name} (default: that of the results)")
     add_config(parser)
 
 
