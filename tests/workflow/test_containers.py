@@ -102,6 +102,14 @@ def test_without_apptainer_the_remedy_is_told_before_anything_runs(contained):
     assert contained.snakemake("-n", *ON_HOST)[0] == 0  # the host's way is still open
 
 
+@pytest.mark.parametrize("name", ["a:b", "a,b", "a'b"])
+def test_a_path_that_cannot_be_bound_is_told(contained, tmp_path, name):
+    contained.root = contained.root.rename(tmp_path / name)
+    status, output = contained.snakemake("-n", *TARGET)
+    assert status != 0 and "Traceback" not in output
+    assert f"{tmp_path / name}: Apptainer cannot bind" in output and "remedy: move it" in output
+
+
 def test_an_image_of_other_locks_is_refused(contained):
     assert contained.snakemake(*TARGET, FAKE_INPUTS="0123456789abcdef")[0] == 0  # as a copy under a wrong name is
     shutil.rmtree(contained.root / "results")

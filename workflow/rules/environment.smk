@@ -42,6 +42,10 @@ def image_script(*arguments):
 
 if SWITCHED_ON:
     image_script("--check")
+    for place in (str(CHECKOUT.resolve()), os.getcwd()):
+        if set(place) & set(",:'\\"):
+            what = "Apptainer cannot bind a path with a comma, colon, quote or backslash"
+            raise WorkflowError(f"{place}: {what}\n  remedy: move it, or run without containers: make paper")
 INPUTS = image_script("--hash")  # of the image's definition and locks: a change of them is another image
 IMAGE = f"results/pipeline-{INPUTS}.sif"
 
