@@ -7,14 +7,14 @@
 #   containers/build.sh --check            can this host run images? says what is missing and how to get it
 #   containers/build.sh --hash             the hash of definition and locks that an image is kept under
 #
-# Images are kept in $GILLNEXT_IMAGES, else in containers/images, each with a .json of its digest, inputs and base. A build
-# takes minutes, downloads ≈ 4 GiB and needs ≈ 20 GiB in $APPTAINER_TMPDIR (default /tmp) while it lasts. It works as root
-# and as an ordinary user; one that is cut off leaves nothing that could be taken for an image.
+# Images are kept in $GILLNEXT_IMAGES, else in the checkout's containers/images (the working folder's, where the checkout
+# cannot be written to), each with a .json of its digest, inputs and base. A build takes minutes, downloads ≈ 4 GiB and needs
+# ≈ 20 GiB in $APPTAINER_TMPDIR, else $TMPDIR, else /tmp, while it lasts. It works as root and as an ordinary user; one that
+# is cut off leaves nothing that could be taken for an image.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-images=${GILLNEXT_IMAGES:-containers/images}
-scratch=${APPTAINER_TMPDIR:-/tmp}
+scratch=${APPTAINER_TMPDIR:-${TMPDIR:-/tmp}}
 NEEDED_GIB=${GILLNEXT_BUILD_GIB:-20}
 
 fail() { # WHAT REMEDY
@@ -33,12 +33,37 @@ runtime() { command -v apptainer || command -v singularity; }
 
 packages() { sed 's/#.*//' "$root/containers/packages.txt" | xargs | tr ' ' ','; }
 
+there() { # PROGRAM...
+    local program
+    for program in "$@"; do command -v "$program" > /dev/null || return; done
+}
+
+folder() { # of the images
+    if [ -n "${GILLNEXT_IMAGES:-}" ]; then
+        echo "$GILLNEXT_IMAGES"
+    elif [ -f "$root/containers/images/pipeline-$hash.sif" ] || [ -w "$root/containers" ]; then
+        echo "$root/containers/images"
+    else
+        echo containers/images
+    fi
+}
+
 # --- what a host must have -------------------------------------------------------------------------------------------
 
-user_namespaces() { unshare --user --map-root-user true 2> /dev/null; }
+# By anybody; or by Apptainer, where its AppArmor profile lets it.
+user_namespaces() { unshare --user --map-root-user true 2> /dev/null || [ -e /etc/apparmor.d/apptainer ]; }
 
 setuid_starter() {
-    find "$(dirname "$(readlink -f "$(runtime)")")/.." -name starter-suid -perm -4000 2> /dev/null | grep -q .
+    local prefix
+    prefix=$(dirname "$(readlink -f "$(runtime)")")/..
+    [ -n "$(find "$prefix"/lib* -name starter-suid -perm -4000 2> /dev/null)" ]
+}
+
+whole_root() { # does root hold every capability here?
+    local bound last
+    bound=$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status)
+    last=$(cat /proc/sys/kernel/cap_last_cap)
+    [ $((16#$bound)) = $(((1 << (last + 1)) - 1)) ]
 }
 
 check() {
@@ -53,11 +78,18 @@ check_build() {
     if [ "$(id -u)" != 0 ]; then
         user_namespaces || fail "an ordinary user builds in a user namespace, and this host forbids them" \
             "ask its administrator for user.max_user_namespaces > 0, or take an image that was built elsewhere: GILLNEXT_IMAGES=its folder"
-        { command -v newuidmap && grep -q "^$(id -un):\|^$(id -u):" /etc/subuid; } > /dev/null 2>&1 || fail \
+        { there newuidmap && grep -q "^$(id -un):\|^$(id -u):" /etc/subuid 2> /dev/null; } || fail \
             "$(id -un) has no range of user ids to build with" \
             "as root: apt install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
+    elif ! whole_root; then
+        user_namespaces || fail "root lacks capabilities here (a container?), and user namespaces that would give them" \
+            "build as an ordinary user, or on another host: GILLNEXT_IMAGES=a folder that both see"
     fi
-    mkdir -p "$scratch" "$images"
+    case $(realpath -m "$images") in
+        *[,:]*) fail "$images: Apptainer cannot bind a path with a comma or colon" "GILLNEXT_IMAGES=another folder" ;;
+    esac
+    { mkdir -p "$scratch" "$images" && [ -w "$images" ]; } 2> /dev/null || fail \
+        "$images has no image of these locks, and cannot be written to" "GILLNEXT_IMAGES=a folder of yours"
     free=$(df --output=avail --block-size=1G "$scratch" | tail -n 1)
     [ "$free" -ge "$NEEDED_GIB" ] || fail "$scratch has $((free)) GiB free, a build needs $NEEDED_GIB" \
         "APPTAINER_TMPDIR=a folder with more"
@@ -68,20 +100,20 @@ check_build() {
 # Some virtual machines withhold a capability from root, and Apptainer's %post asks for all; root of a user namespace that
 # maps every id has them.
 as_whole_root() { # COMMAND...
-    local bound last gate child
-    bound=$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status)
-    last=$(cat /proc/sys/kernel/cap_last_cap)
-    if [ "$(id -u)" != 0 ] || [ $((16#$bound)) = $(((1 << (last + 1)) - 1)) ]; then
+    if [ "$(id -u)" != 0 ] || whole_root; then
         "$@"
         return
     fi
-    gate=$work/gate
+    local gate=$work/gate child
     rm -f "$gate" && mkfifo "$gate"
     unshare --user --mount bash -c 'read -r _ < "$0"; exec "$@"' "$gate" "$@" &
     child=$!
-    until [ "$(readlink "/proc/$child/ns/user")" != "$(readlink /proc/self/ns/user)" ]; do sleep 0.1; done
-    echo '0 0 65536' > "/proc/$child/uid_map"
-    echo '0 0 65536' > "/proc/$child/gid_map"
+    trap 'kill "$child" 2> /dev/null; exit 130' INT TERM
+    until [ "$(readlink "/proc/$child/ns/user")" != "$(readlink /proc/self/ns/user)" ]; do
+        kill -0 "$child" 2> /dev/null || return
+        sleep 0.1
+    done
+    { echo '0 0 65536' > "/proc/$child/uid_map" && echo '0 0 65536' > "/proc/$child/gid_map"; } || return
     echo go > "$gate"
     wait "$child"
 }
@@ -120,7 +152,7 @@ choose_base() { # auto|public|debian
         fi
         say "no answer for $public: $(tail -n 1 <<< "$answer")"
     fi
-    command -v mmdebstrap mksquashfs > /dev/null || fail "no public base image can be reached, and mmdebstrap is not here to make one" \
+    there mmdebstrap mksquashfs || fail "no public base image can be reached, and mmdebstrap is not here to make one" \
         "let this host reach an image registry, or as root: apt install mmdebstrap squashfs-tools"
     say "base: Debian bookworm, made here by mmdebstrap"
     mmdebstrap --quiet --variant=minbase --include="$(packages)" bookworm "$work/base.tar" >&2
@@ -132,24 +164,28 @@ choose_base() { # auto|public|debian
 }
 
 build() {
-    local began=$SECONDS
+    local began=$SECONDS part digest label
     check_build
-    work=$(realpath "$images")/.build
+    work=$(realpath "$images")/.build-$(id -u) # may hold passwords of proxies and package indexes
+    mkdir -p -m 700 "$work"
     mkdir -p "$work/cache"
-    exec 9> "$work/lock"
+    exec 9> "$work.lock" # held by all that is started here too: what outlives a kill is waited for
     flock --nonblock 9 || fail "another build is under way in $images" "wait for it, and give the same command again"
+    part=$work/part.sif
     host_settings > "$work/environment"
     choose_base "$base"
     say "building $target ($("$(runtime)" --version))"
-    rm -f "$work/part.sif"
-    (cd "$root" && as_whole_root "$(runtime)" build --force --bind "$work:/mnt" "${arguments[@]}" \
-        --mksquashfs-args "-comp zstd -Xcompression-level 3" "$work/part.sif" containers/pipeline.def 9>&-) || fail \
-        "the build failed (its output is above); nothing was kept but the packages that had arrived" \
-        "mend what it says and give the same command again"
-    digest=$(sha256sum "$work/part.sif" | cut -d' ' -f1)
+    rm -f "$part"
+    if ! (cd "$root" && as_whole_root "$(runtime)" build --force --bind "$work:/mnt" "${arguments[@]}" \
+        --mksquashfs-args "-comp zstd -Xcompression-level 3" "$part" containers/pipeline.def); then
+        find "$work" -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +
+        fail "the build failed (its output is above); nothing was kept but the packages that had arrived" \
+            "mend what it says and give the same command again"
+    fi
+    digest=$(sha256sum "$part" | cut -d' ' -f1)
     label=$(sed -n 's/.*BASE=//p' <<< "${arguments[3]}")
     printf '{\n "base": "%s",\n "inputs": "%s",\n "sha256": "%s"\n}\n' "$label" "$hash" "$digest" > "$target.json"
-    mv "$work/part.sif" "$target"
+    mv "$part" "$target"
     rm -rf "$work"
     say "built in $((SECONDS - began)) s: $(du --apparent-size -h "$target" | cut -f1), sha256 $digest"
 }
@@ -164,12 +200,13 @@ link() { # FILE
 
 matches() {
     local have
-    have=$("$(runtime)" inspect --labels "$target" 2> /dev/null | sed -n 's/^gillnext.inputs: *//p')
+    have=$("$(runtime)" inspect --labels "$target" 2> /dev/null | sed -n 's/^gillnext.inputs: *//p' || true)
     [ "$have" = "$hash" ] || fail "$target was built from locks ${have:-that it does not tell}, the checkout has $hash" \
         "remove that file and give the same command again"
 }
 
 hash=$(inputs)
+images=$(folder)
 target=$images/pipeline-$hash.sif
 base=auto
 link=''
@@ -191,7 +228,6 @@ if [ -f "$target" ] && [ -f "$target.json" ]; then
     matches
     say "$target is there"
 else
-    mkdir -p "$images"
     build
 fi
 [ -z "$link" ] || link "$link"

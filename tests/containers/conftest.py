@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,19 +35,30 @@ class Host:
     def remove(self, name):
         (self.bin / name).unlink()
 
-    def start(self, *arguments, **environment):
+    def start(self, *arguments, cwd=None, **environment):
+        command = [self.root / "containers/build.sh", *map(str, arguments)]
         return subprocess.Popen(
-            ["containers/build.sh", *map(str, arguments)], cwd=self.root, text=True, start_new_session=True,
+            command, cwd=cwd or self.root, text=True, start_new_session=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment | environment,
         )  # fmt: skip
 
-    def build(self, *arguments, **environment):
+    def build(self, *arguments, **options):
         """(exit status, output)"""
-        process = self.start(*arguments, **environment)
+        process = self.start(*arguments, **options)
         output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
+    def building(self, seconds):
+        """A build that has begun to write its image, and takes as long."""
+        process = self.start(FAKE_SECONDS=str(seconds))
+        for _ in range(400):
+            if any(self.root.glob("containers/images/.build-*/part.sif")):
+                return process
+            time.sleep(0.05)
+        raise AssertionError("no build has begun")
+
     def kill(self, process):
+        """All that a build has started, as a machine that goes down."""
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 

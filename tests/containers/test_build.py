@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 
 import pytest
 
@@ -28,7 +27,7 @@ def test_an_image_is_built_once_and_told_of(host):
         digest = hashlib.sha256(image.read_bytes()).hexdigest()
         told = json.loads(about.read_text())
         assert told["sha256"] == digest and told["inputs"] == host.hash() and "debian@sha256:" in told["base"]
-    assert not (host.root / "containers/images/.build").exists()
+    assert not any(host.root.glob("containers/images/.build-*/"))
 
     status, output = host.build("--link", "elsewhere/pipeline.sif")
     assert status == 0 and "is there" in output
@@ -60,29 +59,36 @@ def test_a_build_that_loses_its_network_leaves_nothing_to_be_used(host):
 
 
 def test_a_killed_build_leaves_nothing_to_be_used_and_the_next_one_goes_on(host):
-    process = host.start(FAKE_SECONDS="30")
-    part = host.root / "containers/images/.build/part.sif"
-    for _ in range(200):
-        if part.exists():
-            break
-        time.sleep(0.05)
-    assert part.exists()
-    host.kill(process)
+    host.kill(host.building(seconds=30))
     assert host.images() == []
     status, output = host.build()
     assert status == 0, output
     assert host.images()[0].read_text().strip() == host.hash()
 
 
-def test_one_build_at_a_time(host):
-    process = host.start(FAKE_SECONDS="30")
-    for _ in range(200):
-        if host.builds():
-            break
-        time.sleep(0.05)
+@pytest.mark.parametrize("killed", [False, True])
+def test_one_build_at_a_time_and_what_outlives_a_killed_script_is_waited_for(host, killed):
+    process = host.building(seconds=30)
+    if killed:
+        process.kill()
+        process.wait()
     status, output = host.build()
     host.kill(process)
     assert status == 2 and "another build is under way" in output and "remedy: wait" in output
+
+
+def test_an_image_of_the_checkout_is_found_from_any_folder(host, tmp_path):
+    assert host.build()[0] == 0
+    status, output = host.build("--link", "results/pipeline.sif", cwd=tmp_path)
+    assert status == 0 and host.builds() == 1, output
+    assert (tmp_path / "results/pipeline.sif").resolve() == host.images()[0]
+
+
+def test_a_damaged_image_is_told(host):
+    assert host.build()[0] == 0
+    host.images()[0].write_text("")
+    status, output = host.build()
+    assert status == 2 and "locks that it does not tell" in output and "remedy: remove" in output
 
 
 def test_an_image_of_other_locks_is_refused(host):
@@ -117,6 +123,15 @@ def no_registry(host):
     host.environment["FAKE_REGISTRY"] = ""
 
 
+def no_mmdebstrap(host):
+    host.environment["FAKE_REGISTRY"] = ""
+    host.program("mksquashfs", "#!/bin/sh\n")
+
+
+def no_place(host):
+    host.environment["GILLNEXT_IMAGES"] = "/proc/images"
+
+
 @pytest.mark.parametrize(
     ("lack", "told"),
     [
@@ -125,6 +140,8 @@ def no_registry(host):
         (no_range, ["no range of user ids", "usermod --add-subuids"]),
         (no_uidmap, ["no range of user ids", "apt install uidmap"]),
         (full_disk, ["GiB free, a build needs 1000000000", "APPTAINER_TMPDIR="]),
+        (no_mmdebstrap, ["no public base image", "apt install mmdebstrap"]),
+        (no_place, ["/proc/images has no image", "cannot be written to", "GILLNEXT_IMAGES="]),
         (no_registry, ["no route to host", "no public base image", "apt install mmdebstrap"]),
     ],
 )

@@ -1,11 +1,11 @@
-"""An ordinary user's machine that can build and run images, whatever the tests' own machine is: a folder of programs."""
+"""An ordinary user's machine that can build and run images, whatever this machine is: a folder of programs."""
 
 from pathlib import Path
 
 WITHHELD = {"apptainer", "singularity", "mmdebstrap", "mksquashfs", "newuidmap"}
 
-# Notes each call. `build … IMAGE DEFINITION` writes IMAGE with the INPUTS argument in it, `inspect` tells it, `exec` runs a
-# command with no more of the environment than Apptainer passes on.
+# Notes each call. `build … IMAGE DEFINITION` writes IMAGE with the INPUTS argument in it, `inspect` tells it, `exec`
+# runs a command with no more of the environment than Apptainer passes on.
 APPTAINER = """#!/bin/bash
 echo "$*" >> "$FAKE_LOG"
 case $1 in
@@ -19,7 +19,7 @@ case $1 in
         sleep "${FAKE_SECONDS:-0}"
         [ -z "$FAKE_FAILURE" ] || { echo "FATAL: $FAKE_FAILURE" >&2; exit 255; }
         echo "${FAKE_INPUTS:-$inputs}" > "$image" ;;
-    inspect) echo "gillnext.inputs: $(cat "$3")" ;;
+    inspect) [ -s "$3" ] || exit 255; echo "gillnext.inputs: $(cat "$3")" ;;
     exec)
         while [[ $1 != *.sif ]]; do shift; done
         [ -s "$1" ] || { echo "FATAL: could not open image $1" >&2; exit 255; }

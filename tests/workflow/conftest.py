@@ -16,7 +16,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import machine
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["Snakefile", "config.yaml", "config", "workflow", "profiles", "src", "envs", "paper", "reference", "containers"]
+PARTS = [
+    "Snakefile",
+    "config.yaml",
+    "config",
+    "workflow",
+    "profiles",
+    "src",
+    "envs",
+    "paper",
+    "reference",
+    "containers",
+]
 
 # Stands in for the stages: notes what it was asked to do and writes each declared output at once.
 FAKE = """#!{python}

@@ -33,8 +33,9 @@ def test_jobs_see_nothing_of_the_host_and_keep_caches_in_the_results(contained):
     foreign = {
         "LC_ALL": "zh_CN.GB18030", "HF_HOME": "/host/hf", "HF_TOKEN": "secret", "XDG_CACHE_HOME": "/host/cache",
         "PYTHONUSERBASE": "/host/user", "PYTHONSTARTUP": "/host/start.py", "LD_PRELOAD_OF_HOST": "x",
+        "APPTAINERENV_HF_ENDPOINT": "/host/hub",
     }  # fmt: skip
-    status, output = contained.snakemake(*TARGET, **foreign)
+    status, output = contained.snakemake(*TARGET, **foreign, CUDA_VISIBLE_DEVICES="1")
     assert status == 0, output
     caches = str(contained.root / "results/smoke-container/.cache")
     seen = contained.environments()
@@ -42,6 +43,7 @@ def test_jobs_see_nothing_of_the_host_and_keep_caches_in_the_results(contained):
     for environment in seen:
         leaked = {k: v for k, v in environment.items() if v in foreign.values()}
         assert leaked == {}
+        assert environment["CUDA_VISIBLE_DEVICES"] == "1"  # a choice of the user's or the cluster's
         assert environment["PYTHONPATH"] == str(contained.root / "src")
         folders = [environment[k] for k in ("HF_HOME", "TORCH_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME")]
         assert all(folder.startswith(caches) for folder in folders)

@@ -13,7 +13,7 @@ from snakemake.utils import min_version
 min_version("9.19")
 
 # Relative, so that inputs are the same wherever a checkout lies: "." but for a run with --directory.
-CHECKOUT = Path(os.path.relpath(workflow.basedir))
+CHECKOUT = Path(os.path.relpath(os.path.realpath(workflow.basedir)))
 SOURCES = CHECKOUT.resolve() / "src"
 sys.path.insert(0, str(SOURCES))
 
@@ -43,8 +43,8 @@ def image_script(*arguments):
 if SWITCHED_ON:
     image_script("--check")
     for place in (str(CHECKOUT.resolve()), os.getcwd()):
-        if set(place) & set(",:'\\"):
-            what = "Apptainer cannot bind a path with a comma, colon, quote or backslash"
+        if set(place) & set(",:'\"\\$`"):
+            what = "Apptainer cannot bind a path with a comma, colon, quote, backslash or dollar sign"
             raise WorkflowError(f"{place}: {what}\n  remedy: move it, or run without containers: make paper")
 INPUTS = image_script("--hash")  # of the image's definition and locks: a change of them is another image
 IMAGE = f"results/pipeline-{INPUTS}.sif"
@@ -56,7 +56,9 @@ def image():
 
 
 def isolate(environment, caches):
-    """Jobs in the image see `environment`, caches in the folder `caches`, and nothing else of the host's."""
+    """Jobs in the image see `environment`, caches in the folder `caches`, which GPUs they may use, how to get through a
+    proxy, and nothing else of the host's.
+    """
     folders = {
         "HF_HOME": "huggingface",
         "TORCH_HOME": "torch",
@@ -65,9 +67,14 @@ def isolate(environment, caches):
     }
     environment |= {name: os.path.abspath(f"{caches}/{folder}") for name, folder in folders.items()}
     environment |= {"PYTHONPATH": str(SOURCES), "GILLNEXT_IMAGE": f"{IMAGE}.json", "GILLNEXT_INPUTS": INPUTS}
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        environment |= {"CUDA_VISIBLE_DEVICES": os.environ["CUDA_VISIBLE_DEVICES"]}
+    for name in [name for name in os.environ if name.startswith(("APPTAINERENV_", "SINGULARITYENV_"))]:
+        del os.environ[name]
+    inside = Path.cwd().is_relative_to(CHECKOUT.resolve())
     for tool in ("APPTAINER", "SINGULARITY"):
         os.environ[f"{tool}_CLEANENV"] = "1"
         if CHECKOUT != Path():
-            binds = [os.environ.get(f"{tool}_BIND", ""), f"{CHECKOUT.resolve()}:{CHECKOUT.resolve()}:ro"]
-            os.environ[f"{tool}_BIND"] = ",".join(filter(None, binds))
+            bind = f"{CHECKOUT.resolve()}:{CHECKOUT.resolve()}" + ("" if inside else ":ro")
+            os.environ[f"{tool}_BIND"] = ",".join(filter(None, [os.environ.get(f"{tool}_BIND", ""), bind]))
         os.environ.update({f"{tool}ENV_{name}": value for name, value in environment.items()})

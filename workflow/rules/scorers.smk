@@ -1,4 +1,5 @@
 # What pictures are scored with; each is trained on a stream of its own.
+# The longer ones go first, so that both cores are free for the base at about the same time.
 
 
 rule evaluator:
@@ -14,6 +15,7 @@ rule evaluator:
         "<results>/logs/evaluator.log",
     benchmark:
         "<results>/benchmarks/evaluator/all.tsv"
+    priority: 10
     threads: cfg.run.threads
     resources:
         mem_mb=2000,
@@ -60,6 +62,7 @@ rule clip:
         "<results>/logs/clip.log",
     benchmark:
         "<results>/benchmarks/clip/all.tsv"
+    priority: 20
     threads: cfg.run.threads
     resources:
         mem_mb=2000,

@@ -22,9 +22,12 @@ def code_hash() -> str:
 
 
 def image() -> str:
-    """SHA-256 of the container image that this process runs in, from the file that `GILLNEXT_IMAGE` names; or "host"."""
-    about = os.environ.get("GILLNEXT_IMAGE")
-    return files.read_json(about)["sha256"] if about else "host"
+    """The container image that this process runs in: its SHA-256, from the file that `GILLNEXT_IMAGE` names; its file's
+    name where it was started by hand; "host" where there is none.
+    """
+    if about := os.environ.get("GILLNEXT_IMAGE"):
+        return files.read_json(about)["sha256"]
+    return Path(os.environ.get("APPTAINER_CONTAINER") or "host").name
 
 
 def stamp() -> dict[str, Any]:

@@ -30,7 +30,7 @@ def setup(threads: int, device: str = "cpu") -> None:
 
 
 def check_device(device: str) -> None:
-    """Raise `UserError` unless torch can use `device` ("cpu", "cuda", "cuda:1") on this machine, or in this container."""
+    """Raise `UserError` unless torch can use `device` ("cpu", "cuda", "cuda:1") here, maybe inside a container."""
     where = f"run.device: {device}"
     try:
         wanted = torch.device(device)

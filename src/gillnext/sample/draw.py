@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-boxes", action="store_true", help="draw the boxes and names over the picture")
     parser.add_argument("--scale", type=int, default=8, help="enlargement of the saved picture (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--results", type=Path, help="results of the run that trained the models (default: results/TIER)")
+    parser.add_argument("--results", type=Path, help="results of the run whose models draw (default: results/TIER)")
     for name in ("base", "adapter", "planner"):
         parser.add_argument(f"--{name}", type=Path, help=f"folder of the {name} (default: that of the results)")
     add_config(parser)

@@ -90,9 +90,10 @@ def result_tables(root: Path) -> dict[str, Path]:
 def compare(a: Path, b: Path) -> list[Comparison]:
     """Every result table of two results folders; `UserError` where one lacks a table that the other has."""
     ours, theirs = result_tables(a), result_tables(b)
-    for root, names in ((a, theirs.keys() - ours.keys()), (b, ours.keys() - theirs.keys())):
-        if names:
-            raise UserError(f"no {', '.join(sorted(names))}", where=str(root), remedy="run the workflow to its end there")
+    for root, lacking in ((a, theirs.keys() - ours.keys()), (b, ours.keys() - theirs.keys())):
+        if lacking:
+            what = f"no {', '.join(sorted(lacking))}"
+            raise UserError(what, where=str(root), remedy="run the workflow to its end there")
     return [compare_tables(n, files.read_json(ours[n]), files.read_json(theirs[n])) for n in sorted(ours)]
 
 
