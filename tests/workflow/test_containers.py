@@ -78,11 +78,14 @@ def test_a_checkout_elsewhere_is_not_written_to(contained, tmp_path):
     before = files()
     elsewhere = tmp_path / "some where"
     elsewhere.mkdir()
+    images = str(tmp_path / "images")
     options = ["--snakefile", contained.root / "Snakefile", "--configfile", contained.root / "config/smoke.yaml"]
     profile = ["--workflow-profile", contained.root / "profiles/default"]
     target = ["--cores", "2", "--use-singularity", "--", "results/smoke-container/scores/data.json"]
     for run in (target, target):
-        status, output = contained.snakemake(*options, *profile, "--directory", elsewhere, *run, cwd=tmp_path)
+        status, output = contained.snakemake(
+            *options, *profile, "--directory", elsewhere, *run, cwd=tmp_path, GILLNEXT_IMAGES=images
+        )
         assert status == 0, output
     assert contained.ran() == DATA
     assert files() == before

@@ -67,8 +67,7 @@ def isolate(environment, caches):
     }
     environment |= {name: os.path.abspath(f"{caches}/{folder}") for name, folder in folders.items()}
     environment |= {"PYTHONPATH": str(SOURCES), "GILLNEXT_IMAGE": f"{IMAGE}.json", "GILLNEXT_INPUTS": INPUTS}
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        environment |= {"CUDA_VISIBLE_DEVICES": os.environ["CUDA_VISIBLE_DEVICES"]}
+    environment |= {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
     for name in [name for name in os.environ if name.startswith(("APPTAINERENV_", "SINGULARITYENV_"))]:
         del os.environ[name]
     inside = Path.cwd().is_relative_to(CHECKOUT.resolve())

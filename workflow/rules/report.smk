@@ -51,7 +51,7 @@ rule paper:
     params:
         config=CONFIG,
         results=folder(),
-        source=source("paper"),
+        source=lambda wildcards: source("paper"),
         settings=everything,
     log:
         "<results>/logs/paper.log",

@@ -147,7 +147,7 @@ class Planner:
     hidden: int = s(96, "width")
     layers: int = s(3, "transformer layers")
     heads: int = s(4, "attention heads")
-    steps: int = s(1_500, "optimiser steps")
+    steps: int = s(1_800, "optimiser steps")
     batch: int = s(16, "layouts a step")
     lr: float = s(3e-3, "peak learning rate")
     test: int = s(300, "held-out spatial captions that the planner is scored on, at most")
@@ -169,7 +169,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Adapter:
-    steps: int = s(360, "optimiser steps of an arm")
+    steps: int = s(400, "optimiser steps of an arm")
     batch: int = s(16, "latents a micro-batch")
     accumulation: int = s(1, "micro-batches a step")
     lr: float = s(5e-3, "peak learning rate")
@@ -177,8 +177,8 @@ class Adapter:
     ema: float = s(0.99, "decay of the averaged weights that are saved; 0: none")
     drop: float = s(0.1, "share of samples trained without grounding, for guidance")
     width: int = s(128, "box token width")
-    checkpoint_every: int = s(180, "steps between checkpoints")
-    evaluate_every: int = s(90, "steps between points of the box-following curve; 0: none")
+    checkpoint_every: int = s(200, "steps between checkpoints")
+    evaluate_every: int = s(100, "steps between points of the box-following curve; 0: none")
     evaluate_images: int = s(32, "validation images of a point of the curve")
     backward: Literal["summed", "split"] = s("summed", "one backward over the losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
