@@ -2,7 +2,8 @@
 # The smoke tier through a real Slurm on this machine, by profiles/slurm, to a green end: `make test-slurm`.
 #
 # As root. Installs Debian's slurm-wlm and munge where they are missing, runs both on loopback with settings and state in
-# a folder of its own, and stops what it started. The host's own Slurm, where there is one, is not touched.
+# a folder of its own, and stops what it started. The host's own Slurm, where there is one, is not touched: the settings
+# lie over /etc/slurm in a mount namespace of this script's own (a job's srun asks there, not in SLURM_CONF).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -25,6 +26,8 @@ if ! { command -v slurmctld && command -v slurmd && command -v munged; } > /dev/
     ! trap -p EXIT | grep -q . || rm -f "$policy"
 fi
 
+if [ "${1:-}" != --apart ]; then exec unshare --mount tests/cluster/slurm.sh --apart; fi
+
 work=$(mktemp -d)
 chmod 755 "$work" # munged goes there as a user of its own
 processes=()
@@ -33,6 +36,7 @@ stop() {
     trap - EXIT
     for process in "${processes[@]}"; do kill "$process" 2> /dev/null || true; done
     for process in "${processes[@]}"; do wait "$process" 2> /dev/null || true; done
+    umount /etc/slurm 2> /dev/null || true
     if [ "$status" = 0 ]; then rm -rf "$work"; else echo "logs are kept in $work" >&2; fi
     exit "$status"
 }
@@ -45,13 +49,14 @@ head -c 128 /dev/urandom > "$work/munge/key"
 chown munge "$work/munge/key" && chmod 400 "$work/munge/key"
 setpriv --reuid munge --regid munge --init-groups munged --foreground --force --key-file "$work/munge/key" \
     --socket "$work/munge/socket" --pid-file "$work/munge/pid" --seed-file "$work/munge/seed" \
-    --log-file "$work/munge/log" &
+    --log-file "$work/munge/log" 2> "$work/munge/out" &
 processes+=($!)
 
-mkdir -p "$work/state" "$work/spool"
+mkdir -p "$work/state" "$work/spool" "$work/etc" /etc/slurm
+mount --bind "$work/etc" /etc/slurm
 cores=$(nproc)
 # More memory than there is: the profile asks for a real cluster's.
-cat > "$work/slurm.conf" << END
+cat > /etc/slurm/slurm.conf << END
 ClusterName=loopback
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmUser=root
@@ -78,7 +83,6 @@ ReturnToService=2
 NodeName=$(hostname -s) NodeAddr=127.0.0.1 CPUs=$cores RealMemory=1000000 State=UNKNOWN
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 END
-export SLURM_CONF=$work/slurm.conf
 slurmctld -D > "$work/slurmctld.out" 2>&1 &
 processes+=($!)
 slurmd -D > "$work/slurmd.out" 2>&1 &
