@@ -71,6 +71,17 @@ def test_an_image_that_is_there_is_linked_not_built(contained):
     assert len(contained.apptainer("build")) == 1
 
 
+def test_a_job_in_the_image_can_read_the_workflow_where_the_image_lies_outside(contained, tmp_path):
+    images = tmp_path / "images"
+    assert contained.snakemake(*TARGET, GILLNEXT_IMAGES=str(images))[0] == 0
+    (about,) = (contained.root / "results").glob("pipeline-*.sif.json")
+    images.rename(tmp_path / "not in the container")
+    inside = [argument for argument in TARGET if argument != "--use-singularity"]
+    status, output = contained.snakemake("--summary", *inside, GILLNEXT_IMAGE=str(about))
+    assert status == 0, output
+    assert "results/smoke-container/scores/data.json" in output
+
+
 def test_a_checkout_elsewhere_is_not_written_to(contained, tmp_path):
     def files():
         return {p: p.stat().st_mtime_ns for p in contained.root.rglob("*") if "__pycache__" not in p.parts}

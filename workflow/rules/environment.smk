@@ -51,8 +51,8 @@ IMAGE = f"results/pipeline-{INPUTS}.sif"
 
 
 def image():
-    """`input.image` of a rule: what its jobs run in; nothing on the host."""
-    return [ancient(IMAGE), ancient(f"{IMAGE}.json")] if CONTAINED else []
+    """`input.image` of a rule: what its jobs run in; nothing on the host, or where a job in it asks: the link leads out."""
+    return [ancient(IMAGE), ancient(f"{IMAGE}.json")] if SWITCHED_ON else []
 
 
 def isolate(environment, caches):

@@ -2,7 +2,7 @@
 # change of these is another image, and everything that is not made in it is made again.
 
 
-if CONTAINED:
+if SWITCHED_ON:
 
     localrules:
         image,  # where Snakemake is started: the nodes of a cluster may have no network
