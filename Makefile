@@ -12,9 +12,10 @@ BIN := .venv/bin
 LOCKS := envs/pipeline.txt envs/dev.txt
 # The environment is made anew when the locks change or the checkout moves (its scripts hold absolute paths); the
 # package's entry point when pyproject.toml changes.
-ENVIRONMENT := .venv/.installed-$(shell (pwd; cat $(LOCKS)) | sha256sum | cut -c1-16)
+installed = .installed-$(shell (pwd; cat $(1)) | sha256sum | cut -c1-16)
+ENVIRONMENT := .venv/$(call installed,$(LOCKS))
 # What a host with containers needs: Snakemake alone.
-HOST := .venv-host/.installed-$(shell (pwd; cat envs/host.txt) | sha256sum | cut -c1-16)
+HOST := .venv-host/$(call installed,envs/host.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 
@@ -48,14 +49,11 @@ host: $(HOST) ## Snakemake alone, in .venv-host
 test-slurm: $(HOST) ## the smoke tier in containers through a real Slurm on this machine (as root)
 	tests/cluster/slurm.sh
 
-$(ENVIRONMENT):
-	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(LOCKS))
-	touch $@
-
-$(HOST):
-	$(PYTHON) -m venv --clear .venv-host
-	.venv-host/bin/python -m pip install --no-deps --require-hashes --progress-bar off -r envs/host.txt
+$(ENVIRONMENT): REQUIRED := $(LOCKS)
+$(HOST): REQUIRED := envs/host.txt
+$(ENVIRONMENT) $(HOST):
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(REQUIRED))
 	touch $@
 
 $(PACKAGE): $(ENVIRONMENT)

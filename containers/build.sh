@@ -137,20 +137,20 @@ host_settings() {
     fi
 }
 
-# Sets `arguments` for apptainer: the pinned public base, or a Debian of our own (every file root's and no device nodes, so
-# that an ordinary user can unpack it).
+# Sets `label`, what the base is, and `from`, what apptainer is told of it beside the definition's own: the pinned public
+# base, or a Debian of our own (every file root's and no device nodes, so that an ordinary user can unpack it).
 choose_base() { # auto|public|debian
-    local public answer
-    public=$(sed -n 's/^ *FROM=//p' "$root/containers/pipeline.def")
-    arguments=(--build-arg "INPUTS=$hash" --build-arg "BASE=$public")
+    local answer
+    label=$(sed -n 's/^ *FROM=//p' "$root/containers/pipeline.def")
+    from=()
     if [ "$1" = public ]; then return; fi
     if [ "$1" = auto ]; then
-        if answer=$(timeout 300 "$(runtime)" pull --force "$work/public.sif" "docker://$public" 2>&1); then
-            say "base: the public image $public"
-            arguments+=(--build-arg BOOTSTRAP=localimage --build-arg "FROM=$work/public.sif")
+        if answer=$(timeout 300 "$(runtime)" pull --force "$work/public.sif" "docker://$label" 2>&1); then
+            say "base: the public image $label"
+            from=(--build-arg BOOTSTRAP=localimage --build-arg "FROM=$work/public.sif")
             return
         fi
-        say "no answer for $public: $(tail -n 1 <<< "$answer")"
+        say "no answer for $label: $(tail -n 1 <<< "$answer")"
     fi
     there mmdebstrap mksquashfs || fail "no public base image can be reached, and mmdebstrap is not here to make one" \
         "let this host reach an image registry, or as root: apt install mmdebstrap squashfs-tools"
@@ -159,12 +159,12 @@ choose_base() { # auto|public|debian
     rm -rf "$work/base" && mkdir "$work/base"
     tar --extract --file "$work/base.tar" --directory "$work/base" --exclude './dev/*' --no-same-owner
     mksquashfs "$work/base" "$work/base.squashfs" -all-root -noappend -quiet -no-progress > /dev/null
-    arguments=(--build-arg "INPUTS=$hash" --build-arg "BASE=debian-bookworm-mmdebstrap"
-        --build-arg BOOTSTRAP=localimage --build-arg "FROM=$work/base.squashfs")
+    label=debian-bookworm-mmdebstrap
+    from=(--build-arg BOOTSTRAP=localimage --build-arg "FROM=$work/base.squashfs")
 }
 
 build() {
-    local began=$SECONDS part digest label
+    local began=$SECONDS part digest label from
     check_build
     work=$(realpath "$images")/.build-$(id -u) # may hold passwords of proxies and package indexes
     mkdir -p -m 700 "$work"
@@ -176,14 +176,14 @@ build() {
     choose_base "$base"
     say "building $target ($("$(runtime)" --version))"
     rm -f "$part"
-    if ! (cd "$root" && as_whole_root "$(runtime)" build --force --bind "$work:/mnt" "${arguments[@]}" \
+    if ! (cd "$root" && as_whole_root "$(runtime)" build --force --bind "$work:/mnt" \
+        --build-arg "INPUTS=$hash" --build-arg "BASE=$label" "${from[@]}" \
         --mksquashfs-args "-comp zstd -Xcompression-level 3" "$part" containers/pipeline.def); then
         find "$work" -mindepth 1 -maxdepth 1 ! -name cache -exec rm -rf {} +
         fail "the build failed (its output is above); nothing was kept but the packages that had arrived" \
             "mend what it says and give the same command again"
     fi
     digest=$(sha256sum "$part" | cut -d' ' -f1)
-    label=$(sed -n 's/.*BASE=//p' <<< "${arguments[3]}")
     printf '{\n "base": "%s",\n "inputs": "%s",\n "sha256": "%s"\n}\n' "$label" "$hash" "$digest" > "$target.json"
     mv "$part" "$target"
     rm -rf "$work"

@@ -16,14 +16,15 @@ fail() {
 [ "$(id -u)" = 0 ] || fail "Slurm's daemons are started as root" "sudo make test-slurm"
 if ! { command -v slurmctld && command -v slurmd && command -v munged; } > /dev/null; then
     command -v apt-get > /dev/null || fail "no Slurm here, and no apt-get" "install slurm and munge"
-    policy=/usr/sbin/policy-rc.d # nothing is to start by itself
-    if [ ! -e "$policy" ]; then
-        trap 'rm -f "$policy"' EXIT
-        printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy"
-    fi
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null
-    ! trap -p EXIT | grep -q . || rm -f "$policy"
+    (
+        policy=/usr/sbin/policy-rc.d # nothing is to start by itself
+        if [ ! -e "$policy" ]; then
+            trap 'rm -f "$policy"' EXIT
+            printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod 755 "$policy"
+        fi
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge > /dev/null
+    )
 fi
 
 if [ "${1:-}" != --apart ]; then exec unshare --mount tests/cluster/slurm.sh --apart; fi

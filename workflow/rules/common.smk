@@ -38,7 +38,7 @@ ENVIRONMENT = {
     "GILLNEXT_PARENT": str(os.getpid()),
     "GILLNEXT_LOCK": files.sha256(source("envs/pipeline.txt"))[:16],
 }
-if CONTAINED and not INSIDE:
+if SWITCHED_ON:
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache")
 else:  # this interpreter's commands, no user site-packages
     bin = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

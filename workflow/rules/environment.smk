@@ -1,6 +1,5 @@
 # Where a run takes place: the checkout, and what its jobs run in: this interpreter's environment, or the image. Read
 # before everything else, with Snakemake's own dependencies alone: a host with containers needs nothing more.
-import json
 import os
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from snakemake.utils import min_version
 
 min_version("9.19")
 
+ROOT = Path(os.path.realpath(workflow.basedir))
 # Relative, so that inputs are the same wherever a checkout lies: "." but for a run with --directory.
-CHECKOUT = Path(os.path.relpath(os.path.realpath(workflow.basedir)))
-SOURCES = CHECKOUT.resolve() / "src"
-sys.path.insert(0, str(SOURCES))
+CHECKOUT = Path(os.path.relpath(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 
 INSIDE = "GILLNEXT_IMAGE" in os.environ  # a job in the image that asks Snakemake something (rule html)
 SWITCHED_ON = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
@@ -42,7 +41,7 @@ def image_script(*arguments):
 
 if SWITCHED_ON:
     image_script("--check")
-    for place in (str(CHECKOUT.resolve()), os.getcwd()):
+    for place in (str(ROOT), os.getcwd()):
         if set(place) & set(",:'\"\\$`"):
             what = "Apptainer cannot bind a path with a comma, colon, quote, backslash or dollar sign"
             raise WorkflowError(f"{place}: {what}\n  remedy: move it, or run without containers: make paper")
@@ -66,14 +65,18 @@ def isolate(environment, caches):
         "XDG_CACHE_HOME": "xdg",
     }
     environment |= {name: os.path.abspath(f"{caches}/{folder}") for name, folder in folders.items()}
-    environment |= {"PYTHONPATH": str(SOURCES), "GILLNEXT_IMAGE": f"{IMAGE}.json", "GILLNEXT_INPUTS": INPUTS}
+    environment |= {
+        "PYTHONPATH": str(ROOT / "src"),
+        "GILLNEXT_IMAGE": f"{IMAGE}.json",
+        "GILLNEXT_INPUTS": INPUTS,
+    }
     environment |= {name: value for name, value in os.environ.items() if name == "CUDA_VISIBLE_DEVICES"}
     for name in [name for name in os.environ if name.startswith(("APPTAINERENV_", "SINGULARITYENV_"))]:
         del os.environ[name]
-    inside = Path.cwd().is_relative_to(CHECKOUT.resolve())
+    mode = "" if Path.cwd().is_relative_to(ROOT) else ":ro"
     for tool in ("APPTAINER", "SINGULARITY"):
         os.environ[f"{tool}_CLEANENV"] = "1"
         if CHECKOUT != Path():
-            bind = f"{CHECKOUT.resolve()}:{CHECKOUT.resolve()}" + ("" if inside else ":ro")
-            os.environ[f"{tool}_BIND"] = ",".join(filter(None, [os.environ.get(f"{tool}_BIND", ""), bind]))
+            binds = [os.environ.get(f"{tool}_BIND"), f"{ROOT}:{ROOT}{mode}"]
+            os.environ[f"{tool}_BIND"] = ",".join(filter(None, binds))
         os.environ.update({f"{tool}ENV_{name}": value for name, value in environment.items()})
