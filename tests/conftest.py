@@ -46,9 +46,9 @@ def tiny_config():
     return from_dict(
         {
             "run": {"seed": SEED, "threads": 1},
+            "text": {"corpus": 40, "steps": 3, "batch": 8},
             "base": {
                 "corpus": 12,
-                "text_steps": 2,
                 "window_steps": 2,
                 "window_batch": 6,
                 "steps": 3,

@@ -1,13 +1,18 @@
 """The base pipeline: text states as Kolors makes them, v-prediction, and a saved folder that loads and samples."""
 
+import dataclasses
 import unicodedata
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline
 
-from gillnext.foundations import base, pool, text, vae
+from gillnext.config.model import Text
+from gillnext.foundations import base, pool, text, text_train, vae
+from gillnext.runtime import files
 from gillnext.sample.pipeline import GroundedKolorsPipeline
+from gillnext.world import corpus
+from gillnext.world.classes import CLASSES
 
 CAPTIONS = ["左边是一棵树，右边是一座房子", "一只猫", "", "龘：字典里没有的字 and some English"]
 
@@ -93,7 +98,7 @@ def test_the_unet_has_kolors_shape():
 
 
 def test_a_short_training_saves_a_pipeline_that_loads_and_samples(tiny_config, tiny_base, tmp_path):
-    losses = base.train(tiny_config, tiny_base / "vae", tmp_path / "base")
+    losses = base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "base")
     assert len(losses) == 3 and np.isfinite(losses).all()
     assert not (tmp_path / "base.work").exists()
     names = {p.suffix for p in (tmp_path / "base").rglob("*") if p.is_file()}
@@ -116,3 +121,21 @@ def test_training_pictures_are_scaled_like_the_pipelines_own(tiny_pipeline, tiny
     expected = vae.decode(tiny_pipeline.vae, latents)
     pictures = tiny_pipeline.image_processor.postprocess(decoded.detach(), output_type="np")
     assert np.abs((pictures * 255).round() - expected).max() <= 1
+
+
+def test_the_text_encoder_learns_which_objects_a_caption_names(tiny_config, tmp_path):
+    """Its loss ends far below the entropy of the labels, the loss of a guess that does not read the caption."""
+    cfg = dataclasses.replace(tiny_config, text=Text(corpus=600, steps=100, batch=32))
+    losses = text_train.train(cfg, tmp_path / "text")
+    scenes, _ = corpus.describe(cfg.run.seed, "base", 600)
+    share = np.array([[c.name in scene.names for c in CLASSES] for scene in scenes]).mean(0)
+    entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).mean()
+    assert len(losses) == 100 and np.mean(losses[-10:]) < 0.5 * entropy
+    _, encoder = text.load(tmp_path / "text")
+    assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_the_same_seed_trains_the_same_text_encoder(tiny_config, tmp_path):
+    for name in ("a", "b"):
+        text_train.train(tiny_config, tmp_path / name)
+    assert files.sha256(tmp_path / "a") == files.sha256(tmp_path / "b")

@@ -83,7 +83,7 @@ def test_a_window_shows_no_more_of_the_others_than_any_that_holds_the_object(dat
 
 
 def test_captions_keep_their_own_states(data, latents):
-    told = pool.picture_captions(data, 20260)
+    told = pool.picture_captions(data.scenes, data.captions, 20260)
     found = pool.pictures(data, latents, told, encode)
     states, pooled = encode([*told, ""])
     assert torch.equal(found.states[found.told], states[:-1]) and torch.equal(found.pooled[found.told], pooled[:-1])
@@ -122,14 +122,14 @@ def test_the_windows_are_learned_before_the_pictures(tiny_config, tiny_base, tmp
         return forward(self, x, *args, **kwargs)
 
     monkeypatch.setattr(base.UNet2DConditionModel, "forward", spy)
-    base.train(tiny_config, tiny_base / "vae", tmp_path / "base")
+    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "base")
     assert seen == [(6, 4, 8, 8)] * 2 + [(4, 4, 16, 16)] * 3
 
 
 def test_a_run_that_is_cut_off_between_the_phases_ends_in_the_same_weights(
     tiny_config, tiny_base, tmp_path, monkeypatch
 ):
-    base.train(tiny_config, tiny_base / "vae", tmp_path / "whole")
+    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "whole")
     with monkeypatch.context() as patch:
         train = base.training.train
 
@@ -140,8 +140,8 @@ def test_a_run_that_is_cut_off_between_the_phases_ends_in_the_same_weights(
 
         patch.setattr(base.training, "train", cut_off)
         with pytest.raises(KeyboardInterrupt):
-            base.train(tiny_config, tiny_base / "vae", tmp_path / "cut")
-    base.train(tiny_config, tiny_base / "vae", tmp_path / "cut")
+            base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "cut")
+    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "cut")
     weights = [load_file(next((tmp_path / n / "unet").glob("*.safetensors"))) for n in ("whole", "cut")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])

@@ -3,7 +3,7 @@
 import pytest
 
 STAGES = {
-    "world", "classifier", "annotator", "evaluator", "features", "clip", "vae", "base", "filter", "download",
+    "world", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "base", "filter", "download",
     "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score", "relations",
     "quality", "tables", "cost", "claims", "figures", "paper", "html", "all",
 }  # fmt: skip

@@ -119,7 +119,7 @@ def scores():
 
 def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
-    jobs = ["world", "evaluator", "features", "clip", "vae", "base", "planner", "plan", "cache", "memory"]
+    jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache", "memory"]
     jobs += ["ceilings", "quality", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]

@@ -74,10 +74,34 @@ rule vae:
         "gillnext vae --config {params.config} --out {output.model} > {log} 2>&1"
 
 
+rule text:
+    input:
+        image=image(),
+        code=code("gillnext.foundations.text_train"),
+    output:
+        model=directory("<results>/models/text"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "text"),
+    log:
+        "<results>/logs/text.log",
+    benchmark:
+        "<results>/benchmarks/text/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    message:
+        "text: training the text encoder"
+    shell:
+        "gillnext text --config {params.config} --out {output.model} > {log} 2>&1"
+
+
 rule base:
     input:
         image=image(),
         vae=rules.vae.output.model,
+        text=rules.text.output.model,
         code=code("gillnext.foundations.base"),
     output:
         model=directory("<results>/models/base"),
@@ -96,4 +120,5 @@ rule base:
     message:
         "base: training the text-to-image pipeline"
     shell:
-        "gillnext base --config {params.config} --vae {input.vae} --out {output.model} > {log} 2>&1"
+        "gillnext base --config {params.config} --vae {input.vae} --text {input.text} --out {output.model} "
+        "> {log} 2>&1"

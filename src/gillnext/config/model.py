@@ -129,9 +129,16 @@ class Vae:
 
 
 @dataclass(frozen=True)
+class Text:
+    corpus: int = s(8_000, "training captions of the base stream")
+    steps: int = s(300, "optimiser steps")
+    batch: int = s(64, "captions a step")
+    lr: float = s(2e-3, "peak learning rate")
+
+
+@dataclass(frozen=True)
 class Base:
     corpus: int = s(8_000, "training scenes of the base stream")
-    text_steps: int = s(300, "steps of the text encoder before, of 64 captions")
     window_steps: int = s(1_400, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
     steps: int = s(1_200, "optimiser steps on whole pictures")
@@ -219,6 +226,7 @@ class Config:
     features: Features = field(default_factory=Features)
     clip: Clip = field(default_factory=Clip)
     vae: Vae = field(default_factory=Vae)
+    text: Text = field(default_factory=Text)
     base: Base = field(default_factory=Base)
     planner: Planner = field(default_factory=Planner)
     adapter: Adapter = field(default_factory=Adapter)

@@ -57,10 +57,10 @@ def size_conditions(count: int, original: int, target: int = 0) -> Tensor:
     return torch.tensor([[original, original, 0, 0, side, side]], dtype=torch.float32).repeat(count, 1)
 
 
-def picture_captions(data: Corpus, seed: int) -> list[str]:
+def picture_captions(scenes: Sequence[Scene], namings: Sequence[str], seed: int) -> list[str]:
     """Naming captions, and spatial ones for a share of the pictures."""
     told = []
-    for i, (scene, naming) in enumerate(zip(data.scenes, data.captions, strict=True)):
+    for i, (scene, naming) in enumerate(zip(scenes, namings, strict=True)):
         rng = seeds.rng("base-caption", seed, i)
         spatial = captions.spatial(scene, rng, "train") if rng.random() < SPATIAL else None
         told.append(spatial[0] if spatial else naming)

@@ -1,7 +1,7 @@
 """The demo tier's text side of Kolors: a small ChatGLM and a sentencepiece tokenizer of our own captions.
 
 Kolors conditions on `hidden_states[-2]` of every position (left-padded) and pools the last position of
-`hidden_states[-1]`.
+`hidden_states[-1]`. `text_train.py` trains both.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import torch
 from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from gillnext.runtime import seeds, training
 
 LENGTH = 32  # tokens of a caption in the demo tier (Kolors: 256)
 PIECES = 512
@@ -100,17 +97,8 @@ def states(
     return torch.cat(all_states), torch.cat(all_pooled)
 
 
-def pretrain(
-    encoder: ChatGLMModel, tokens: dict[str, Tensor], named_NK: Tensor, steps: int, seed: int, batch: int = 64
-) -> None:
-    """Teach the encoder which of K objects a caption names, from its pooled state: binary cross-entropy, in place."""
-    device = next(encoder.parameters()).device
-    head = nn.Linear(HIDDEN, named_NK.shape[1]).to(device)
-
-    def loss_at(step: int) -> Tensor:
-        pick = torch.randint(len(named_NK), (batch,), generator=seeds.torch_generator("text", seed, step))
-        _, pooled = encode(encoder, {k: v[pick].to(device) for k, v in tokens.items()})
-        return F.binary_cross_entropy_with_logits(head(pooled), named_NK[pick].to(device))
-
-    parameters = [*encoder.parameters(), *head.parameters()]
-    training.train("text encoder", parameters, loss_at, steps=steps, lr=2e-3)
+def load(folder: Path) -> tuple[ChatGLMTokenizer, ChatGLMModel]:
+    """Tokenizer and frozen encoder, from the subfolders that a KolorsPipeline has."""
+    tokenizer = ChatGLMTokenizer.from_pretrained(folder / "tokenizer")
+    encoder = ChatGLMModel.from_pretrained(folder / "text_encoder")
+    return tokenizer, encoder.eval().requires_grad_(False)

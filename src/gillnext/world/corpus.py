@@ -24,9 +24,13 @@ class Corpus:
     captions: list[str]
 
 
+def describe(seed: int, stream: str, count: int) -> tuple[list[Scene], list[str]]:
+    """The first `count` scenes of a stream and the captions that name their objects (about 0.2 ms each)."""
+    content = [scenes.sample(seed, stream, i) for i in range(count)]
+    return content, [captions.naming(scene, seeds.rng("caption", seed, stream, i)) for i, scene in enumerate(content)]
+
+
 def make(seed: int, stream: str, count: int) -> Corpus:
     """The first `count` scenes of a stream, rendered (about 1 ms each)."""
-    content = [scenes.sample(seed, stream, i) for i in range(count)]
-    images = np.stack([scenes.render(scene) for scene in content])
-    texts = [captions.naming(scene, seeds.rng("caption", seed, stream, i)) for i, scene in enumerate(content)]
-    return Corpus(content, images, texts)
+    content, texts = describe(seed, stream, count)
+    return Corpus(content, np.stack([scenes.render(scene) for scene in content]), texts)
