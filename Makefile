@@ -19,7 +19,7 @@ HOST := .venv-host/$(call installed,envs/host.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 
-.PHONY: help env paper smoke test lint host images paper-container test-slurm schema lock clean-results
+.PHONY: help env paper smoke study test lint host images paper-container test-slurm schema lock clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
@@ -29,6 +29,9 @@ paper: $(PACKAGE) ## environment, then a tier to results/TIER/paper/paper.pdf (T
 
 smoke: ## the same for the smoke tier: every rule once, tiny
 	@$(MAKE) --no-print-directory paper TIER=smoke
+
+study: ## the same for the study: every arm, five seeds for the headline contrasts
+	@$(MAKE) --no-print-directory paper TIER=study
 
 test: $(PACKAGE) ## environment, then all tests
 	$(BIN)/python -m pytest

@@ -12,7 +12,12 @@ from gillnext.config.model import Config
 from gillnext.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
-TIERS = {"smoke": "config/smoke.yaml", "gpu": "config/gpu.yaml", "wukong": "config/wukong.yaml"}
+TIERS = {
+    "smoke": "config/smoke.yaml",
+    "study": "config/study.yaml",
+    "gpu": "config/gpu.yaml",
+    "wukong": "config/wukong.yaml",
+}
 
 
 def yaml(path, text):
@@ -47,6 +52,40 @@ def test_the_demo_is_the_default():
     config = load(ROOT / "config.yaml")
     assert config.run.tier == "demo" and len(config.study.seeds) == 3
     assert dataclasses.replace(config, study=Config().study, run=Config().run) == Config()
+
+
+ARMS = {"base": {"site": "none"}, "a": {}, "b": {"site": "attn1"}, "c": {"bias": "box"}}
+
+
+def test_only_the_arms_of_the_subset_are_there_in_the_order_of_the_rows():
+    study = from_dict({"study": {"arms": ARMS, "subset": ["b", "base"], "reference": "b"}}).study
+    assert list(study.arms) == ["base", "b"]
+    assert list(from_dict({"study": {"arms": ARMS, "reference": "a"}}).study.arms) == list(ARMS)
+
+
+def test_arms_of_a_headline_contrast_get_the_headline_seeds():
+    settings = {"arms": ARMS, "reference": "a", "seeds": [7], "headline": [["a", "b"]], "headline_seeds": [1, 2]}
+    study = from_dict({"study": settings}).study
+    assert [study.seeds_of(arm) for arm in ARMS] == [[7], [1, 2], [1, 2], [7]]
+    part = from_dict({"study": settings | {"subset": ["base", "a"]}}).study
+    assert part.headline == [] and part.seeds_of("a") == [7]  # a contrast counts where both its arms run
+    assert from_dict({"study": settings | {"headline_seeds": []}}).study.seeds_of("a") == [7]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"subset": ["base", "d"]}, ["study.subset", "'d' is no arm", "base, a, b, c"]),
+        ({"subset": ["base"]}, ["study.subset", "'a' is not in it"]),
+        ({"headline": [["a", "d"]]}, ["study.headline", "'d' is no arm"]),
+        ({"headline": [["a"]]}, ["study.headline", "no pair of arms"]),
+        ({"arms": ARMS | {"d": {"boxes": "caption"}}}, ["study.arms.d.boxes", "site: none"]),
+    ],
+)
+def test_arms_that_do_not_fit_together_are_told(settings, told):
+    with pytest.raises(UserError) as error:
+        from_dict({"study": {"arms": ARMS, "reference": "a"} | settings})
+    assert all(part in str(error.value) for part in told), str(error.value)
 
 
 def test_the_resolved_settings_come_back_from_json(tmp_path):

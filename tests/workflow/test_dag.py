@@ -1,6 +1,12 @@
 """The graph of every tier: all rules, arms and seeds as the settings say; bad settings are told."""
 
+from pathlib import Path
+
 import pytest
+
+from gillnext.config.load import load
+
+ROOT = Path(__file__).parents[2]
 
 STAGES = {
     "world", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "base", "filter", "download",
@@ -25,6 +31,16 @@ def test_smoke_runs_every_rule(checkout):
     assert "results/smoke/" in output and "results/demo/" not in output
 
 
+def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts(checkout):
+    jobs, output = checkout.jobs("--configfile", "config/study.yaml")
+    study = load(ROOT / "config.yaml", ROOT / "config/study.yaml").study
+    assert set(jobs) == STAGES and "results/study/" in output
+    headline = {arm for pair in study.headline for arm in pair}
+    assert headline == {"attn1", "attn2", "attn1-box", "attn2-box", "attn1-none", "attn2-none"}
+    untrained = {arm for arm in study.arms if study.arms[arm].site == "none"}
+    assert jobs["adapter"] == 5 * len(headline) + 3 * len(set(study.arms) - headline - untrained)
+
+
 def test_gpu_has_the_same_graph(checkout):
     assert set(checkout.jobs("--configfile", "config/gpu.yaml")[0]) == STAGES
 
@@ -36,9 +52,17 @@ def test_wukong_takes_given_models_instead_of_training_them(checkout):
 
 
 def test_an_arm_more_is_a_row_more(checkout):
-    before, _ = checkout.jobs()
+    """In the study at once; in the main job when its subset names it."""
+    study = ("--configfile", "config/study.yaml")
+    before, main = checkout.jobs(*study)[0], checkout.jobs()[0]
     checkout.edit("config.yaml", "    attn1:", "    plain: { site: attn2, bias: none }\n    attn1:")
-    after, _ = checkout.jobs()
+    after, _ = checkout.jobs(*study)
+    assert checkout.jobs()[0] == main
+    checkout.edit("config.yaml", "subset: [base,", "subset: [plain, base,")
+    chosen, _ = checkout.jobs()
+    assert {rule: chosen[rule] - main[rule] for rule in ("adapter", "sample", "score")} == dict.fromkeys(
+        ("adapter", "sample", "score"), 3
+    )
     more = {rule: after[rule] - before[rule] for rule in STAGES if after[rule] != before[rule]}
     assert more == {"adapter": 3, "sample": 3, "score": 3}
 

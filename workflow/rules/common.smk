@@ -23,9 +23,9 @@ CONFIG = (
 )
 GPU = int(cfg.run.device.startswith("cuda"))
 ARMS = list(cfg.study.arms)
-SEEDS = cfg.study.seeds
 TRAINED = [arm for arm in ARMS if cfg.study.arms[arm].site != "none"]
-END_TO_END = [arm for arm in ARMS if arm == cfg.study.reference or arm not in TRAINED]
+UNGROUNDED = [arm for arm in ARMS if arm not in TRAINED and cfg.study.arms[arm].boxes == "none"]
+END_TO_END = [cfg.study.reference, *UNGROUNDED]
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
@@ -109,10 +109,14 @@ def layouts_of(wildcards):
     return f"{RESULTS}/{'plans/relations' if wildcards.split == 'relations' else 'world/heldout/test'}.jsonl"
 
 
+def runs(pattern, arms):
+    """`pattern` for every arm of `arms` and each of its seeds."""
+    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)]
+
+
 def scores():
     """Every score file: what the result tables are made of."""
-    names = expand("scores/{arm}/{seed}", arm=ARMS, seed=SEEDS)
-    names += expand("scores/relations/{arm}/{seed}", arm=END_TO_END, seed=SEEDS)
+    names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
     return [f"{RESULTS}/{name}.json" for name in names]
 
@@ -124,11 +128,9 @@ def benchmarks():
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
-    names += expand("adapter/{arm}-{seed}", arm=TRAINED, seed=SEEDS)
-    names += expand("score/{arm}-{seed}", arm=ARMS, seed=SEEDS)
-    names += expand("relations/{arm}-{seed}", arm=END_TO_END, seed=SEEDS)
-    names += expand("sample/{arm}-{seed}-test", arm=ARMS, seed=SEEDS)
-    names += expand("sample/{arm}-{seed}-relations", arm=END_TO_END, seed=SEEDS)
+    names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
+    names += runs("sample/{arm}-{seed}-test", ARMS) + runs("sample/{arm}-{seed}-relations", END_TO_END)
+    names += runs("relations/{arm}-{seed}", END_TO_END)
     return [f"{RESULTS}/benchmarks/{name}.tsv" for name in names]
 
 

@@ -67,7 +67,7 @@ rule claims:
         claims=source("reference/claims.yaml"),
         layouts="<results>/world/heldout/test.jsonl",
         scores=scores(),
-        curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),
+        curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
         code=code("gillnext.claims.stage"),
     output:
         claims=report(
@@ -99,8 +99,8 @@ rule figures:
     input:
         image=image(),
         scores=scores(),
-        samples=expand("<results>/samples/{arm}/{seed}/test", arm=ARMS, seed=SEEDS),
-        curves=expand("<results>/adapters/{arm}/{seed}", arm=TRAINED, seed=SEEDS),
+        samples=runs("<results>/samples/{arm}/{seed}/test", ARMS),
+        curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
         reference=rules.ceilings.output.reference,
         code=code("gillnext.paper.figures"),
     output:

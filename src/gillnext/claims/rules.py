@@ -50,12 +50,12 @@ def sign_word(directions: list[int]) -> Word:
     return Word.CONTRADICTED if min(directions) < 0 and max(directions) <= 0 else Word.NOT_SHOWN
 
 
-def _values(results: Results, arm: str, metric: str) -> list[float]:
+def _values(results: Results, arm: str, metric: str, seeds: list[int]) -> list[float]:
     """A metric of an arm, seed by seed; `gradient_norm` is the largest of the training's gradient norms."""
     if metric != "gradient_norm":
-        return results.seeds(arm, metric)
+        return [results.metric(*results.score(arm, seed), metric) for seed in seeds]
     values = []
-    for seed in results.config.study.seeds:
+    for seed in seeds:
         path = results.root / "adapters" / arm / str(seed) / "gradient_norms.json"
         if not path.exists():
             raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
@@ -72,12 +72,13 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
             return _missing(settings)
         names.append(name)
     directions, told = [], []
+    seeds = results.common_seeds(*names)
     for metric, wanted in rule["metrics"].items():
-        difference = paired(*(_values(results, name, metric) for name in names))
+        difference = paired(*(_values(results, name, metric, seeds) for name in names))
         directions.append(direction(difference, wanted))
         title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
         told.append(f"{title.rstrip(' ↑↓')} {_signed(difference, digits)}")
-    n = len(results.config.study.seeds)
+    n = len(seeds)
     reason = f"{names[0]} − {names[1]}, paired over {n} seed{'s' if n > 1 else ''}"
     return Verdict(sign_word(directions), "; ".join(told), reason)
 
@@ -166,7 +167,7 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
     success = results.over_seeds(results.reference, "success50")
     measured, parts = f"success@0.5 {number(success).text}", [(success, float(rule["above"]))]
     if results.base is not None:
-        gain = paired(results.seeds(results.reference, "success50"), results.seeds(results.base, "success50"))
+        gain = paired(*results.both(results.reference, results.base, "success50"))
         measured += f"; gain over base {_signed(gain, 3)}"
         parts.append((gain, float(rule["gain"])))
     word = Word.NOT_SHOWN

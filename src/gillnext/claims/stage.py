@@ -112,7 +112,7 @@ def claims_table(records: list[dict[str, Any]]) -> Table:
 def claims(config: Config, source: Path, root: Path, out: Path) -> list[dict[str, Any]]:
     """Judge the claims in `source` by the score files in `root`; write and return the records."""
     records = judge_all(read_claims(source), Results(root, config))
-    table, seeds = claims_table(records), config.study.seeds
+    table, seeds = claims_table(records), config.study.seeds_of(config.study.reference)
     counts = Counter(record["verdict"] for record in records)
     with files.atomic(out) as folder:
         folder.mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from gillnext.config.model import Config
+from gillnext.config.model import Config, Study
 from gillnext.runtime.errors import UserError
 
 _JSON = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -102,15 +102,30 @@ def load(*paths: Path | str) -> Config:
     return from_dict(data, ", ".join(map(str, paths)))
 
 
+def _checked(study: Study, where: str) -> Study:
+    """`study` with the arms of its subset alone; an arm that is named somewhere and is not there is an error."""
+    named = [("reference", study.reference)] if study.arms else []
+    named += [("subset", arm) for arm in study.subset]
+    named += [("headline", arm) for pair in study.headline for arm in pair]
+    for key, arm in named:
+        if arm not in study.arms:
+            _refuse(f"{arm!r} is no arm", where, f"study.{key}", f"one of {', '.join(study.arms)}")
+    for pair in study.headline:
+        if len(pair) != 2:
+            _refuse(f"{pair} is no pair of arms", where, "study.headline", "write [first, second]")
+    for name, row in study.arms.items():
+        if row.site != "none" and row.boxes != "none":
+            _refuse("an arm with an adapter gets its boxes there", where, f"study.arms.{name}.boxes", "site: none")
+    arms = {name: row for name, row in study.arms.items() if name in study.subset or not study.subset}
+    if arms and study.reference not in arms:
+        _refuse(f"{study.reference!r} is not in it", where, "study.subset", "add it, or name another study.reference")
+    headline = [pair for pair in study.headline if all(arm in arms for arm in pair)]
+    return dataclasses.replace(study, arms=arms, headline=headline)
+
+
 def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:
     config = build(Config, data, where)
-    if config.study.arms and config.study.reference not in config.study.arms:
-        raise UserError(
-            f"{config.study.reference!r} is no arm",
-            where=f"{where}: study.reference",
-            remedy=f"one of {', '.join(config.study.arms)}",
-        )
-    return config
+    return dataclasses.replace(config, study=_checked(config.study, where))
 
 
 def _schema(kind: Any) -> dict[str, Any]:

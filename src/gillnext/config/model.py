@@ -18,7 +18,7 @@ def s(default: Any, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class Run:
-    tier: Literal["smoke", "demo", "gpu", "wukong"] = s("demo", "which tier this is; names the results folder")
+    tier: Literal["smoke", "demo", "study", "gpu", "wukong"] = s("demo", "which tier this is; names the results folder")
     seed: int = s(20260, "root of every random stream that is not a training seed")
     threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")
     device: str = s("cpu", "torch device of the models: cpu, cuda, cuda:0")
@@ -170,6 +170,10 @@ class Arm:
     bias: Literal["none", "box", "fourier"] = s("fourier", "attention bias between pixels and boxes")
     coordinates: Literal["unit", "raw", "clamp"] = s("unit", "how the tokens see coordinates")
     frequencies: Literal["gligen", "sin2pi"] = s("gligen", "Fourier features of the tokens: 100^(k/8), or 2π·2^k")
+    boxes: Literal["none", "caption", "guidance"] = s(
+        "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
+    )
+    full: bool = s(False, "the whole UNet is trained with the adapter")
     steps: int = s(0, "optimiser steps; 0: adapter.steps")
     lr: float = s(0.0, "peak learning rate; 0: adapter.lr")
 
@@ -194,8 +198,15 @@ class Adapter:
 @dataclass(frozen=True)
 class Study:
     arms: dict[str, Arm] = field(default_factory=dict, metadata={"doc": "the ablation's rows, by name"})
-    seeds: list[int] = s([0, 1, 2], "training seeds of every arm")
+    subset: list[str] = s([], "the arms that are run, by name; empty: all")
+    seeds: list[int] = s([0, 1, 2], "training seeds of an arm")
+    headline: list[list[str]] = s([], "contrasts that the paper rests on, pairs of arms, fixed before the runs")
+    headline_seeds: list[int] = s([], "training seeds of the arms in them; empty: study.seeds")
     reference: str = s("attn2", "arm that pictures, end-to-end relations and `draw` use")
+
+    def seeds_of(self, arm: str) -> list[int]:
+        """An arm's training seeds; for an arm without training they name the noise."""
+        return self.headline_seeds or self.seeds if any(arm in pair for pair in self.headline) else self.seeds
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def _trained(results: Results) -> list[str]:
 def _runs(results: Results, arm: str, file: str) -> list[Any]:
     """One JSON value a seed, from the adapters' folders."""
     values = []
-    for seed in results.config.study.seeds:
+    for seed in results.config.study.seeds_of(arm):
         path = results.root / "adapters" / arm / str(seed) / file
         if not path.exists():
             raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
@@ -38,7 +38,7 @@ def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, colour: str, label: s
 
 
 def _band_words(results: Results) -> str:
-    n = len(results.config.study.seeds)
+    n = len(results.config.study.seeds_of(results.reference))
     return f"Mean of {n} seeds; the band is their range." if n > 1 else "One seed."
 
 

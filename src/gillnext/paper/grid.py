@@ -61,12 +61,12 @@ def _panel(axes: Any, row: Layout, pixels: np.ndarray | None) -> None:
 
 def _columns(results: Results) -> list[Column]:
     """(title, folder of images or None for the layout itself, command that makes them)."""
-    seed = results.config.study.seeds[0]
     columns: list[Column] = [
         ("layout", None, ""),
         ("real", results.root / "reference" / "real", "score --ceilings"),
     ]
     for arm in results.config.study.arms:
+        seed = results.config.study.seeds_of(arm)[0]
         folder = results.root / "samples" / arm / str(seed) / "test"
         columns.append((arm, folder, f"sample --arm {arm} --seed {seed}"))
     return columns
@@ -103,7 +103,7 @@ def _block(figure: Any, page: _Page, left: float, rows: dict[int, Layout], colum
 
 def samples(results: Results, folder: Path) -> str:
     """Draw the grid into `folder`; returns its caption."""
-    columns, seed = _columns(results), results.config.study.seeds[0]
+    columns, seed = _columns(results), results.config.study.seeds_of(results.reference)[0]
     where = results.root / "samples" / results.reference / str(seed) / "test" / "layouts.jsonl"
     if not where.exists():
         raise UserError("no such file", where=str(where), remedy=f"`gillnext sample --seed {seed}` makes it")

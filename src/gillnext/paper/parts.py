@@ -18,7 +18,7 @@ Groups = dict[str, np.ndarray]  # a group's success, one value a seed
 
 def _groups(results: Results, arm: str, kind: str) -> Groups | None:
     """None where a score file has no breakdown of that kind."""
-    scores = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds]
+    scores = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds_of(arm)]
     parts = [score.get("breakdown", {}).get(kind) for score in scores]
     if not all(parts):
         return None
@@ -58,7 +58,7 @@ def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -
         handlelength=1,
     )
     style.save(figure, folder, name)
-    n = len(results.config.study.seeds)
+    n = len(results.config.study.seeds_of(results.reference))
     return f"mean of {n} seeds; whiskers: half their range." if n > 1 else "one seed."
 
 

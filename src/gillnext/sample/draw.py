@@ -41,7 +41,7 @@ def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
     results, study = args.results or Path("results") / cfg.run.tier, cfg.study
     found = {
         "base": args.base or results / "models/base",
-        "adapter": args.adapter or results / "adapters" / study.reference / str(study.seeds[0]),
+        "adapter": args.adapter or results / "adapters" / study.reference / str(study.seeds_of(study.reference)[0]),
         "planner": args.planner or results / "models/planner",
     }
     for name, folder in found.items():

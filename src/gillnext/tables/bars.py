@@ -53,7 +53,7 @@ def _reference(name: str) -> Callable[[Results], float]:
 
 
 def _images(r: Results) -> float:
-    return min(r.size(*r.score(r.reference, seed)) for seed in r.config.study.seeds)
+    return min(r.size(*r.score(r.reference, seed)) for seed in r.config.study.seeds_of(r.reference))
 
 
 def _chance_ratio(r: Results) -> float:
@@ -103,6 +103,7 @@ BARS: list[Bar] = [
 
 COST: list[CostBar] = [
     CostBar("wall_minutes", "the whole run, wall clock", 25, "min", "demo"),
+    CostBar("wall_minutes", "the whole run, wall clock", 150, "min", "study"),
     CostBar("wall_minutes", "the whole run, wall clock", 4, "min", "smoke"),
     CostBar("peak_gib", "the whole run, peak memory", 8, "GiB", None),
 ]
@@ -133,6 +134,6 @@ def bars_table(results: Results) -> Table:
                 text("yes" if bar.met(value) else "no"),
             ]
         )
-    n = len(results.config.study.seeds)
+    n = len(results.config.study.seeds_of(results.reference))
     notes = [f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."]
     return Table("bars", "The bars of the demo tier", COLUMNS, rows, notes)

@@ -68,17 +68,18 @@ SITES = {
 def protocol_notes(results: Results) -> list[str]:
     """What the score files say about how they were made, and what the numbers may not be compared with."""
     config, arm = results.config, results.reference
-    first = results.score(arm, config.study.seeds[0])
+    counts = sorted({len(config.study.seeds_of(name)) for name in config.study.arms})
+    first = results.score(arm, config.study.seeds_of(arm)[0])
     protocol = results.protocol(*first)
-    n, seeds = results.size(*first), len(config.study.seeds)
+    n, seeds = results.size(*first), " or ".join(map(str, counts))
     stated = [
         f"{key.replace('_', ' ')}: {protocol[key]}"
         for key in sorted(protocol)
         if isinstance(protocol[key], (str, int, float))
     ]
     notes = [
-        f"{n} test images an arm and seed, {seeds} seed{'s' if seeds > 1 else ''}; "
-        + ("mean ± half width of the 95% t interval over seeds." if seeds > 1 else "one seed: no interval."),
+        f"{n} test images an arm and seed, {seeds} seed{'s' if counts[-1] > 1 else ''}; "
+        + ("mean ± half width of the 95% t interval over seeds." if counts[-1] > 1 else "one seed: no interval."),
         "FID and KID use this workflow's own feature network, not Inception: never compare them with published values.",
     ]
     return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
@@ -94,8 +95,9 @@ def main_table(results: Results) -> Table:
         Column("n", "n"),
     ]
     columns += [Column(key, title, interval=True) for key, (title, _) in MAIN.items()]
-    seeds, rows = results.config.study.seeds, []
+    rows = []
     for name, arm in results.config.study.arms.items():
+        seeds = results.config.study.seeds_of(name)
         bias = arm.bias if arm.site != "none" else "–"
         head = [text(name), text(SITES[arm.site]), text(bias), integer(len(seeds))]
         n = integer(results.size(*results.score(name, seeds[0])))
@@ -124,7 +126,7 @@ def _ceiling(results: Results, key: str) -> list[Cell]:
 
 
 def _chance(results: Results) -> list[Cell]:
-    arm, seeds = results.reference, results.config.study.seeds
+    arm, seeds = results.reference, results.config.study.seeds_of(results.reference)
     levels = {"success50": "chance_success50", "miou": "chance_miou"}
     cells = [number(results.over_seeds(arm, levels[k]) if k in levels else None, d) for k, (_, d) in MAIN.items()]
     n = results.size(*results.score(arm, seeds[0]))
@@ -135,7 +137,7 @@ def intervals_table(results: Results) -> Table:
     """Two intervals of the same means: over training seeds (t), and over test images (bootstrap)."""
     rows = []
     for arm in results.config.study.arms:
-        images = [results.read(*results.score(arm, s)).get("per_image", {}) for s in results.config.study.seeds]
+        images = [results.read(*results.score(arm, s)).get("per_image", {}) for s in results.config.study.seeds_of(arm)]
         for metric, key in (("success50", "hits"), ("miou", "iou")):
             if not all({"boxes", key} <= set(one) for one in images):
                 continue
@@ -175,8 +177,9 @@ def relations_table(results: Results) -> Table:
         Column("relation_accuracy", "relation accuracy ↑", interval=True),
         Column("object_recall", "object recall ↑", interval=True),
     ]
-    rows, seeds = [], results.config.study.seeds
+    rows = []
     for arm in results.config.study.arms:
+        seeds = results.config.study.seeds_of(arm)
         places = [results.score(arm, seed, "relations") for seed in seeds]
         if arm != results.reference and not all(results.has(file) for file, _ in places):
             continue

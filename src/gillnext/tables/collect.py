@@ -63,7 +63,7 @@ class Results:
 
     def seeds(self, arm: str, name: str, kind: str = "") -> list[float]:
         """A metric of an arm, seed by seed, in the order of the config."""
-        return [self.metric(*self.score(arm, seed, kind), name) for seed in self.config.study.seeds]
+        return [self.metric(*self.score(arm, seed, kind), name) for seed in self.config.study.seeds_of(arm)]
 
     def over_seeds(self, arm: str, name: str, kind: str = "") -> Estimate:
         return estimate(self.seeds(arm, name, kind))
@@ -78,12 +78,24 @@ class Results:
     def protocol(self, relative: str, command: str) -> dict[str, Any]:
         return dict(self.read(relative, command).get("protocol", {}))
 
+    def both(self, first: str, second: str, name: str) -> tuple[list[float], list[float]]:
+        """A metric of two arms at the seeds that both have, in the order of the first's."""
+        seeds = self.common_seeds(first, second)
+        one, two = ([self.metric(*self.score(arm, seed), name) for seed in seeds] for arm in (first, second))
+        return one, two
+
+    def common_seeds(self, first: str, second: str) -> list[int]:
+        """The training seeds that two arms share."""
+        study = self.config.study
+        return [seed for seed in study.seeds_of(first) if seed in study.seeds_of(second)]
+
     # The arms
 
     @property
     def base(self) -> str | None:
-        """The first arm without an adapter."""
-        return next((name for name, arm in self.config.study.arms.items() if arm.site == "none"), None)
+        """The first arm that gets nothing of the boxes."""
+        arms = self.config.study.arms.items()
+        return next((name for name, arm in arms if arm.site == "none" and arm.boxes == "none"), None)
 
     @property
     def reference(self) -> str:

@@ -50,7 +50,7 @@ def numbers(results: Results) -> dict[str, str]:
 
 def _study(results: Results) -> dict[str, str]:
     config = results.config
-    seeds = config.study.seeds
+    seeds = config.study.seeds_of(results.reference)
     first = results.score(results.reference, seeds[0])
     end_to_end = results.score(results.reference, seeds[0], "relations")
     spatial = config.world.strong_share + config.world.weak_share
