@@ -300,3 +300,20 @@ def test_an_image_that_cannot_be_read_is_named(tiny, tmp_path):
     with pytest.raises(UserError, match=r"tiny-0.*gone\.png: cannot read the image"):
         cache.build(tiny.config, tiny.base, [missing], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_arm_that_trains_the_unet_saves_it_and_samples_with_it(tiny, tmp_path):
+    """Both learning rates act, the base's own folder stays as it was, and the saved UNet is the one that draws."""
+    arms = tiny.config.study.arms | {"full": Arm(site="attn2", unet_lr=1e-3)}
+    cfg = dataclasses.replace(tiny.config, study=dataclasses.replace(tiny.config.study, arms=arms))
+    before = GroundedKolorsPipeline.from_folders(tiny.base).unet.state_dict()
+    fit(tiny, tmp_path / "full", cfg, "full")
+    loaded = GroundedKolorsPipeline.from_folders(tiny.base, tmp_path / "full").unet.state_dict()
+    assert loaded.keys() == before.keys()
+    moved = [(loaded[k] - before[k]).abs().max().item() for k in before]
+    assert 1e-4 < max(moved) < 6 * 1e-3 * 1.01  # AdamW moves a weight by at most about the rate a step
+    assert np.mean([m > 0 for m in moved]) > 0.99
+    stamp = json.loads((tmp_path / "full" / "training.json").read_text())
+    assert stamp["parameters"] > sum(p.numel() for p in before.values())
+    frozen = GroundedKolorsPipeline.from_folders(tiny.base).unet.state_dict()
+    assert same(frozen, before)

@@ -13,7 +13,7 @@ rule sample:
     params:
         config=CONFIG,
         adapter=lambda wildcards, input: (f"--adapter {input.adapter}" if input.adapter else ""),
-        settings=settings("run", "sample", "study.arms.{arm}"),
+        settings=settings("run", "sample", "guided", "study.arms.{arm}"),
     log:
         "<results>/logs/sample/{arm}-{seed}-{split}.log",
     benchmark:

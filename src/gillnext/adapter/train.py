@@ -32,7 +32,7 @@ from gillnext.config.model import Arm, Config
 from gillnext.runtime import files, provenance, seeds, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.pipeline import GroundedKolorsPipeline
+from gillnext.sample.pipeline import UNET, GroundedKolorsPipeline
 
 
 def arm_of(cfg: Config, name: str) -> Arm:
@@ -85,16 +85,19 @@ class Trainer:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False)],
         )
         self.pipeline = pipeline.to(self.accelerator.device)
-        unet = pipeline.unet.requires_grad_(False)
+        unet = pipeline.unet.requires_grad_(arm.unet_lr > 0)
         if self.settings.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
             unet.train()  # diffusers checkpoints in training mode only; the UNet has no dropout
         self.adapter = build_adapter(cfg, arm, unet, seed).to(self.accelerator.device)
         pipeline.attach(self.adapter)
         self.listing = self.adapter.listing(unet)
-        self.parameters = list(self.adapter.parameters())
+        groups: list[dict[str, Any]] = [{"params": list(self.adapter.parameters()), "peak": self.lr}]
+        if arm.unet_lr:
+            groups.append({"params": list(unet.parameters()), "peak": arm.unet_lr})
+        self.parameters = [p for group in groups for p in group["params"]]
         self.scheduler = objective.scheduler_of(pipeline.scheduler.config)
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.01)
+        self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.01)
         self.model, self.wrapped = self.accelerator.prepare(Denoiser(self.adapter, unet), self.optimiser)
         self.ema = training.Ema(self.parameters, self.settings.ema) if self.settings.ema else None
         self.image_size = unet.config.sample_size * pipeline.vae_scale_factor
@@ -136,7 +139,7 @@ class Trainer:
     def step(self, t: int) -> dict[str, float]:
         """One optimiser step; returns loss, gradient norm and learning rate."""
         for group in self.optimiser.param_groups:
-            group["lr"] = training.cosine(t, self.steps, self.lr)
+            group["lr"] = training.cosine(t, self.steps, group["peak"])
         loss = self.backward(self.micro_batches(t))
         if t == 0:
             check_reached(self.adapter)
@@ -187,7 +190,9 @@ def run(trainer: Trainer, arm: Arm, curve: Curve, work: Path) -> list[dict[str, 
 def train(
     cfg: Config, arm_name: str, seed: int, base: Path, cache: Path, out: Path, val: Path | None, evaluator: Path | None
 ) -> None:
-    """Train the arm and write `out`: adapter weights and config, processors.txt, curve, losses, tensorboard."""
+    """Train the arm and write `out`: adapter weights and config (and the UNet, where the arm trains it), curve, losses,
+    processors.txt, tensorboard.
+    """
     arm = arm_of(cfg, arm_name)
     training.setup(cfg.run.threads, cfg.run.device)
     work = out.with_name(out.name + ".work")
@@ -203,6 +208,8 @@ def train(
         return
     with files.atomic(out) as temporary:
         trainer.adapter.to("cpu").save_pretrained(temporary)
+        if arm.unet_lr:
+            pipeline.unet.to("cpu").save_pretrained(temporary / UNET)
         files.write_text(temporary / "processors.txt", trainer.listing)
         files.write_json(temporary / "curve.json", curve.points)
         files.write_json(temporary / "losses.json", [round(row["loss"], 6) for row in history])

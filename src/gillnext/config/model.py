@@ -173,7 +173,7 @@ class Arm:
     boxes: Literal["none", "caption", "guidance"] = s(
         "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
     )
-    full: bool = s(False, "the whole UNet is trained with the adapter")
+    unet_lr: float = s(0.0, "peak learning rate of the UNet's own weights, trained with the adapter; 0: frozen")
     steps: int = s(0, "optimiser steps; 0: adapter.steps")
     lr: float = s(0.0, "peak learning rate; 0: adapter.lr")
 
@@ -216,6 +216,15 @@ class Sample:
     steps: int = s(3, "DPM-Solver++ steps; box fidelity on validation layouts at 3 is 0.01 below 4 to 12")
     guidance: float = s(3.0, "classifier-free guidance scale; at 3 steps 4 and 5 are 0.02 and 0.03 below 3")
     batch: int = s(32, "images a batch")
+    caption_grid: int = s(10, "boxes that are written into captions are whole numbers from 0 to this")
+
+
+@dataclass(frozen=True)
+class Guided:
+    steps: int = s(10, "DPM-Solver++ steps of attention guidance")
+    share: float = s(0.6, "share of the first steps in which latents are moved")
+    iterations: int = s(2, "gradient steps on the latents before each of them")
+    scale: float = s(30.0, "length of a gradient step, in units of the noise's variance")
 
 
 @dataclass(frozen=True)
@@ -243,4 +252,5 @@ class Config:
     adapter: Adapter = field(default_factory=Adapter)
     study: Study = field(default_factory=Study)
     sample: Sample = field(default_factory=Sample)
+    guided: Guided = field(default_factory=Guided)
     memory: Memory = field(default_factory=Memory)

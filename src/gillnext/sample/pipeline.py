@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import KolorsPipeline, StableDiffusionXLPipeline
+from diffusers import KolorsPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor
 
 from gillnext.adapter.grounding import MAX_BOXES, pad
@@ -21,6 +21,8 @@ from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.phrases import PhraseTable, text_length
 from gillnext.layouts import Layout
 from gillnext.runtime import seeds
+
+UNET = "unet"  # in an adapter's folder: the UNet that was trained with it
 
 
 class GroundedMixin:
@@ -34,7 +36,10 @@ class GroundedMixin:
         cls, base: Path | str, adapter: Path | str | None = None, planner: Path | str | None = None, device: str = "cpu"
     ) -> Any:
         """The pipeline from `save_pretrained` folders (or hub ids of the base)."""
-        pipeline = cls.from_pretrained(base).to(device)  # type: ignore[attr-defined]
+        own = {}
+        if adapter and (Path(adapter) / UNET).exists():
+            own["unet"] = UNet2DConditionModel.from_pretrained(Path(adapter) / UNET)
+        pipeline = cls.from_pretrained(base, **own).to(device)  # type: ignore[attr-defined]
         pipeline.set_progress_bar_config(disable=True)
         if adapter:
             pipeline.attach(SpatialAdapter.from_pretrained(adapter).eval().to(device))

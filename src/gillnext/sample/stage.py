@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,11 @@ from gillnext.config.model import Config
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
+from gillnext.sample import guidance
+from gillnext.sample.captions import with_boxes
 from gillnext.sample.pipeline import GroundedKolorsPipeline
+
+Keys = Sequence[tuple[str | int, ...]]  # a name for each picture's noise
 
 
 def save_png(path: Path, image: np.ndarray) -> None:
@@ -44,11 +49,29 @@ def open_work(work: Path, identity: str) -> None:
     files.write_json(marker, identity)
 
 
+def pictures(
+    cfg: Config,
+    arm: str,
+    pipeline: GroundedKolorsPipeline,
+    rows: list[layouts.Layout],
+    keys: Sequence[tuple[str | int, ...]],
+) -> np.ndarray:
+    """Pictures (N, H, W, 3) in [0, 1] of one batch, as the arm gets its boxes; `keys` name each one's noise."""
+    settings, way = cfg.sample, cfg.study.arms[arm].boxes
+    if way == "guidance":
+        return guidance.draw(pipeline, rows, pipeline.noise(keys).to(pipeline.device), cfg.guided, settings.guidance)
+    told = [with_boxes(row, settings.caption_grid) if way == "caption" else row.caption for row in rows]
+    images, _ = pipeline.draw(told, rows, keys=keys, steps=settings.steps, guidance=settings.guidance)
+    return images
+
+
 def sample(
     cfg: Config, arm: str, seed: int, base: Path, adapter: Path | None, rows: list[layouts.Layout], out: Path
 ) -> None:
     """Pictures of `rows` in `out`; the same whatever the batch size or an interruption (to rounding of the batch)."""
-    site = cfg.study.arms[arm].site if arm in cfg.study.arms else None
+    if arm not in cfg.study.arms:
+        raise UserError(f"{arm!r} is no arm", where="study.arms", remedy=f"one of {', '.join(cfg.study.arms)}")
+    site = cfg.study.arms[arm].site
     if (site == "none") != (adapter is None):
         wanted = "no --adapter" if site == "none" else "--adapter"
         raise UserError(f"arm {arm!r} needs {wanted}", where="gillnext sample", remedy="see study.arms in the config")
@@ -57,18 +80,14 @@ def sample(
     work, settings = out.with_name(out.name + ".work"), cfg.sample
     weights = files.sha256(adapter) if adapter else files.sha256(base)
     captions = [row.to_row() for row in rows]
-    open_work(work, training.fingerprint(dataclasses.asdict(settings), arm, seed, cfg.run.seed, weights, captions))
+    ways = dataclasses.asdict(settings), dataclasses.asdict(cfg.guided)
+    open_work(work, training.fingerprint(*ways, arm, seed, cfg.run.seed, weights, captions))
     batches = [range(i, min(i + settings.batch, len(rows))) for i in range(0, len(rows), settings.batch)]
     with Progress("sample", len(rows), "images") as progress:
         for batch in batches:
             if not all((work / name_of(i)).exists() for i in batch):
-                images, _ = pipeline.draw(
-                    [rows[i].caption for i in batch],
-                    [rows[i] for i in batch],
-                    keys=[(cfg.run.seed, seed, i) for i in batch],
-                    steps=settings.steps,
-                    guidance=settings.guidance,
-                )
+                keys: Keys = [(cfg.run.seed, seed, i) for i in batch]
+                images = pictures(cfg, arm, pipeline, [rows[i] for i in batch], keys)
                 for i, image in zip(batch, images, strict=True):
                     save_png(work / name_of(i), (image * 255).round().astype(np.uint8))
             progress.step(len(batch))

@@ -1,0 +1,141 @@
+"""Attention guidance: boxes for a base without an adapter and without any training.
+
+Before a sampling step the latents move down the gradient of an energy that is small where the cross-attention of an
+object's words lies in the object's box (Chen, Laina and Vedaldi, “Training-Free Layout Control with Cross-Attention
+Guidance”, 2024, arXiv:2304.03373, eqs. 2–4; BoxDiff is of the same family):
+
+    E = mean over objects of (1 − Σ_{p in box} A_p / Σ_p A_p)²,    z ← z − η·σ_t²·∇E
+
+A is averaged over heads and over the object's tokens; E over the mid block and the first up block, as in that paper.
+
+Letters: B batch, P pixels of an attention map, T caption tokens, H heads, N objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+from einops import rearrange, reduce
+from torch import Tensor
+
+from gillnext.adapter import fourier
+from gillnext.adapter.phrases import PREFIX, text_length
+from gillnext.config.model import Guided
+from gillnext.layouts import Layout
+
+WATCHED = ("mid_block", "up_blocks.0")
+
+
+class Watched:
+    """diffusers' attention with its probabilities kept, averaged over heads: `maps_BPT`."""
+
+    maps_BPT: Tensor
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+    ) -> Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q, k, v = (
+            rearrange(x, "b t (h d) -> b h t d", h=attn.heads)
+            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        attention = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
+        self.maps_BPT = reduce(attention, "b h p t -> b p t", "mean")
+        out = attn.to_out[1](attn.to_out[0](rearrange(attention @ v, "b h t d -> b t (h d)")))
+        return out + hidden_states if attn.residual_connection else out
+
+
+def watch(unet: Any) -> list[Watched]:
+    """Put `Watched` processors into the cross-attention of the mid block and the first up block."""
+    watched = {n: Watched() for n in unet.attn_processors if n.startswith(WATCHED) and ".attn2." in n}
+    unet.set_attn_processor({n: watched.get(n) or AttnProcessor2_0() for n in unet.attn_processors})
+    return list(watched.values())
+
+
+def token_places(pipeline: Any, caption: str, names: Sequence[str]) -> list[list[int]]:
+    """The places in 0…T−1 of the (left-padded) tokens that overlap each name in `caption`; [] where it is not there."""
+    tokenizer, length = pipeline.tokenizer, text_length(pipeline)
+    pieces = [piece.replace("▁", "") for piece in tokenizer.tokenize(caption)]
+    first = length - len(pieces)
+    if len(pieces) + PREFIX > length:
+        return [[] for _ in names]
+    ends = torch.tensor([len(piece) for piece in pieces]).cumsum(0).tolist()
+    text = "".join(pieces)
+    places = []
+    for name in names:
+        at = text.find(name)
+        inside = [i for i, end in enumerate(ends) if end > at and end - len(pieces[i]) < at + len(name)]
+        places.append([first + i for i in inside] if at >= 0 else [])
+    return places
+
+
+def energy(maps_BPT: Tensor, layouts: Sequence[Layout], places: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+    """(B,) mean over a layout's objects of (1 − share of attention inside the box)²; 0 for a layout without any.
+
+    maps_BPT: of a square grid. places: for every layout and object the places of its tokens in 0…T−1.
+    """
+    side = round(maps_BPT.shape[1] ** 0.5)
+    centres_P2 = fourier.pixel_centres(side, side).to(maps_BPT)
+    energies = []
+    for maps_PT, layout, words in zip(maps_BPT, layouts, places, strict=True):
+        terms = []
+        for box, tokens in zip(layout.boxes, words, strict=True):
+            if not tokens:
+                continue
+            map_P = maps_PT[:, list(tokens)].mean(1)
+            inside_P = fourier.inside(centres_P2, maps_PT.new_tensor(box).reshape(1, 1, 4))[0, :, 0]
+            terms.append((1 - (map_P * inside_P).sum() / map_P.sum()) ** 2)
+        energies.append(torch.stack(terms).mean() if terms else maps_BPT.new_zeros(()))
+    return torch.stack(energies)
+
+
+def move(
+    unet: Any, watched: Sequence[Watched], latents: Tensor, step: Tensor, conditions: dict[str, Any],
+    layouts: Sequence[Layout], places: Sequence[Sequence[Sequence[int]]], rate: float,
+) -> Tensor:  # fmt: skip
+    """One gradient step on the latents (B, C, h, w)."""
+    with torch.enable_grad():
+        latents = latents.detach().requires_grad_()
+        unet(latents, step, **conditions)
+        energies = [energy(layer.maps_BPT, layouts, places).sum() for layer in watched]
+        (gradient,) = torch.autograd.grad(torch.stack(energies).mean(), latents)
+    return (latents - rate * gradient).detach()
+
+
+@torch.no_grad()
+def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guided, guidance: float) -> Any:
+    """Pictures (N, H, W, 3) in [0, 1] of the layouts' captions, from `noise` (N, C, h, w)."""
+    unet, scheduler = pipeline.unet.requires_grad_(False), pipeline.scheduler
+    captions = [layout.caption for layout in layouts]
+    states, empty, pooled, empty_pooled = pipeline.encode_prompt(captions, negative_prompt=[""] * len(captions))
+    places = [token_places(pipeline, row.caption, row.names) for row in layouts]
+    side = unet.config.sample_size * pipeline.vae_scale_factor
+    time_ids = states.new_tensor([[side, side, 0, 0, side, side]]).repeat(len(layouts), 1)
+
+    def conditions(*pairs: tuple[Tensor, Tensor]) -> dict[str, Any]:
+        sequence, vector = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+        added = {"text_embeds": vector, "time_ids": time_ids.repeat(len(pairs), 1)}
+        return {"encoder_hidden_states": sequence, "added_cond_kwargs": added}
+
+    told, both = conditions((states, pooled)), conditions((empty, empty_pooled), (states, pooled))
+    watched = watch(unet)
+    scheduler.set_timesteps(settings.steps, device=noise.device)
+    latents = noise * scheduler.init_noise_sigma
+    for i, t in enumerate(scheduler.timesteps):
+        if i < settings.share * settings.steps:
+            rate = settings.scale * float(1 - scheduler.alphas_cumprod[int(t)])
+            for _ in range(settings.iterations):
+                latents = move(unet, watched, latents, t, told, layouts, places, rate)
+        free, grounded = unet(torch.cat([latents] * 2), t, **both).sample.chunk(2)
+        latents = scheduler.step(free + guidance * (grounded - free), t, latents).prev_sample
+    unet.set_attn_processor(AttnProcessor2_0())
+    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
+    return pipeline.image_processor.postprocess(decoded, output_type="np")
