@@ -145,6 +145,7 @@ class Base:
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
+    class_map: float = s(0.1, "weight of the loss that tells each cell's class from the UNet's features; 0: none")
     channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
     threads: int = s(2, "torch threads: everything after waits for this job, so it takes both cores of the demo")
 

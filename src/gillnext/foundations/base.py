@@ -1,12 +1,13 @@
 """The base text-to-image model of the demo tier: a UNet, saved with VAE and text side as one `KolorsPipeline`.
 
-The UNet learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base": first on windows
-around one object (`pool.windows`), then on whole pictures. Captions name the objects; a share of them says where things
-are, as web captions do. A tenth is empty, for classifier-free guidance. The averaged (EMA) weights are saved, with a
-DPM-Solver++ scheduler.
+The UNet learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base": first on windows around one object
+(`pool.windows`), then on whole pictures; its features learn to tell each cell's class as well (`class_map`). Captions
+name the objects; a share of them says where things are, as web captions do. A tenth is empty, for classifier-free
+guidance. The averaged (EMA) weights are saved, with a DPM-Solver++ scheduler.
 
 Measured, share of 96 validation captions' objects that the evaluator finds in pictures at guidance 5, after 210–230 s
-of one core: 0.44 with pictures alone, 0.56–0.64 with 600 steps on windows first.
+of one core: 0.44 with pictures alone, 0.56–0.64 with 600 steps on windows first. Box fidelity of attn2 on 256
+validation layouts: success 0.86 and mIoU 0.65 without the class map, 0.92 and 0.69 with it.
 
     gillnext base --config config.yaml --vae results/demo/models/vae --text results/demo/models/text \\
         --out results/demo/models/base
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.foundations import text, vae
+from gillnext.foundations.class_map import ClassMapHead
 from gillnext.foundations.pool import Pool, picture_captions, pictures, windows
 from gillnext.runtime import files, seeds, training
 from gillnext.world import corpus
@@ -95,10 +97,11 @@ class _Batches:
 
     def __init__(self, cfg: Config, name: str, pool: Pool, batch: int) -> None:
         self.name, self.pool, self.batch, self.seed = name, pool, batch, cfg.run.seed
+        self.weight = cfg.base.class_map
         self.schedule = DDPMScheduler(**SCHEDULE)
         self.device = torch.device(cfg.run.device)
 
-    def loss(self, unet: UNet2DConditionModel, step: int) -> Tensor:
+    def loss(self, unet: UNet2DConditionModel, head: ClassMapHead, step: int) -> Tensor:
         n, pool = self.batch, self.pool
         generator = seeds.torch_generator(self.name, self.seed, step)
         pick = torch.randint(len(pool), (n,), generator=generator)
@@ -109,7 +112,8 @@ class _Batches:
         noisy = self.schedule.add_noise(latents, noise, steps).to(self.device, memory_format=torch.channels_last)
         added = {"text_embeds": pool.pooled[told].to(self.device), "time_ids": pool.time_ids[pick].to(self.device)}
         v = unet(noisy, steps.to(self.device), pool.states[told].to(self.device), added_cond_kwargs=added).sample
-        return F.mse_loss(v, v_target(self.schedule, latents, noise, steps).to(self.device))
+        denoising = F.mse_loss(v, v_target(self.schedule, latents, noise, steps).to(self.device))
+        return denoising + self.weight * head.loss(pool.maps[pick].to(self.device))
 
 
 def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[float]:
@@ -125,6 +129,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
     told = picture_captions(data.scenes, data.captions, seed)
     work = out.with_name(out.name + ".work")
     unet = build_unet(settings.channels).to(device, memory_format=torch.channels_last)
+    head = ClassMapHead(unet).to(device)
     latents = vae.encode(autoencoder, data.images)
     encode = partial(text.states, tokenizer, encoder, length=text.LENGTH)
     made_from = (dataclasses.asdict(settings), seed, files.sha256(vae_folder), files.sha256(text_folder))
@@ -135,14 +140,15 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
     for name, pool, batch, steps, ema in phases:
         losses = training.train(
             name,
-            list(unet.parameters()),
-            partial(_Batches(cfg, name, pool, batch).loss, unet),
+            [*unet.parameters(), *head.parameters()],
+            partial(_Batches(cfg, name, pool, batch).loss, unet, head),
             steps=steps,
             lr=settings.lr,
             work=work / name,
             ema_decay=ema,
             settings=made_from,
         )
+    head.release()
     pipeline = KolorsPipeline(
         vae=autoencoder,
         text_encoder=encoder,

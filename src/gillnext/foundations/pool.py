@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gillnext.foundations.class_map import class_map
 from gillnext.runtime import seeds
 from gillnext.world import captions
 from gillnext.world.corpus import Corpus
@@ -28,12 +29,14 @@ Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Pool:
-    """Samples: latents (N, C, h, w), size conditions (N, 6) in pixels, and which text state is each one's (N,).
+    """Samples: latents (N, C, h, w), class maps (N, h, w), size conditions (N, 6) in pixels, and which text state is
+    each one's (N,).
 
     `states` (K + 1, T, D) and `pooled` (K + 1, D) are those of the K different captions; the last is the empty one's.
     """
 
     latents: Tensor
+    maps: Tensor
     time_ids: Tensor
     told: Tensor
     states: Tensor
@@ -43,12 +46,12 @@ class Pool:
         return len(self.latents)
 
     @classmethod
-    def of(cls, latents: Tensor, time_ids: Tensor, told: Sequence[str], encode: Encode) -> Pool:
+    def of(cls, latents: Tensor, maps: Tensor, time_ids: Tensor, told: Sequence[str], encode: Encode) -> Pool:
         """The pool of `told`, one caption a sample; every different caption is encoded once."""
         different = list(dict.fromkeys(told))
         number = {caption: i for i, caption in enumerate(different)}
         index = torch.tensor([number[caption] for caption in told])
-        return cls(latents, time_ids, index, *encode([*different, ""]))
+        return cls(latents, maps, time_ids, index, *encode([*different, ""]))
 
 
 def size_conditions(count: int, original: int, target: int = 0) -> Tensor:
@@ -69,7 +72,8 @@ def picture_captions(scenes: Sequence[Scene], namings: Sequence[str], seed: int)
 
 def pictures(data: Corpus, latents: Tensor, told: Sequence[str], encode: Encode) -> Pool:
     """Every whole picture with its caption."""
-    return Pool.of(latents, size_conditions(len(latents), data.images.shape[1]), told, encode)
+    maps = torch.stack([class_map(scene, latents.shape[-1]) for scene in data.scenes])
+    return Pool.of(latents, maps, size_conditions(len(latents), data.images.shape[1]), told, encode)
 
 
 def starts(low: float, high: float, side: int, cells: int) -> range:
@@ -104,14 +108,15 @@ def windows(data: Corpus, latents: Tensor, seed: int, encode: Encode) -> Pool:
     """A window of half the latents' side around every object of every picture."""
     cells = latents.shape[-1]
     side, pixels = cells // 2, data.images.shape[1] // cells
-    parts, corners, told = [], [], []
+    parts, maps, corners, told = [], [], [], []
     for i, scene in enumerate(data.scenes):
-        rng = seeds.rng("base-window", seed, i)
+        rng, whole = seeds.rng("base-window", seed, i), class_map(scene, cells)
         for k in range(len(scene.objects)):
             (top, left), caption = window(scene, k, side, cells, rng)
             parts.append(latents[i, :, top : top + side, left : left + side])
+            maps.append(whole[top : top + side, left : left + side])
             corners.append((top, left))
             told.append(caption)
     conditions = size_conditions(len(parts), cells * pixels, side * pixels)
     conditions[:, 2:4] = torch.tensor(corners) * pixels
-    return Pool.of(torch.stack(parts), conditions, told, encode)
+    return Pool.of(torch.stack(parts), torch.stack(maps), conditions, told, encode)
