@@ -29,7 +29,7 @@ wildcard_constraints:
     arm="|".join(map(re.escape, ARMS)),
     seed=r"\d+",
     part=r"\d+",
-    split="test|relations",
+    split="test|relations|swapped",
 
 
 include: "workflow/rules/image.smk"

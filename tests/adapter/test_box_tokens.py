@@ -134,3 +134,13 @@ def test_every_bias_sees_unit_boxes_whatever_the_tokens_see(awake):
         g = make(awake, coordinates=name)(*sample(BOXES, 2), SIZE)
         assert torch.equal(g.boxes_BN4[0, :2], torch.tensor(BOXES))
         assert torch.equal(g.omega_F, fourier.bias_frequencies())
+
+
+@torch.no_grad()
+def test_a_token_without_its_phrase_is_the_same_for_every_phrase(awake):
+    named, unnamed = make(awake), make(awake, phrases=False)
+    for adapter, same in ((named, False), (unnamed, True)):
+        one, other = (term(adapter, *sample(BOXES, 3, seed)) for seed in (1, 2))
+        assert torch.equal(one, other) == same
+    moved = term(unnamed, *sample([[0.2, 0.1, 0.5, 0.6], BOXES[1]], 3))
+    assert not torch.equal(moved, term(unnamed, *sample(BOXES, 3)))  # where the box is, it still knows

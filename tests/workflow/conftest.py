@@ -51,7 +51,7 @@ if argv[0] == "world":
     for i in range(2):
         write(out / "shards" / f"wukong_100m_{{i}}.csv")
         write(out / "truth" / f"{{i}}.parquet")
-    for name in ("heldout/val.jsonl", "heldout/test.jsonl", "heldout/relations.jsonl", "world.json"):
+    for name in ("heldout/val.jsonl", "heldout/test.jsonl", "heldout/relations.jsonl", "heldout/swapped.jsonl", "world.json"):
         write(out / name)
 elif out.suffix:
     write(out)

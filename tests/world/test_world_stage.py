@@ -123,6 +123,17 @@ def test_held_out_layouts_name_objects_without_places_and_match_the_corpus(world
         assert not set("左右上下旁") & set(caption)
 
 
+def test_swapped_layouts_give_each_name_the_box_of_another(world):
+    test = {row.id: row for row in layouts.read(world / "heldout" / "test.jsonl") if len(row.names) > 1}
+    rows = layouts.read(world / "heldout" / "swapped.jsonl")
+    assert len(rows) == len(test) > 0
+    for row in rows:
+        own = test[row.id.replace("swapped", "test")]
+        assert row.caption == own.caption and row.boxes == own.boxes
+        assert sorted(row.names) == sorted(own.names)
+        assert all(a != b for a, b in zip(row.names, own.names, strict=True))
+
+
 def test_held_out_relations_hold_between_the_rows_boxes(world):
     rows = layouts.read(world / "heldout" / "relations.jsonl")
     assert len(rows) == 9

@@ -106,7 +106,8 @@ def adapter_of(wildcards):
 
 def layouts_of(wildcards):
     """The held-out layouts of a split: drawn by the world, or planned from captions."""
-    return f"{RESULTS}/{'plans/relations' if wildcards.split == 'relations' else 'world/heldout/test'}.jsonl"
+    planned = wildcards.split == "relations"
+    return f"{RESULTS}/{'plans' if planned else 'world/heldout'}/{wildcards.split}.jsonl"
 
 
 def runs(pattern, arms):

@@ -8,7 +8,7 @@ rule world:
     output:
         shards=expand("<results>/world/shards/wukong_100m_{i}.csv", i=SHARDS),
         truth=expand("<results>/world/truth/{i}.parquet", i=SHARDS),
-        heldout=expand("<results>/world/heldout/{split}.jsonl", split=["val", "test", "relations"]),
+        heldout=expand("<results>/world/heldout/{split}.jsonl", split=["val", "test", "relations", "swapped"]),
         about="<results>/world/world.json",
     params:
         config=CONFIG,

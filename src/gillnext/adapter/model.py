@@ -53,6 +53,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
         coordinates: str = "unit",
         frequencies: str = "gligen",
         width: int = 128,
+        phrases: bool = True,
     ) -> None:
         super().__init__()
         if site not in SITES:
@@ -109,6 +110,8 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
         boxes_BN4: unit xyxy. phrases_BNC: phrase embeddings in the UNet's cross-attention width. real_BN: filled slots.
         size: latent height and width. dropped_B: samples whose boxes are all replaced by the null token.
         """
+        if not self.config.phrases:
+            phrases_BNC = torch.zeros_like(phrases_BNC)
         if dropped_B is not None:
             real_BN = real_BN & ~dropped_B[:, None]
         where = fourier.embed(self.coordinates_of(boxes_BN4), self.omega_F)

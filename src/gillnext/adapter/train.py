@@ -53,6 +53,7 @@ def build_adapter(cfg: Config, arm: Arm, unet: torch.nn.Module, seed: int) -> Sp
         coordinates=arm.coordinates,
         frequencies=arm.frequencies,
         width=cfg.adapter.width,
+        phrases=arm.phrases,
     )
 
 

@@ -171,6 +171,7 @@ class Arm:
     bias: Literal["none", "box", "fourier"] = s("fourier", "attention bias between pixels and boxes")
     coordinates: Literal["unit", "raw", "clamp"] = s("unit", "how the tokens see coordinates")
     frequencies: Literal["gligen", "sin2pi"] = s("gligen", "Fourier features of the tokens: 100^(k/8), or 2π·2^k")
+    phrases: bool = s(True, "box tokens hold their phrase's embedding")
     boxes: Literal["none", "caption", "guidance"] = s(
         "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
     )
@@ -202,6 +203,7 @@ class Study:
     subset: list[str] = s([], "the arms that are run, by name; empty: all")
     seeds: list[int] = s([0, 1, 2], "training seeds of an arm")
     headline: list[list[str]] = s([], "contrasts that the paper rests on, pairs of arms, fixed before the runs")
+    swapped: list[str] = s([], "arms that also draw the test layouts with their phrases swapped between boxes")
     headline_seeds: list[int] = s([], "training seeds of the arms in them; empty: study.seeds")
     reference: str = s("attn2", "arm that pictures, end-to-end relations and `draw` use")
 

@@ -8,6 +8,7 @@ row is `scenes.render(scenes.sample(seed, row["stream"], row["scene"]))`.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,21 @@ def relations(seed: int, count: int, stream: str = "relations-test") -> list[Lay
     raise AssertionError("unreachable")
 
 
+def swapped(rows: list[Layout]) -> list[Layout]:
+    """The layouts of two objects or more with each name moved to the next box; caption and boxes stay."""
+    several = [row for row in rows if len(row.names) > 1]
+    return [replace(row, names=(*row.names[1:], row.names[0]), id=row.id.replace("test", "swapped")) for row in several]
+
+
 def write(config: Config, folder: Path) -> dict[str, int]:
-    """Write {val,test,relations}.jsonl into `folder`; returns how many layouts each has."""
+    """Write {val,test,relations,swapped}.jsonl into `folder`; returns how many layouts each has."""
     seed = config.run.seed
     sets = {
         "val": naming(seed, "val", VALIDATION),
         "test": naming(seed, "test", config.sample.test),
         "relations": relations(seed, config.sample.relations),
     }
+    sets["swapped"] = swapped(sets["test"])
     for name, rows in sets.items():
         layouts.write(folder / f"{name}.jsonl", rows)
     return {name: len(rows) for name, rows in sets.items()}

@@ -3,7 +3,7 @@
     gillnext world --config config.yaml --out results/demo/world
 
 Writes OUT/shards/wukong_100m_{i}.csv (url, caption), OUT/truth/{i}.parquet (row, url, caption, label, kind,
-scene, fault, relations, absent), OUT/heldout/{val,test,relations}.jsonl and OUT/world.json. The same
+scene, fault, relations, absent), OUT/heldout/{val,test,relations,swapped}.jsonl and OUT/world.json. The same
 configuration gives the same bytes. No picture is drawn here: the server draws a row's scene when it is asked
 for.
 """
