@@ -15,7 +15,7 @@ from gillnext.runtime.errors import UserError
 def test_every_figure_is_drawn_twice_the_same(results_root, config, tmp_path):
     captions = figures(config, results_root, tmp_path / "one")
     figures(config, results_root, tmp_path / "two")
-    assert set(captions) == set(FIGURES)
+    assert set(captions) == set(FIGURES) - {"gradients"}  # no two arms differ in coordinates alone
     for name in captions:
         for kind in ("svg", "png"):
             first, second = ((tmp_path / n / f"{name}.{kind}").read_bytes() for n in ("one", "two"))

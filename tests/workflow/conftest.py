@@ -51,8 +51,9 @@ if argv[0] == "world":
     for i in range(2):
         write(out / "shards" / f"wukong_100m_{{i}}.csv")
         write(out / "truth" / f"{{i}}.parquet")
-    for name in ("heldout/val.jsonl", "heldout/test.jsonl", "heldout/relations.jsonl", "heldout/swapped.jsonl", "world.json"):
-        write(out / name)
+    for split in ("val", "test", "relations", "swapped"):
+        write(out / "heldout" / f"{split}.jsonl")
+    write(out / "world.json")
 elif out.suffix:
     write(out)
     write(out.with_suffix(".json"))

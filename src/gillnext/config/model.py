@@ -204,6 +204,7 @@ class Study:
     seeds: list[int] = s([0, 1, 2], "training seeds of an arm")
     headline: list[list[str]] = s([], "contrasts that the paper rests on, pairs of arms, fixed before the runs")
     swapped: list[str] = s([], "arms that also draw the test layouts with their phrases swapped between boxes")
+    shown: list[str] = s([], "arms in the figures of samples and of where they fail; empty: all")
     headline_seeds: list[int] = s([], "training seeds of the arms in them; empty: study.seeds")
     reference: str = s("attn2", "arm that pictures, end-to-end relations and `draw` use")
 

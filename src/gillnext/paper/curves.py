@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
+from gillnext.config.model import Arm
 from gillnext.paper import style
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import MODES, memory_modes
 
+COLOURS = dict(zip(("attn1", "attn2", "both", "gated"), style.COLOURS, strict=False))
+LINES: dict[str, Any] = {"fourier": "-", "box": (0, (4, 1.5)), "none": (0, (1, 1.5))}
 
-def _trained(results: Results) -> list[str]:
-    return [name for name, arm in results.config.study.arms.items() if arm.site != "none"]
+
+def _trained(results: Results) -> dict[str, dict[str, Any]]:
+    """The arms that differ in site and bias alone, with their lines' looks: a colour a site, a dash a bias."""
+    plain = Arm()
+    return {
+        name: {"color": COLOURS[arm.site], "linestyle": "-" if arm.site == "gated" else LINES[arm.bias]}
+        for name, arm in results.config.study.arms.items()
+        if arm.site != "none" and replace(arm, site=plain.site, bias=plain.bias, steps=0, lr=0.0) == plain
+    }
 
 
-def _runs(results: Results, arm: str, file: str) -> list[Any]:
+def histories(results: Results, arm: str, file: str) -> list[Any]:
     """One JSON value a seed, from the adapters' folders."""
     values = []
     for seed in results.config.study.seeds_of(arm):
@@ -30,11 +42,11 @@ def _runs(results: Results, arm: str, file: str) -> list[Any]:
     return values
 
 
-def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, colour: str, label: str) -> None:
+def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict[str, Any]) -> None:
     """The mean over seeds, and a band from the lowest to the highest seed."""
-    axes.plot(x, runs_SN.mean(0), color=colour, label=label)
+    axes.plot(x, runs_SN.mean(0), label=label, **look)
     if len(runs_SN) > 1:
-        axes.fill_between(x, runs_SN.min(0), runs_SN.max(0), color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(x, runs_SN.min(0), runs_SN.max(0), color=look["color"], alpha=0.15, linewidth=0)
 
 
 def _band_words(results: Results) -> str:
@@ -47,26 +59,30 @@ def following(results: Results, folder: Path) -> str:
     chance level.
     """
     figure, axes = style.plot(style.COLUMN, 2.1)
-    colours = style.arm_colours(results.config.study.arms)
-    last = 0.0
-    for arm in _trained(results):
-        curves = [c for c in _runs(results, arm, "curve.json") if c]
+    last, shortest = 0.0, math.inf
+    for arm, look in _trained(results).items():
+        curves = [c for c in histories(results, arm, "curve.json") if c]
         if not curves:
             continue
         steps = [point["step"] for point in curves[0]]
         values = np.array([[point["success50"] for point in curve] for curve in curves])
-        _spread(axes, np.array(steps), values, colours[arm], arm)
-        last = max(last, steps[-1])
+        _spread(axes, np.array(steps), values, arm, look)
+        last, shortest = max(last, steps[-1]), min(shortest, steps[-1])
     levels = [("real images through the VAE", results.metric(*results.ceilings["vae"], "success50"))]
     levels.append(("chance: boxes redrawn", results.over_seeds(results.reference, "chance_success50").mean))
     for name, level in levels:
         axes.axhline(level, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.text(last, level + 0.015, name, ha="right", va="bottom", fontsize=6.5, color=style.GREY)
-    axes.set(xlabel="adapter steps", ylabel="success@0.5 (validation)", ylim=(0, 1.08), xlim=(0, None))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set(xlabel="adapter steps", ylabel="success@0.5 (validation)", ylim=(0, 1.08))
+    if last > 2 * shortest:  # some arms get many more steps than others
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:.0f}")
+    else:
+        axes.set_xlim(0, None)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     style.quiet_grid(axes)
     if last:
-        axes.legend(loc="center right", handlelength=1.4)
+        axes.legend(loc="center right", handlelength=2)
     style.save(figure, folder, "following")
     words = _band_words(results)
     return f"When each arm begins to follow boxes. {words} The dashed lines are levels on the test set."
@@ -75,18 +91,17 @@ def following(results: Results, folder: Path) -> str:
 def losses(results: Results, folder: Path) -> str:
     """The training loss, averaged over windows, for every arm."""
     figure, axes = style.plot(style.COLUMN, 1.9)
-    colours = style.arm_colours(results.config.study.arms)
     window = 1
-    for arm in _trained(results):
-        runs = [np.asarray(run, dtype=np.float64) for run in _runs(results, arm, "losses.json")]
+    for arm, look in _trained(results).items():
+        runs = [np.asarray(run, dtype=np.float64) for run in histories(results, arm, "losses.json")]
         length = min(map(len, runs))
         window = max(1, length // 40)
         count = length // window
         runs_SN = np.stack([run[: count * window].reshape(count, window).mean(1) for run in runs])
-        _spread(axes, (np.arange(count) + 0.5) * window, runs_SN, colours[arm], arm)
+        _spread(axes, (np.arange(count) + 0.5) * window, runs_SN, arm, look)
     axes.set(xlabel="adapter steps", ylabel="training loss", xlim=(0, None))
     style.quiet_grid(axes)
-    axes.legend(loc="upper right", handlelength=1.4)
+    axes.legend(loc="upper right", handlelength=2)
     style.save(figure, folder, "losses")
     steps = f"{window} steps" if window > 1 else "one step"
     return f"Training loss, means over windows of {steps}. {_band_words(results)}"

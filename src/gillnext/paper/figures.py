@@ -2,8 +2,8 @@
 
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
-Writes {samples,following,losses,memory,breakdown,classes}.{svg,png} and `captions.json` ({name: caption}).
-The last two are left out where the score files hold none. The same inputs give the same bytes."""
+Writes {samples,arms,following,gradients,losses,memory,breakdown,classes,failures}.{svg,png} and `captions.json`
+({name: caption}). A figure is left out where the run holds nothing for it. The same inputs give the same bytes."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import argparse
 from pathlib import Path
 
 from gillnext.config import Config, arguments
-from gillnext.paper import curves, grid, parts, style
+from gillnext.paper import arms, curves, failures, gradients, grid, parts, style
 from gillnext.runtime import files
 from gillnext.tables.collect import Results
 
 FIGURES = {
     "samples": grid.samples,
+    "arms": arms.arms,
     "following": curves.following,
+    "gradients": gradients.gradients,
     "losses": curves.losses,
     "memory": curves.memory,
     "breakdown": parts.breakdown,
     "classes": parts.classes,
+    "failures": failures.failures,
 }
 
 

@@ -25,7 +25,7 @@ TITLE, CAPTION, GAP, GUTTER = 0.18, 0.15, 0.03, 0.12  # inches
 Column = tuple[str, Path | None, str]  # title, folder of images, command that makes them
 
 
-def _image(path: Path, command: str) -> np.ndarray:
+def image_of(path: Path, command: str) -> np.ndarray:
     if not path.exists():
         raise UserError("no such image", where=str(path), remedy=f"make it with `gillnext {command}`")
     pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -50,7 +50,7 @@ def _boxes(axes: Any, row: Layout, *, label: bool) -> None:
             axes.text((x1 + x2) / 2, (y1 + y2) / 2, name, ha="center", va="center", fontsize=6.5, color=style.INK)
 
 
-def _panel(axes: Any, row: Layout, pixels: np.ndarray | None) -> None:
+def panel(axes: Any, row: Layout, pixels: np.ndarray | None) -> None:
     axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect="equal")
     for spine in axes.spines.values():
         spine.set(visible=True, color=style.PALE, linewidth=0.5)
@@ -65,7 +65,8 @@ def _columns(results: Results) -> list[Column]:
         ("layout", None, ""),
         ("real", results.root / "reference" / "real", "score --ceilings"),
     ]
-    for arm in results.config.study.arms:
+    study = results.config.study
+    for arm in study.shown or study.arms:
         seed = results.config.study.seeds_of(arm)[0]
         folder = results.root / "samples" / arm / str(seed) / "test"
         columns.append((arm, folder, f"sample --arm {arm} --seed {seed}"))
@@ -97,8 +98,8 @@ def _block(figure: Any, page: _Page, left: float, rows: dict[int, Layout], colum
         for c, (_, images, command) in enumerate(columns):
             side = page.side - GAP
             where = page.spot(left + c * page.side, top - CAPTION - side, side, side)
-            pixels = _image(images / f"{index:05d}.png", command) if images else None
-            _panel(figure.add_axes(where), row, pixels)
+            pixels = image_of(images / f"{index:05d}.png", command) if images else None
+            panel(figure.add_axes(where), row, pixels)
 
 
 def samples(results: Results, folder: Path) -> str:

@@ -29,8 +29,9 @@ def _groups(results: Results, arm: str, kind: str) -> Groups | None:
 
 def _data(results: Results, kind: str) -> dict[str, Groups] | None:
     """Every arm's groups; None unless all have them."""
-    data = {arm: groups for arm in results.config.study.arms if (groups := _groups(results, arm, kind))}
-    return data if len(data) == len(results.config.study.arms) else None
+    shown = results.config.study.shown or list(results.config.study.arms)
+    data = {arm: groups for arm in shown if (groups := _groups(results, arm, kind))}
+    return data if len(data) == len(shown) else None
 
 
 def _bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, colours: dict[str, str]) -> None:
@@ -54,7 +55,7 @@ def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -
     figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside upper center",
-        ncols=len(results.config.study.arms),
+        ncols=min(len(axes.get_legend_handles_labels()[0]), 4),
         handlelength=1,
     )
     style.save(figure, folder, name)

@@ -228,6 +228,10 @@ def data_table(results: Results) -> Table:
 
 
 def all_tables(results: Results) -> list[Table]:
+    from gillnext.tables.contrasts import contrasts_table
+    from gillnext.tables.onset import onset_table
+
+    optional = [contrasts_table(results), onset_table(results)]
     return [
         main_table(results),
         intervals_table(results),
@@ -235,4 +239,5 @@ def all_tables(results: Results) -> list[Table]:
         planner_table(results),
         data_table(results),
         memory_table(results),
+        *(table for table in optional if table is not None),
     ]

@@ -1,0 +1,38 @@
+"""All arms at a glance: box fidelity and KID with their intervals, a dot an arm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gillnext.paper import style
+from gillnext.tables.collect import Results
+
+PANELS = {"success50": "success@0.5 →", "miou": "mIoU →", "kid": "← KID"}
+
+
+def arms(results: Results, folder: Path) -> str:
+    """One row an arm, best success on top; whiskers are 95% t intervals over seeds."""
+    names = list(results.config.study.arms)
+    names.sort(key=lambda name: results.over_seeds(name, "success50").mean)
+    figure, panels = style.plot(style.PAGE, 0.6 + 0.17 * len(names), columns=len(PANELS))
+    places = np.arange(len(names))
+    for axes, (metric, label) in zip(panels, PANELS.items(), strict=True):
+        found = [results.over_seeds(name, metric) for name in names]
+        halves = [one.half or 0.0 for one in found]
+        means = [one.mean for one in found]
+        axes.errorbar(means, places, xerr=halves, fmt="o", markersize=3, color=style.COLOURS[0], elinewidth=0.8)
+        axes.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
+        axes.grid(axis="both", color=style.PALE, linewidth=0.4)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_yticks(places, names)
+    for axes in panels[:2]:
+        ceiling = results.metric(*results.ceilings["vae"], "success50" if axes is panels[0] else "miou")
+        axes.axvline(ceiling, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
+        axes.set_xlim(0, 1.03)
+    style.save(figure, folder, "arms")
+    return (
+        "Every arm on the test layouts, means over its seeds with 95% t intervals. "
+        "Dashed: real images through the autoencoder."
+    )

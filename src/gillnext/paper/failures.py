@@ -1,0 +1,42 @@
+"""The reference arm's worst samples: what failing looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import pyplot as plt
+
+from gillnext import layouts
+from gillnext.paper import grid, style
+from gillnext.tables.collect import Results
+
+SHOWN = 8
+
+
+def worst(per_image: dict[str, list[float]], count: int) -> list[int]:
+    """Images with the lowest mean IoU over their boxes, the lowest first; ties in their order."""
+    boxes, total = np.array(per_image["boxes"]), np.array(per_image["iou"])
+    means = np.where(boxes > 0, total / np.maximum(boxes, 1), np.inf)
+    return [int(i) for i in np.argsort(means, kind="stable")[:count]]
+
+
+def failures(results: Results, folder: Path) -> str | None:
+    """The lowest mean IoU of the reference arm's first seed; None where the score file has no images of its own."""
+    arm = results.reference
+    seed = results.config.study.seeds_of(arm)[0]
+    per_image = results.read(*results.score(arm, seed)).get("per_image")
+    if not per_image:
+        return None
+    samples = results.root / "samples" / arm / str(seed) / "test"
+    rows = layouts.read(samples / "layouts.jsonl")
+    indices = worst(per_image, SHOWN)
+    figure, panels = plt.subplots(
+        2, SHOWN // 2, figsize=(style.COLUMN, style.COLUMN / (SHOWN // 2) * 2 + 0.4), layout="constrained"
+    )
+    for axes, index in zip(panels.flat, indices, strict=False):
+        image = grid.image_of(samples / f"{index:05d}.png", f"sample --arm {arm} --seed {seed}")
+        grid.panel(axes, rows[index], image)
+        axes.set_title(rows[index].caption, fontsize=5.6, loc="left", pad=2)
+    style.save(figure, folder, "failures")
+    return f"The {len(indices)} test layouts on which {arm}, seed {seed}, has the lowest mean IoU, with their boxes."

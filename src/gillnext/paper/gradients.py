@@ -1,0 +1,47 @@
+"""Gradient norms over training by the coordinates that the tokens see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gillnext.paper import style
+from gillnext.paper.curves import histories
+from gillnext.tables.collect import Results
+
+POINTS = 40  # of a line, each the mean over a window of steps
+
+
+def compared(results: Results) -> list[list[str]]:
+    """Arms that differ in coordinates or frequencies alone, a group for each site and bias with several of them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, arm in results.config.study.arms.items():
+        if arm.site != "none" and not arm.unet_lr and arm.phrases:
+            groups.setdefault((arm.site, arm.bias), []).append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def gradients(results: Results, folder: Path) -> str | None:
+    """A panel for each bias; None, and no figure, where no two arms differ in coordinates alone."""
+    groups = compared(results)
+    if not groups:
+        return None
+    figure, panels = style.plot(style.PAGE, 2.3, columns=len(groups))
+    for axes, names in zip(np.atleast_1d(panels), groups, strict=True):
+        steps = min(len(histories(results, name, "gradient_norms.json")[0]) for name in names)
+        for i, name in enumerate(names):
+            arm = results.config.study.arms[name]
+            norms_SN = np.array([run[:steps] for run in histories(results, name, "gradient_norms.json")])
+            window = max(steps // POINTS, 1)
+            count = steps // window
+            means = norms_SN[:, : count * window].reshape(len(norms_SN), count, window).mean((0, 2))
+            style_of = "-" if arm.frequencies == "gligen" else (0, (3, 2))
+            axes.plot((np.arange(count) + 0.5) * window, means, color=style.COLOURS[i % 3], linestyle=style_of,
+                      label=f"{arm.coordinates}, {arm.frequencies}")  # fmt: skip
+        first = results.config.study.arms[names[0]]
+        axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")
+        axes.legend(fontsize=6, ncols=2)
+    np.atleast_1d(panels)[0].set_ylabel("gradient norm")
+    style.save(figure, folder, "gradients")
+    return "Norm of the adapter's gradient before clipping, by the coordinates and frequencies of the box tokens."

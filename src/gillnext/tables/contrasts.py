@@ -1,0 +1,40 @@
+"""The contrasts that the paper rests on, fixed in the settings before the runs: paired by seed, with t intervals."""
+
+from __future__ import annotations
+
+from gillnext.tables.build import MAIN
+from gillnext.tables.collect import Results
+from gillnext.tables.statistics import Estimate, paired
+from gillnext.tables.table import Cell, Column, Table, decimals, integer, text
+
+METRICS = ("success50", "miou", "kid", "clip_score")
+
+
+def _cell(difference: Estimate, digits: int) -> Cell:
+    """Signed mean ± half width."""
+    sign = "+" if difference.mean > 0 else ""
+    half = decimals(difference.half, digits) if difference.half is not None else ""
+    return Cell(sign + decimals(difference.mean, digits), half, difference.mean)
+
+
+def _words(differences: dict[str, Estimate]) -> str:
+    """Which metrics the seeds tell apart at all."""
+    told = [MAIN[name][0].rstrip(" ↑↓") for name, difference in differences.items() if difference.excludes(0.0)]
+    return ", ".join(told) or "nothing shown"
+
+
+def contrasts_table(results: Results) -> Table | None:
+    """One row a contrast, first − second; None where the settings name none."""
+    rows = []
+    for first, second in results.config.study.headline:
+        differences = {name: paired(*results.both(first, second, name)) for name in METRICS}
+        cells = [_cell(difference, MAIN[name][1]) for name, difference in differences.items()]
+        seeds = integer(len(results.common_seeds(first, second)))
+        rows.append([text(f"{first} − {second}"), seeds, *cells, text(_words(differences))])
+    if not rows:
+        return None
+    columns = [Column("contrast", "contrast", left=True), Column("seeds", "seeds")]
+    columns += [Column(name, MAIN[name][0], interval=True) for name in METRICS]
+    columns.append(Column("told", "interval without 0", left=True))
+    notes = ["Differences paired by training seed, ± half a 95% t interval; fixed in the settings before the runs."]
+    return Table("contrasts", "Headline contrasts", columns, rows, notes)

@@ -1,0 +1,72 @@
+"""Whether and when an arm began to follow boxes, from its curve of validation box fidelity, not from the loss."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+from gillnext.tables.table import Column, Table, integer, number, text
+
+LEVEL = 0.2  # success@0.5 from which boxes are followed: about three times the chance level
+IN_A_ROW = 2  # points of the curve that must reach it
+
+
+def onset(curve: Sequence[dict[str, Any]]) -> int | None:
+    """The step of the first of `IN_A_ROW` successive points at `LEVEL` or more; None where there is none."""
+    reached = [point["success50"] >= LEVEL for point in curve]
+    for i in range(len(curve) - IN_A_ROW + 1):
+        if all(reached[i : i + IN_A_ROW]):
+            return int(curve[i]["step"])
+    return None
+
+
+def curves(results: Results, arm: str) -> list[list[dict[str, Any]]]:
+    """The curve of every seed of an arm; an empty list where none was measured."""
+    found = []
+    for seed in results.config.study.seeds_of(arm):
+        path = results.root / "adapters" / arm / str(seed) / "curve.json"
+        if not path.exists():
+            raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
+        found.append(files.read_json(path))
+    return [curve for curve in found if curve]
+
+
+def words(onsets: Sequence[int | None], last: int) -> str:
+    """The median step, or what can be said where some seeds never began."""
+    begun = [step for step in onsets if step is not None]
+    if not begun:
+        return f"not within {last:,} steps"
+    middle = f"{statistics.median_low(begun):,}"
+    return middle if len(begun) == len(onsets) else f"{middle}, in {len(begun)} of {len(onsets)} seeds"
+
+
+def onset_table(results: Results) -> Table | None:
+    """One row an arm with an adapter; None where no curve was measured."""
+    rows = []
+    for name, arm in results.config.study.arms.items():
+        measured = curves(results, name) if arm.site != "none" else []
+        if not measured:
+            continue
+        last = measured[0][-1]["step"]
+        final = statistics.fmean(curve[-1]["success50"] for curve in measured)
+        told = words([onset(curve) for curve in measured], last)
+        rows.append([text(name), text(arm.bias), integer(last), integer(len(measured)), text(told), number(final)])
+    if not rows:
+        return None
+    columns = [
+        Column("arm", "arm", left=True),
+        Column("bias", "bias", left=True),
+        Column("steps", "steps"),
+        Column("seeds", "seeds"),
+        Column("onset", "onset", left=True),
+        Column("last", "success@0.5 at the end"),
+    ]
+    notes = [
+        f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on validation layouts; "
+        "the median over seeds."
+    ]
+    return Table("onset", "When box-following began", columns, rows, notes)
