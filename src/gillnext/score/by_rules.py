@@ -101,7 +101,8 @@ def hypotheses(image_HWC: np.ndarray, seen_HW: np.ndarray) -> tuple[np.ndarray, 
     drawing tells how the box lies around its body.
     """
     known = templates()
-    boxes, kinds = [], []
+    boxes: list[np.ndarray] = []
+    kinds: list[int] = []
     for box in _patches(seen_HW):
         boxes += [box] * len(known.extents)
         kinds += range(len(known.extents))

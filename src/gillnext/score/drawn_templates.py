@@ -25,6 +25,7 @@ DRAWS = 8  # drawings of a class that its template averages
 FINE = 100  # cells across the box when parts are measured
 THIN = 12  # of these cells; narrower parts of a body vanish in a blurred picture
 MARK: Colour = (-1.0, -1.0, -1.0)  # stands for the body colour
+NONE: Colour = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -43,32 +44,34 @@ class Templates:
     extents: tuple[np.ndarray, ...]
 
 
-def draw(kind: ObjectClass, inner: int, margin: int) -> np.ndarray:
-    """One class's mean drawing with `inner` cells across its box, (G, G, 5): body, cover and fixed colours."""
+def draw(kind: ObjectClass, inner: int, margin: int) -> tuple[np.ndarray, np.ndarray]:
+    """One class's mean drawing with `inner` cells across its box: shares (G, G, 2) of body and cover, and the fixed
+    colours (G, G, 3).
+    """
     size = inner + 2 * margin
     box_px = np.array([margin, margin, margin + inner, margin + inner], dtype=float)
-    total = np.zeros((size, size, 5))
+    shares, fixed = np.zeros((size, size, 3)), np.zeros((size, size, 3))
     for number in range(DRAWS):
-        canvas = np.zeros((size, size, 5))
+        layers, colours = np.zeros_like(shares), np.zeros_like(fixed)
         for shape, colour in kind.draw(seeds.rng("template", kind.id, number), MARK):
             is_body = colour == MARK
-            layer = (float(is_body), 1.0, *((0.0, 0.0, 0.0) if is_body else colour))
-            paint(canvas, shape, layer, box_px)
-        total += canvas
-    return total / DRAWS
+            paint(layers, shape, (float(is_body), 1.0, 0.0), box_px)
+            paint(colours, shape, NONE if is_body else colour, box_px)
+        shares, fixed = shares + layers / DRAWS, fixed + colours / DRAWS
+    return shares[..., :2], fixed
 
 
-def extents(body: np.ndarray) -> np.ndarray:
+def extents(body_GG: np.ndarray) -> np.ndarray:
     """xyxy in the unit square of the body, of the body without its thin parts, and of the whole drawing, (E, 4).
 
     The last is for a body that runs into a part of a like colour, as a brown hull into its mast.
     """
-    solid = body > 0.5
+    solid_GG = body_GG > 0.5
     found = [(0.0, 0.0, 1.0, 1.0)]
-    for part in (solid, ndimage.binary_opening(solid, np.ones((THIN, THIN)))):
-        ys, xs = np.nonzero(part)
+    for part_GG in (solid_GG, ndimage.binary_opening(solid_GG, np.ones((THIN, THIN)))):
+        ys, xs = np.nonzero(part_GG)
         if len(ys):
-            box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) / len(body)
+            box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]) / len(body_GG)
             found.append(tuple(box))
     return np.unique(np.array(found), axis=0)
 
@@ -76,9 +79,10 @@ def extents(body: np.ndarray) -> np.ndarray:
 @cache
 def templates() -> Templates:
     """The templates of all classes; drawn once."""
-    drawn_KGG5 = np.stack([draw(kind, INNER, MARGIN) for kind in CLASSES]).astype(np.float32)
+    drawn = [draw(kind, INNER, MARGIN) for kind in CLASSES]
+    shares_KGG2 = np.stack([shares for shares, _ in drawn]).astype(np.float32)
     return Templates(
-        drawn_KGG5[..., 0], drawn_KGG5[..., 1], drawn_KGG5[..., 2:],
+        shares_KGG2[..., 0], shares_KGG2[..., 1], np.stack([fixed for _, fixed in drawn]).astype(np.float32),
         np.array([kind.palette for kind in CLASSES], dtype=np.float32),
-        tuple(extents(draw(kind, FINE, 0)[..., 0]) for kind in CLASSES),
+        tuple(extents(draw(kind, FINE, 0)[0][..., 0]) for kind in CLASSES),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gillnext.tables.collect import Results
+from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import memory_table
 from gillnext.tables.statistics import RESAMPLES, bootstrap
 from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, text
@@ -228,6 +229,7 @@ def all_tables(results: Results) -> list[Table]:
     return [
         main_table(results),
         intervals_table(results),
+        evaluators_table(results),
         relations_table(results),
         planner_table(results),
         data_table(results),
