@@ -29,6 +29,7 @@ ALIKE = 0.40  # colour distance at which agreement is nil
 LEAST = 24  # pixels of the smallest patch that suggests a box
 SIDES = (10.0, 44.0)  # pixels of the shortest and longest side of a box that is suggested
 COVERED = 0.3  # share of the smaller of two boxes that both may share
+PROMISING = 0.35  # agreement from which a hypothesis is refined
 STEPS = (4.0, 2.0, 1.0, 0.5)  # pixels by which a side is moved to fit better
 EIGHT = np.ones((3, 3), dtype=bool)  # neighbours that touch at a corner count
 
@@ -198,7 +199,7 @@ def detect_one(image: np.ndarray) -> Detections:
     stack_HW7 = np.concatenate([image_HWC, behind_HWC, seen_HW[..., None]], 2)
     boxes_P4, kinds_P = hypotheses(image_HWC, seen_HW)
     scores_P = agreement(stack_HW7, boxes_P4, kinds_P)
-    likely = np.flatnonzero(scores_P > THRESHOLD / 2)
+    likely = np.flatnonzero(scores_P > PROMISING)
     chosen = likely[select(boxes_P4[likely], scores_P[likely])]
     boxes_M4, scores_M = refine(stack_HW7, boxes_P4[chosen], kinds_P[chosen], scores_P[chosen])
     order = np.argsort(-scores_M, kind="stable")

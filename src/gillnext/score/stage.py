@@ -95,6 +95,8 @@ def _report(name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any]
 
 
 def _protocol(config: Config, reference: int) -> dict[str, str | int | float]:
+    from gillnext.score import distribution
+
     return {
         "boxes": "best one-to-one IoU with detections of the same class, 0 where none",
         "evaluator": "gillnext-fcos, trained on a stream of its own",
@@ -105,6 +107,8 @@ def _protocol(config: Config, reference: int) -> dict[str, str | int | float]:
         "resize": "none: native resolution",
         "reference": f"{reference} real scenes of an independent stream",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
+        "fid_by_n": f"mean of {distribution.DRAWS} random subsets of the samples against the whole reference",
+        "cmmd": "1000·MMD², Gaussian kernel, σ 10, unit image embeddings of the miniature Chinese-CLIP",
         "clip": "100·max(cos, 0), miniature Chinese-CLIP, torchmetrics",
     }
 
@@ -123,9 +127,9 @@ def rules_metrics(wanted: Sequence[boxes.Requested], samples: ImageSet, seed: in
 
 def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, name: Name) -> dict[str, Any]:
     """All scores of one set of images, as a score file's content."""
-    from gillnext.score import distribution, text
+    from gillnext.score import cmmd, distribution, text
 
-    known = distribution.read_reference(reference / REFERENCE, models.hashes["features"])
+    known = distribution.read_reference(reference / REFERENCE, models.hashes)
     wanted = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
     everything = [found for pixels, _ in samples.batches() for found in models.detect(pixels)]
     found = [boxes.confident(f) for f in everything]
@@ -141,8 +145,10 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
         "fid": distribution.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,
+        "cmmd": cmmd.cmmd(cmmd.embed((p for p, _ in samples.batches()), models.clip, device), known.clip_NE),
         "clip_score": text.clip_score(captioned, models.clip, device),
     }
+    scores["fid_by_n"] = distribution.fid_by_n(features, known.features_ND, config.run.seed)
     hashes = {**models.hashes, "samples": files.sha256(samples.folder), "reference": known.images}
     return _report(name, len(samples), scores, _protocol(config, len(known.features_ND)), hashes)
 

@@ -19,6 +19,7 @@ MAIN: dict[str, tuple[str, int]] = {
     "clip_score": ("CLIP score ↑", 2),
     "fid": ("FID ↓", 2),
     "kid": ("KID ↓", 4),
+    "cmmd": ("CMMD ↓", 3),
 }
 PLANNER: dict[str, str] = {
     "validity_unconstrained": "validity, unconstrained decoding",
@@ -80,7 +81,8 @@ def protocol_notes(results: Results) -> list[str]:
     notes = [
         f"{n} test images an arm and seed, {seeds} seed{'s' if seeds > 1 else ''}; "
         + ("mean ± half width of the 95% t interval over seeds." if seeds > 1 else "one seed: no interval."),
-        "FID and KID use this workflow's own feature network, not Inception: never compare them with published values.",
+        "FID and KID use this workflow's own feature network, not Inception, and CMMD its own CLIP: "
+        "never compare them with published values.",
     ]
     return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
 
