@@ -109,7 +109,7 @@ def _protocol(config: Config, reference: int) -> dict[str, str | int | float]:
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
         "fid_by_n": f"mean of {distribution.DRAWS} random subsets of the samples against the whole reference",
         "cmmd": "1000·MMD², Gaussian kernel, σ 10, unit image embeddings of the miniature Chinese-CLIP",
-        "clip": "100·max(cos, 0), miniature Chinese-CLIP, torchmetrics",
+        "clip": "100·max(mean cos, 0), miniature Chinese-CLIP, torchmetrics",
     }
 
 
