@@ -117,19 +117,57 @@ def test_worse_pictures_have_larger_distances(pictures):
     assert distribution.kid(blurred, real)[0] > distribution.kid(others, real)[0]
 
 
+class Embedding(torch.nn.Module):
+    """Stands for a CLIP: the features of `network`, of pictures that its processor gives as they are."""
+
+    def get_image_features(self, pixel_values):
+        return network(pixel_values)
+
+
+def clip():
+    def processor(images, return_tensors):
+        return {"pixel_values": torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()}
+
+    return Embedding(), processor
+
+
+DIGESTS = {"features": "abc", "clip": "xyz"}
+
+
 def test_reference_is_kept_reread_and_refused_for_another_network(tmp_path):
     path = tmp_path / "features.safetensors"
-    made = distribution.make_reference(path, network, "abc", seed=1, count=8)
-    kept = distribution.read_reference(path, "abc")
+    made = distribution.make_reference(path, network, clip, DIGESTS, seed=1, count=8)
+    kept = distribution.read_reference(path, DIGESTS)
     assert np.array_equal(made.features_ND, kept.features_ND)
-    assert (kept.images, kept.network) == (made.images, "abc")
+    assert np.array_equal(made.clip_NE, kept.clip_NE)
+    assert np.allclose((kept.clip_NE**2).sum(1), 1)
+    assert kept.images == made.images
     with pytest.raises(UserError, match="another feature network"):
-        distribution.read_reference(path, "def")
+        distribution.read_reference(path, DIGESTS | {"features": "def"})
+    with pytest.raises(UserError, match="another image-text scorer"):
+        distribution.read_reference(path, DIGESTS | {"clip": "def"})
     with pytest.raises(UserError, match="--ceilings"):
-        distribution.read_reference(tmp_path / "none.safetensors", "abc")
+        distribution.read_reference(tmp_path / "none.safetensors", DIGESTS)
 
 
 def test_reference_is_the_same_to_the_byte(tmp_path):
     for name in "ab":
-        distribution.make_reference(tmp_path / name, network, "abc", seed=1, count=4)
+        distribution.make_reference(tmp_path / name, network, clip, DIGESTS, seed=1, count=4)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_fid_falls_with_the_number_of_images_by_about_one_over_it():
+    # Same distribution on both sides: what is left is the bias, about c / n against a large reference.
+    rng = np.random.default_rng(6)
+    few, many = rng.normal(size=(300, 12)), rng.normal(size=(20_000, 12))
+    curve = distribution.fid_by_n(few, many, seed=1)
+    assert list(curve) == ["64", "128", "256", "300"]
+    assert curve["64"] > curve["128"] > curve["256"] > curve["300"] > 0
+    assert curve["64"] / curve["256"] == pytest.approx(4, rel=0.4)
+    assert curve["300"] == pytest.approx(distribution.fid(few, many), abs=1e-6)
+    assert curve == distribution.fid_by_n(few, many, seed=1)
+
+
+def test_fid_of_a_set_of_a_size_on_the_curve_is_told_once():
+    rng = np.random.default_rng(7)
+    assert list(distribution.fid_by_n(rng.normal(size=(128, 4)), rng.normal(size=(500, 4)))) == ["64", "128"]

@@ -87,18 +87,23 @@ def test_real_pictures_score_high_and_ruined_ones_low(reports):
     assert real["success50"] == 1.0
     assert real["ap50"] == 1.0
     assert real["chance_success50"] < 0.3
+    assert real["rules_success50"] > 0.9 > 0.5 > real["rules_chance_success50"]
     # An untrained autoencoder leaves nothing to see.
     assert vae["success50"] == vae["ap"] == vae["chance_miou"] == 0
+    assert vae["rules_success50"] < 0.1
     assert vae["fid"] > 2 * real["fid"]
+    assert vae["cmmd"] > 2 * real["cmmd"]
 
 
 def test_score_file_says_what_it_is(reports):
     report = reports["real"]
-    names = "success50 miou ap ap50 wrong_class chance_success50 chance_miou clip_score fid kid kid_se"
+    names = "success50 miou ap ap50 wrong_class chance_success50 chance_miou clip_score fid kid kid_se cmmd"
+    names += " rules_success50 rules_miou rules_wrong_class rules_chance_success50 rules_chance_miou"
     assert set(names.split()) == set(report["metrics"])
     assert (report["name"], report["arm"], report["seed"], report["n"]) == ("real", "real", None, COUNT)
     assert set(report["hashes"]) == {"features", "clip", "samples", "reference"}
     assert sum(report["per_image"]["hits"]) == report["boxes"]
+    assert report["fid_by_n"] == {str(COUNT): report["metrics"]["fid"]}
     assert "not comparable" in report["protocol"]["extractor"]
     assert set(report["provenance"]) == {"version", "code", "lock", "image"}
 
@@ -139,6 +144,7 @@ def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(
     report = stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
     assert report["metrics"]["relation_accuracy"] == report["metrics"]["object_recall"] == 1
     assert report["metrics"]["success50"] == 1
+    assert report["metrics"]["rules_relation_accuracy"] > 0.9
     assert report["n_relations"] == sum(len(row.extra["relations"]) for row in truth)
     write(tmp_path / "truth.jsonl", truth[1:])
     with pytest.raises(UserError, match=truth[0].id):

@@ -43,7 +43,7 @@ def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -
         "ap": 0.5 * level, "ap50": 0.9 * level, "wrong_class": 0.02 + rng.uniform(0, 0.01),
         "chance_success50": 0.03 + rng.uniform(0, 0.01), "chance_miou": 0.15, "clip_score": 70 + 5 * level,
         "fid": 20 - 10 * level + rng.normal(0, 1), "kid": 0.02 - 0.015 * level + rng.normal(0, 0.0005),
-        "kid_se": 0.001,
+        "kid_se": 0.001, "cmmd": 3 - 2 * level, "rules_success50": 0.95 * level, "rules_miou": 0.7 * level,
     }  # fmt: skip
     breakdown = {
         "objects": {k: {"n": 9, "success50": level} for k in "123"},

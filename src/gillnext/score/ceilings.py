@@ -78,9 +78,9 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     rows, device = layouts.read(test), config.run.device
     real = render(rows, config.run.seed, str(test))
     sets = {"real": real, "vae": rebuild(real, vae, device)}
-    digest = models.hashes["features"]
     count = max(config.sample.test, len(rows))
-    distribution.make_reference(reference / REFERENCE, models.features, digest, config.run.seed, count, device)
+    path, seed = reference / REFERENCE, config.run.seed
+    distribution.make_reference(path, models.features, models.clip, models.hashes, seed, count, device)
     reports = []
     for name, pictures in sets.items():
         report = score(write(reference / name, pictures, rows), models, reference, config, Name(name, None))

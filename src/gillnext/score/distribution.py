@@ -1,14 +1,16 @@
-"""Distance between two sets of images in feature space: FID by clean-fid, and KID.
+"""Distance between two sets of images in feature space: FID by clean-fid, and KID; and the reference set of all.
 
 FID (Heusel et al., 2017) goes through clean-fid's own functions (Parmar et al., 2022) with a feature network
 of ours in place of Inception, at the images' own resolution: such values mean something beside each other,
 and nothing beside published ones. KID (Bińkowski et al., 2018) is the unbiased MMD² with k(x, y) = (x·y / D +
 1)³.
 
+FID of few images is too high by about one over their number (Chong and Forsyth, 2020): `fid_by_n` shows by how much.
+
 The reference set is `config.sample.test` real scenes of the stream "fidreference", which nothing was trained
 on.
 
-Letters: N and M images, D features.
+Letters: N and M images, D features, E width of CLIP's embedding.
 """
 
 from __future__ import annotations
@@ -27,20 +29,25 @@ from torch import Tensor
 
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
+from gillnext.score.cmmd import embed
+from gillnext.score.text import Loader
 from gillnext.world import scenes
 
 STREAM = "fidreference"
 HALVES = 100  # random halves behind KID's standard error
+CURVE = (64, 128, 256, 512)  # numbers of images at which FID is told
+DRAWS = 5  # random subsets behind each point of that curve
+MODELS = {"features": "feature network", "clip": "image-text scorer"}  # what made the reference features
 Extractor = Callable[[Tensor], Tensor]  # (B, 3, H, W) float in 0–255 to (B, D)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Features (N, D) of the reference images, with the digests of the images and of the network."""
+    """Features (N, D) and unit CLIP embeddings (N, E) of the reference images, with the images' digest."""
 
     features_ND: np.ndarray
+    clip_NE: np.ndarray
     images: str
-    network: str
 
 
 def _as_it_is(image: np.ndarray) -> np.ndarray:
@@ -68,29 +75,30 @@ def features_of_images(images: np.ndarray, network: Extractor, device: str = "cp
 
 
 def make_reference(
-    path: Path, network: Extractor, digest: str, seed: int, count: int, device: str = "cpu"
+    path: Path, network: Extractor, clip: Loader, digests: dict[str, str], seed: int, count: int, device: str = "cpu"
 ) -> Reference:
-    """Render the reference scenes and keep their features at `path`. `digest`: the network's."""
+    """Render the reference scenes and keep their features at `path`. `digests`: of both models' weights."""
     images = np.stack([scenes.render(scenes.sample(seed, STREAM, i)) for i in range(count)])
-    features = features_of_images(images, network, device)
-    told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "network": digest, "stream": STREAM}
+    batches = (images[i : i + 64] for i in range(0, count, 64))
+    kept = {"features": features_of_images(images, network, device), "clip": embed(batches, clip, device)}
+    told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "stream": STREAM}
+    told |= {name: digests[name] for name in MODELS}
     with files.atomic(path) as temporary:
-        save_file({"features": features}, temporary, metadata={"told": json.dumps(told)})  # one key: fixed order
-    return Reference(features, told["images"], digest)
+        save_file(kept, temporary, metadata={"told": json.dumps(told)})  # one key: fixed order
+    return Reference(kept["features"], kept["clip"], told["images"])
 
 
-def read_reference(path: Path, digest: str) -> Reference:
-    """The kept features; raises `UserError` where they are missing or came from a network other than
-    `digest`.
-    """
+def read_reference(path: Path, digests: dict[str, str]) -> Reference:
+    """The kept features; raises `UserError` where they are missing or came from models other than `digests`."""
     remedy = "make the reference again: gillnext score --ceilings"
     if not path.exists():
         raise UserError("no reference features", where=str(path), remedy=remedy)
     with safe_open(path, "np") as kept:
         told = json.loads(kept.metadata()["told"])
-        if told["network"] != digest:
-            raise UserError("the reference features came from another feature network", where=str(path), remedy=remedy)
-        return Reference(kept.get_tensor("features"), told["images"], told["network"])
+        for name, title in MODELS.items():
+            if told.get(name) != digests[name]:
+                raise UserError(f"the reference features came from another {title}", where=str(path), remedy=remedy)
+        return Reference(kept.get_tensor("features"), kept.get_tensor("clip"), told["images"])
 
 
 def fid(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
@@ -98,6 +106,20 @@ def fid(a_ND: np.ndarray, b_MD: np.ndarray) -> float:
     from cleanfid.fid import fid_from_feats
 
     return float(fid_from_feats(a_ND, b_MD))
+
+
+def fid_by_n(a_ND: np.ndarray, b_MD: np.ndarray, seed: int = 0, draws: int = DRAWS) -> dict[str, float]:
+    """FID of random subsets of `a_ND` against all of `b_MD`, by their size; the mean of `draws` subsets each.
+
+    Sizes are those of `CURVE` below N, and N itself, which is all of `a_ND`.
+    """
+    n = len(a_ND)
+    curve = {}
+    for size in (size for size in CURVE if size < n):
+        rng = seeds.rng("fid_by_n", seed, n, size)
+        values = [fid(a_ND[rng.choice(n, size, replace=False)], b_MD) for _ in range(draws)]
+        curve[str(size)] = round(float(np.mean(values)), 6)
+    return curve | {str(n): round(fid(a_ND, b_MD), 6)}
 
 
 def _off_diagonal_mean(kernel_NN: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Image features for FID, KID and CMMD: a small classifier trained on a stream of its own.
+"""Image features for FID and KID: a small classifier trained on a stream of its own.
 
 It learns which classes a picture holds and how many objects; the pooled features before its two heads are what
 distributions are compared in. They are independent of the base, the evaluator and the image-text scorer, and

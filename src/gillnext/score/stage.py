@@ -1,4 +1,4 @@
-"""Score a set of images: box fidelity with its chance level, AP, FID, KID and CLIP score; or the relations.
+"""Score a set of images: box fidelity with its chance level, AP, FID, KID, CMMD and CLIP score; or the relations.
 
     gillnext score --samples R/samples/attn2/0/test --evaluator R/models/evaluator \\
         --features R/models/features --clip R/models/clip --reference R/reference --out R/scores/attn2/0.json
@@ -29,11 +29,12 @@ from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.score import boxes, chance, images, relations
+from gillnext.score import boxes, by_rules, chance, images, relations
 from gillnext.score.detections import Detections
 from gillnext.score.images import ImageSet
 
 REFERENCE = "features.safetensors"
+RULES = f"templates of colour and shape, nothing learned; agreement of at least {by_rules.THRESHOLD}"
 
 
 @dataclass(frozen=True)
@@ -94,24 +95,41 @@ def _report(name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any]
 
 
 def _protocol(config: Config, reference: int) -> dict[str, str | int | float]:
+    from gillnext.score import distribution
+
     return {
         "boxes": "best one-to-one IoU with detections of the same class, 0 where none",
         "evaluator": "gillnext-fcos, trained on a stream of its own",
         "threshold": boxes.CONFIDENT,
+        "rules": RULES,
         "chance": f"same images, boxes redrawn from the prior, same phrases, mean of {chance.REDRAWS}",
         "extractor": "independent network by clean-fid; not Inception, not comparable with published FIDs",
         "resize": "none: native resolution",
         "reference": f"{reference} real scenes of an independent stream",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
-        "clip": "100·max(cos, 0), miniature Chinese-CLIP, torchmetrics",
+        "fid_by_n": f"mean of {distribution.DRAWS} random subsets of the samples against the whole reference",
+        "cmmd": "1000·MMD², Gaussian kernel, σ 10, unit image embeddings of the miniature Chinese-CLIP",
+        "clip": "100·max(mean cos, 0), miniature Chinese-CLIP, torchmetrics",
     }
+
+
+def detect_by_rules(samples: ImageSet) -> list[Detections]:
+    """What the evaluator that learns nothing finds in each picture."""
+    return [found for pixels, _ in samples.batches() for found in by_rules.detect(pixels)]
+
+
+def rules_metrics(wanted: Sequence[boxes.Requested], samples: ImageSet, seed: int) -> dict[str, float]:
+    """Box fidelity and its chance level as the rule-based evaluator sees them."""
+    found = detect_by_rules(samples)
+    metrics = boxes.fidelity(wanted, found)["metrics"] | chance.level(wanted, found, seed)
+    return {f"rules_{key}": value for key, value in metrics.items()}
 
 
 def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, name: Name) -> dict[str, Any]:
     """All scores of one set of images, as a score file's content."""
-    from gillnext.score import distribution, text
+    from gillnext.score import cmmd, distribution, text
 
-    known = distribution.read_reference(reference / REFERENCE, models.hashes["features"])
+    known = distribution.read_reference(reference / REFERENCE, models.hashes)
     wanted = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
     everything = [found for pixels, _ in samples.batches() for found in models.detect(pixels)]
     found = [boxes.confident(f) for f in everything]
@@ -123,11 +141,14 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
     scores["metrics"] |= {
         **boxes.average_precision(wanted, everything),
         **chance.level(wanted, found, config.run.seed),
+        **rules_metrics(wanted, samples, config.run.seed),
         "fid": distribution.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,
+        "cmmd": cmmd.cmmd(cmmd.embed((p for p, _ in samples.batches()), models.clip, device), known.clip_NE),
         "clip_score": text.clip_score(captioned, models.clip, device),
     }
+    scores["fid_by_n"] = distribution.fid_by_n(features, known.features_ND, config.run.seed)
     hashes = {**models.hashes, "samples": files.sha256(samples.folder), "reference": known.images}
     return _report(name, len(samples), scores, _protocol(config, len(known.features_ND)), hashes)
 
@@ -151,6 +172,8 @@ def score_relations(
     captions = _captions(samples, truth)
     found = [boxes.confident(f) for pixels, _ in samples.batches() for f in detect(pixels)]
     scores = relations.accuracy(captions, found, str(truth))
+    by_templates = relations.accuracy(captions, detect_by_rules(samples), str(truth))["metrics"]
+    scores["metrics"]["rules_relation_accuracy"] = by_templates["relation_accuracy"]
     planned = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
     if any(len(plan.labels) for plan in planned):
         followed = boxes.fidelity(planned, found)["metrics"]
@@ -159,6 +182,7 @@ def score_relations(
         "relations": "centres of the best detection of each class; a missing object fails its relations",
         "threshold": boxes.CONFIDENT,
         "miou": "against the planned boxes",
+        "rules": RULES,
     }
     hashes = {"evaluator": digest, "samples": files.sha256(samples.folder), "captions": files.sha256(truth)}
     return _report(name, len(samples), scores, protocol, hashes)

@@ -1,6 +1,7 @@
 """CLIP score: does the picture fit its caption? torchmetrics' CLIPScore with a Chinese-CLIP.
 
-100 · max(cos(image, caption), 0), mean over images (Hessel et al., 2021, without their factor 2.5).
+100 · max(mean over images of cos(image, caption), 0): Hessel et al., 2021, without their factor 2.5, and as
+torchmetrics has it: the mean is cut off at 0, not each image.
 """
 
 from __future__ import annotations

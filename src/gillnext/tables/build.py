@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gillnext.tables.collect import Results
+from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import memory_table
 from gillnext.tables.statistics import RESAMPLES, bootstrap
 from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, text
@@ -18,6 +19,7 @@ MAIN: dict[str, tuple[str, int]] = {
     "clip_score": ("CLIP score ↑", 2),
     "fid": ("FID ↓", 2),
     "kid": ("KID ↓", 4),
+    "cmmd": ("CMMD ↓", 3),
 }
 PLANNER: dict[str, str] = {
     "validity_unconstrained": "validity, unconstrained decoding",
@@ -80,7 +82,8 @@ def protocol_notes(results: Results) -> list[str]:
     notes = [
         f"{n} test images an arm and seed, {seeds} seed{'s' if counts[-1] > 1 else ''}; "
         + ("mean ± half width of the 95% t interval over seeds." if counts[-1] > 1 else "one seed: no interval."),
-        "FID and KID use this workflow's own feature network, not Inception: never compare them with published values.",
+        "FID and KID use this workflow's own feature network, not Inception, and CMMD its own CLIP: "
+        "never compare them with published values.",
     ]
     return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
 
@@ -235,6 +238,7 @@ def all_tables(results: Results) -> list[Table]:
     return [
         main_table(results),
         intervals_table(results),
+        evaluators_table(results),
         relations_table(results),
         planner_table(results),
         data_table(results),

@@ -2,7 +2,7 @@
 
     gillnext tables --config config.yaml --results results/demo --out results/demo/tables
 
-Writes `{main,intervals,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers
+Writes `{main,intervals,evaluators,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers
 that the paper's text quotes, formatted. The same score files give the same bytes; nothing here is a time.
 """
 

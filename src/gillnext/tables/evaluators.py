@@ -1,0 +1,56 @@
+"""The learned evaluator beside the one that learns nothing: do both put the arms in the same order?
+
+Two scores of the same pictures by evaluators that share no weights, corpus or method. Where they disagree about which
+of two arms is better, a note names the pair.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from gillnext.tables.collect import Results
+from gillnext.tables.table import Column, Table, integer, number, text
+
+METRICS = {"success50": "success@0.5", "miou": "mIoU"}
+WHO = {"": "learned", "rules_": "rules"}
+
+
+def disagreements(results: Results, metric: str) -> list[tuple[str, str]]:
+    """Pairs of arms (better by the learned evaluator, better by the rules) whose means stand in opposite order."""
+    means = {
+        arm: [results.over_seeds(arm, f"{prefix}{metric}").mean for prefix in WHO] for arm in results.config.study.arms
+    }
+    pairs = []
+    for a, b in combinations(means, 2):
+        learned, rules = (means[a][i] - means[b][i] for i in range(len(WHO)))
+        if learned * rules < 0:
+            pairs.append((a, b) if learned > 0 else (b, a))
+    return pairs
+
+
+def ordering(results: Results, metric: str) -> str:
+    """One sentence on whether both evaluators order all pairs of arms alike by the means of `metric`."""
+    arms, title = len(results.config.study.arms), METRICS[metric]
+    total, apart = arms * (arms - 1) // 2, disagreements(results, metric)
+    if not apart:
+        return f"{title}: both evaluators put all {total} pairs of arms in the same order."
+    named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in apart)
+    return (
+        f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms, not on {named}."
+    )
+
+
+def evaluators_table(results: Results) -> Table:
+    """Arms, then ceilings × {learned, rules} of success@0.5 and mIoU."""
+    keys = {f"{prefix}{metric}": f"{METRICS[metric]}, {who}" for metric in METRICS for prefix, who in WHO.items()}
+    columns = [Column("arm", "arm", left=True), Column("seeds", "seeds")]
+    columns += [Column(key, title, interval=True) for key, title in keys.items()]
+    seeds = integer(len(results.config.study.seeds))
+    rows = [
+        [text(arm), seeds, *(number(results.over_seeds(arm, key)) for key in keys)] for arm in results.config.study.arms
+    ]
+    for key, title in (("real", "real images"), ("vae", "real, via VAE")):
+        place = results.ceilings[key]
+        rows.append([text(title), text("–"), *(number(results.metric(*place, name)) for name in keys)])
+    notes = ["Rules: templates of colour and shape, nothing learned.", *(ordering(results, m) for m in METRICS)]
+    return Table("evaluators", "Two evaluators of the same pictures", columns, rows, notes)

@@ -1,0 +1,55 @@
+"""The table of two evaluators: both scores of every arm, and the pairs of arms that they order differently."""
+
+import json
+
+import pytest
+
+from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+from gillnext.tables.evaluators import disagreements, evaluators_table
+
+
+def set_metric(root, arm, **metrics):
+    for seed in range(3):
+        path = root / f"scores/{arm}/{seed}.json"
+        value = json.loads(path.read_text(encoding="utf-8"))
+        value["metrics"] |= metrics
+        path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def test_each_arm_and_ceiling_stands_with_both_scores(results_root, config):
+    set_metric(results_root, "attn1", success50=0.8, rules_success50=0.7, miou=0.6, rules_miou=0.5)
+    table = evaluators_table(Results(results_root, config))
+    rows = {r["arm"]: r for r in table.records()}
+    assert list(rows) == ["base", "attn1", "attn2", "real images", "real, via VAE"]
+    keys = ("success50", "rules_success50", "miou", "rules_miou")
+    assert [rows["attn1"][key] for key in keys] == ["0.800", "0.700", "0.600", "0.500"]
+
+
+def test_agreement_on_the_order_is_said(results_root, config):
+    notes = evaluators_table(Results(results_root, config)).notes
+    assert "success@0.5: both evaluators put all 3 pairs of arms in the same order." in notes
+
+
+def test_a_pair_that_is_ordered_differently_is_named(results_root, config):
+    set_metric(results_root, "attn1", success50=0.8, rules_success50=0.75)
+    set_metric(results_root, "attn2", success50=0.9, rules_success50=0.70)
+    results = Results(results_root, config)
+    assert disagreements(results, "success50") == [("attn2", "attn1")]
+    (note,) = [n for n in evaluators_table(results).notes if "not on" in n]
+    assert "2 of 3 pairs" in note and "attn2 above attn1 by the learned one" in note
+
+
+def test_a_tie_is_no_disagreement(results_root, config):
+    set_metric(results_root, "attn1", success50=0.8, rules_success50=0.7)
+    set_metric(results_root, "attn2", success50=0.9, rules_success50=0.7)
+    assert disagreements(Results(results_root, config), "success50") == []
+
+
+def test_a_score_file_without_the_rules_is_named(results_root, config):
+    path = results_root / "scores/attn1/0.json"
+    value = json.loads(path.read_text(encoding="utf-8"))
+    del value["metrics"]["rules_miou"]
+    path.write_text(json.dumps(value), encoding="utf-8")
+    with pytest.raises(UserError, match="rules_miou"):
+        evaluators_table(Results(results_root, config))
