@@ -41,12 +41,12 @@ class Batch:
 
     def part(self, index: int, parts: int) -> Batch:
         """Every `parts`-th sample from `index` on."""
-        own = (x[index::parts] for x in (self.ids, self.mask, self.features))
-        return Batch(*own, self.denoising.part(index, parts))
+        own = {k: getattr(self, k)[index::parts] for k in ("ids", "mask", "features")}
+        return Batch(**own, denoising=self.denoising.part(index, parts))
 
     def to(self, device: torch.device) -> Batch:
-        own = (x.to(device) for x in (self.ids, self.mask, self.features))
-        return Batch(*own, objective.to(self.denoising, device))
+        own = {k: getattr(self, k).to(device) for k in ("ids", "mask", "features")}
+        return Batch(**own, denoising=objective.to(self.denoising, device))
 
 
 def latent_features(latents_BCHW: Tensor) -> Tensor:

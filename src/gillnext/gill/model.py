@@ -15,6 +15,7 @@ W words of the LM, T text states, C their width, P pooled width, E retrieval wid
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -34,16 +35,12 @@ class Mapper(nn.Module):
     def __init__(self, inner: int, states: int, width: int, pooled: int, mapper_width: int, layers: int) -> None:
         super().__init__()
         self.enter = nn.Linear(inner, mapper_width)
-        self.transformer = nn.Transformer(
-            d_model=mapper_width,
-            nhead=4,
-            num_encoder_layers=layers,
-            num_decoder_layers=layers,
-            dim_feedforward=4 * mapper_width,
-            dropout=0.0,
-            batch_first=True,
-            norm_first=True,
+        layer: dict[str, Any] = {"d_model": mapper_width, "nhead": 4, "dim_feedforward": 4 * mapper_width}
+        layer |= {"dropout": 0.0, "batch_first": True, "norm_first": True}
+        encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(**layer), layers, nn.LayerNorm(mapper_width), enable_nested_tensor=False
         )
+        self.transformer = nn.Transformer(num_decoder_layers=layers, custom_encoder=encoder, **layer)
         self.queries_TM = nn.Parameter(torch.randn(states + 1, mapper_width))
         self.states = nn.Linear(mapper_width, width)
         self.pooled = nn.Linear(mapper_width, pooled)
@@ -78,7 +75,7 @@ class Gill(nn.Module):
         self.language = language.requires_grad_(False)
         self.denoiser = denoiser
         denoiser.unet.requires_grad_(False)
-        words_WH = language.get_input_embeddings().weight
+        words_WH: Any = language.get_input_embeddings().weight
         hidden, unet = words_WH.shape[1], denoiser.unet.config
         self.image_RH = nn.Parameter(torch.randn(images, hidden) * words_WH.std().item())  # the new words' rows
         self.prefix = nn.Linear(features, prefix * hidden)
