@@ -1,4 +1,4 @@
-"""The plots: box following and loss over training, memory of the backward pass."""
+"""The plots: box following and loss over training, memory of the backward pass and over one step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gillnext.paper import style
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
-from gillnext.tables.memory import MODES, memory_modes
+from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
 
 
 def _trained(results: Results) -> list[str]:
@@ -109,3 +109,22 @@ def memory(results: Results, folder: Path) -> str:
     axes.spines["left"].set_visible(False)
     style.save(figure, folder, "memory")
     return "Held when the last forward before a backward has ended; three losses unless it says one."
+
+
+def step(results: Results, folder: Path) -> str | None:
+    """Live bytes over the operations of one step, a panel for each family of losses."""
+    told = {f: p["trace"] for f, p in families(results.read(*results.memory)).items() if "trace" in p}
+    if not told:
+        return None
+    figure, panels = style.plot(style.COLUMN, 1.7, len(told))
+    for axes, (family, traces) in zip(np.atleast_1d(panels), told.items(), strict=True):
+        for colour, (mode, points) in zip(style.COLOURS, traces.items(), strict=False):
+            share, live = np.asarray(points).T
+            axes.plot(share, live / 2**20, color=colour, label=MODES.get(mode, mode), linewidth=0.9)
+        axes.set_title(FAMILIES[family], fontsize=7)
+        axes.set(xlabel="share of the step's operations", xlim=(0, 1), ylim=(0, None))
+    first = np.atleast_1d(panels)[0]
+    first.set_ylabel("live, MiB")
+    first.legend(fontsize=6, frameon=False)
+    style.save(figure, folder, "step")
+    return "Bytes of live tensors over the weights' in one step of three losses: three UNet forwards, and GILL's own."

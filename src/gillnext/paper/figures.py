@@ -2,8 +2,8 @@
 
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
-Writes {samples,following,losses,memory,breakdown,classes}.{svg,png} and `captions.json` ({name: caption}).
-The last two are left out where the score files hold none. The same inputs give the same bytes."""
+Writes {samples,following,losses,memory,step,breakdown,classes}.{svg,png} and `captions.json` ({name: caption}).
+The last three are left out where the files hold nothing for them. The same inputs give the same bytes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ FIGURES = {
     "following": curves.following,
     "losses": curves.losses,
     "memory": curves.memory,
+    "step": curves.step,
     "breakdown": parts.breakdown,
     "classes": parts.classes,
 }
