@@ -5,6 +5,7 @@ import torch
 
 from gillnext.gill import batches
 from gillnext.gill.batches import latent_features
+from gillnext.gill.losses import TASKS
 from gillnext.runtime.errors import UserError
 
 
@@ -50,3 +51,13 @@ def test_a_batch_has_distinct_rows_and_a_small_cache_is_told(tiny_cache, batch):
     assert len({tuple(f.tolist()) for f in batch.features}) == len(batch) == 6
     with pytest.raises(UserError, match="9 distinct rows out of 8"):
         batches.draw(Cache.load(tiny_cache), [], None, None, 9, 64, (0,))
+
+
+def test_a_frozen_lm_of_half_precision_serves_too(gill, batch):
+    """Published checkpoints come in bfloat16; what is trained stays in float32."""
+    exact = [task(gill, batch).item() for task in TASKS.values()]
+    gill.language.to(torch.bfloat16)
+    values = [task(gill, batch) for task in TASKS.values()]
+    assert [v.item() for v in values] == pytest.approx(exact, rel=0.05)
+    sum(values).backward()
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in gill.trainable_parameters().values())

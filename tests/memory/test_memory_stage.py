@@ -143,6 +143,17 @@ def test_kolors_size_asks_for_a_gpu(tiny):
     assert "80 GB" in str(error.value) and "run.device: cuda" in str(error.value)
 
 
+def test_a_batch_of_one_is_refused(tiny):
+    config = dataclasses.replace(tiny.config, memory=dataclasses.replace(tiny.config.memory, batch=1))
+    with pytest.raises(UserError, match=r"memory\.batch: 1"):
+        stage.report(config, Folders(tiny.base, tiny.cache, ""))
+
+
+def test_kolors_frozen_weights_take_two_bytes_each():
+    unet = kolors.build(kolors.UNET, "meta", "bf16")
+    assert sum(p.numel() * p.element_size() for p in unet.parameters()) == pytest.approx(5.2e9, rel=0.01)
+
+
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_kolors_work_runs_shrunken(tiny, monkeypatch, precision):
     """Kolors' own configuration with narrower and fewer layers; the batch is Kolors' in shape."""

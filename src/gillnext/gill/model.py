@@ -77,7 +77,7 @@ class Gill(nn.Module):
         denoiser.unet.requires_grad_(False)
         words_WH: Any = language.get_input_embeddings().weight
         hidden, unet = words_WH.shape[1], denoiser.unet.config
-        self.image_RH = nn.Parameter(torch.randn(images, hidden) * words_WH.std().item())  # the new words' rows
+        self.image_RH = nn.Parameter(torch.randn(images, hidden) * words_WH.float().std().item())  # the new words' rows
         self.prefix = nn.Linear(features, prefix * hidden)
         self.find_picture = nn.Linear(features, retrieval)
         self.find_text = nn.Linear(hidden, retrieval)
@@ -91,13 +91,14 @@ class Gill(nn.Module):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def read(self, embeddings_BLH: Tensor, mask_BL: Tensor) -> Tensor:
-        """Last hidden states (B, L, H) of the LM; positions count the tokens that are there."""
-        return self.language.base_model(
-            inputs_embeds=embeddings_BLH,
+        """Last hidden states (B, L, H) float32 of the LM, in its own precision; positions count the tokens that are."""
+        hidden_BLH = self.language.base_model(
+            inputs_embeds=embeddings_BLH.to(self.language.dtype),
             attention_mask=mask_BL,
             position_ids=(mask_BL.cumsum(1) - 1).clamp(min=0),
             use_cache=False,
         ).last_hidden_state
+        return hidden_BLH.float()
 
     def words(self, ids_BL: Tensor) -> Tensor:
         """The LM's own embeddings (B, L, H), which stay as they are."""
@@ -108,7 +109,7 @@ class Gill(nn.Module):
         prefix_BKH = rearrange(self.prefix(features_BV), "b (k h) -> b k h", h=self.image_RH.shape[1])
         seen = prefix_BKH.shape[1]
         hidden = self.read(torch.cat([prefix_BKH, self.words(ids_BL)], 1), F.pad(mask_BL, (seen, 0), value=1))
-        return self.language.get_output_embeddings()(hidden[:, seen - 1 : -1])
+        return self.language.get_output_embeddings()(hidden[:, seen - 1 : -1].to(self.language.dtype)).float()
 
     def image_states(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Hidden states (B, R, H) of the [IMG] tokens that follow a caption."""

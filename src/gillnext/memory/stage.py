@@ -27,6 +27,7 @@ from gillnext.memory.families import Folders
 from gillnext.memory.measure import TRACED, measure
 from gillnext.memory.work import additivity, difference
 from gillnext.runtime import files, provenance, training
+from gillnext.runtime.errors import UserError
 
 MODES = {
     "unet": ("single", "summed", "split", "accumulated", "checkpointed", "full"),
@@ -80,6 +81,12 @@ def report(cfg: Config, folders: Folders) -> dict[str, Any]:
     size = cfg.memory.size
     if size == "kolors":
         kolors.check(cfg.run.device)
+    if cfg.memory.batch < 2:
+        raise UserError(
+            "a batch of one has no halves, and no other caption to tell apart",
+            where=f"memory.batch: {cfg.memory.batch}",
+            remedy="give 2 or more; Kolors' size takes 1 by itself",
+        )
     gill = compare(cfg, "gill", folders)
     return {
         **compare(cfg, "unet" if size == "base" else "kolors", folders),

@@ -116,15 +116,16 @@ def step(results: Results, folder: Path) -> str | None:
     told = {f: p["trace"] for f, p in families(results.read(*results.memory)).items() if "trace" in p}
     if not told:
         return None
-    figure, panels = style.plot(style.COLUMN, 1.7, len(told))
-    for axes, (family, traces) in zip(np.atleast_1d(panels), told.items(), strict=True):
-        for colour, (mode, points) in zip(style.COLOURS, traces.items(), strict=False):
-            share, live = np.asarray(points).T
-            axes.plot(share, live / 2**20, color=colour, label=MODES.get(mode, mode), linewidth=0.9)
+    figure, panels = style.plot(style.COLUMN, 1.9, len(told))
+    panels = np.atleast_1d(panels)
+    for axes, (family, traces) in zip(panels, told.items(), strict=True):
+        for colour, mode in zip(style.COLOURS, [m for m in MODES if m in traces], strict=False):
+            share, live = np.asarray(traces[mode]).T
+            axes.plot(100 * share, live / 2**20, color=colour, label=MODES[mode], linewidth=0.9)
         axes.set_title(FAMILIES[family], fontsize=7)
-        axes.set(xlabel="share of the step's operations", xlim=(0, 1), ylim=(0, None))
-    first = np.atleast_1d(panels)[0]
-    first.set_ylabel("live, MiB")
-    first.legend(fontsize=6, frameon=False)
+        axes.set(xlim=(0, 100), ylim=(0, None))
+    panels[0].set_ylabel("live, MiB")
+    panels[-1].legend(fontsize=6)
+    figure.supxlabel("operations of the step, %", fontsize=8)
     style.save(figure, folder, "step")
     return "Bytes of live tensors over the weights' in one step of three losses: three UNet forwards, and GILL's own."
