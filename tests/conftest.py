@@ -100,6 +100,18 @@ def tiny_cache(tmp_path_factory, tiny_config, tiny_base, tiny_layouts):
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_language(tmp_path_factory, tiny_scenes):
+    """Folder of an untrained Qwen2ForCausalLM with a tokenizer of the scenes' captions."""
+    from gillnext.language import model
+    from gillnext.language.tokenizer import train_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-language") / "language"
+    tokenizer = train_tokenizer(tiny_scenes.captions, vocabulary=400, minimum=1)
+    model.save(model.build(tokenizer, hidden=32, layers=2, heads=2, name="tiny", seed=1), tokenizer, folder, {}, "tiny")
+    return folder
+
+
 @pytest.fixture
 def tiny_pipeline(tiny_base):
     """A fresh GroundedKolorsPipeline of the tiny base, without an adapter."""

@@ -32,7 +32,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "draw": ("gillnext.sample.draw", "draw one picture from a caption, or a caption and boxes"),
     "score": ("gillnext.score.stage", "score a set of images"),
     "quality": ("gillnext.score.quality", "score filter, download and annotation against the world's truth"),
-    "memory": ("gillnext.memory.stage", "measure summed, split and checkpointed backward"),
+    "memory": ("gillnext.memory.stage", "measure summed, split, accumulated and checkpointed backward"),
     "tables": ("gillnext.tables.stage", "collect score files into result tables and bars"),
     "cost": ("gillnext.tables.cost", "collect the workflow's benchmarks into cost tables"),
     "compare": ("gillnext.tables.compare", "compare the result tables of two runs value by value"),

@@ -5,30 +5,13 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from gillnext.adapter.model import SITES, SpatialAdapter, transformer_blocks
-
-# unet/config.json of Kwai-Kolors/Kolors-diffusers: SDXL's shape with a projection of ChatGLM's states.
-KOLORS = {
-    "sample_size": 128,
-    "block_out_channels": (320, 640, 1280),
-    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    "layers_per_block": 2,
-    "transformer_layers_per_block": (1, 2, 10),
-    "attention_head_dim": (5, 10, 20),
-    "cross_attention_dim": 2048,
-    "encoder_hid_dim": 4096,
-    "encoder_hid_dim_type": "text_proj",
-    "use_linear_projection": True,
-    "addition_embed_type": "text_time",
-    "addition_time_embed_dim": 256,
-    "projection_class_embeddings_input_dim": 5632,
-}
+from gillnext.memory.kolors import UNET
 
 
 @pytest.fixture(scope="module")
 def kolors():
     with torch.device("meta"):
-        return UNet2DConditionModel(**KOLORS)
+        return UNet2DConditionModel(**UNET)
 
 
 def make(unet, **settings):

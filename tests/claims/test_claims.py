@@ -86,6 +86,30 @@ def test_memory_saved_is_held_against_the_claimed_two_thirds(results_root, confi
     assert verdicts(results_root, config)["C3"]["verdict"] == f"{verdict} in miniature"
 
 
+def test_claims_on_backward_tell_gills_own_losses_too(results_root, config):
+    found = verdicts(results_root, config)
+    assert found["C3"]["measured"].endswith("GILL's own three losses −16.0% (47.68 → 40.05 MiB)")
+    assert "InfoNCE 6.0e−1, denoising 4.0e−7" in found["C4"]["measured"]
+    path = results_root / "memory.json"
+    memory = json.loads(path.read_text(encoding="utf-8"))
+    del memory["gill"], memory["additivity"]
+    path.write_text(json.dumps(memory), encoding="utf-8")
+    without = verdicts(results_root, config)
+    assert all(without[c]["word"] == found[c]["word"] for c in ("C3", "C4", "C5"))
+    assert "GILL" not in without["C3"]["measured"] + without["C4"]["measured"]
+
+
+def test_training_memory_is_told_at_kolors_size_alone(results_root, config):
+    rule = next(c for c in read_claims(SOURCE) if c.id == "C19").rule
+    assert rules.judge_total(rule, Results(results_root, config)).word == Word.NOT_HERE
+    path = results_root / "memory.json"
+    memory = json.loads(path.read_text(encoding="utf-8")) | {"size": "kolors", "precision": "bf16", "batch": 1}
+    memory["modes"]["split"] |= {"static_bytes": 5_200_000_000, "peak_bytes": 12_800_000_000}
+    path.write_text(json.dumps(memory), encoding="utf-8")
+    told = rules.judge_total(rule, Results(results_root, config))
+    assert told.word == Word.MEASURED and told.measured.startswith("split 18.0 GB; checkpointed 0.1 GB")
+
+
 def test_gradients_that_differ_contradict(results_root, config):
     path = results_root / "memory.json"
     memory = json.loads(path.read_text(encoding="utf-8"))

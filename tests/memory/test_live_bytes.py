@@ -93,3 +93,15 @@ def test_memory_of_a_loop_is_that_of_one_round_and_not_their_sum():
             x = x + 1
         assert live.live == BYTES
         assert live.peak == 2 * BYTES  # what one round starts from and what it makes
+
+
+def test_the_trace_is_the_live_bytes_after_each_operation_thinned_out():
+    with LiveBytes() as live:
+        kept = [torch.zeros(N) for _ in range(300)]
+        assert live.history == [BYTES * (i + 1) for i in range(300)]
+        del kept[10:]
+        kept.append(torch.zeros(N))
+    points = live.trace()
+    assert len(points) == 200 and points[0][1] <= 2 * BYTES
+    assert max(y for _, y in points) == live.peak == 300 * BYTES
+    assert points[-1] == [1.0, live.live] == [1.0, 11 * BYTES]

@@ -1,5 +1,6 @@
 """The memory stage: three losses held at once or one by one, equal gradients, and the keys of its file."""
 
+import dataclasses
 import json
 from concurrent.futures import Future
 
@@ -11,7 +12,9 @@ from gillnext import cli
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.foundations import base
-from gillnext.memory import stage
+from gillnext.memory import families, kolors, measure, stage
+from gillnext.memory.families import Folders
+from gillnext.runtime.errors import UserError
 
 
 class Here:
@@ -33,12 +36,13 @@ class Here:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, tiny_base, tiny_cache, config_file):
+def result(tmp_path_factory, tiny_base, tiny_cache, tiny_language, config_file):
     """The stage's file, by its command."""
     out = tmp_path_factory.mktemp("memory") / "memory.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "ProcessPoolExecutor", Here)
-        arguments = ["memory", "--config", config_file, "--base", tiny_base, "--cache", tiny_cache, "--out", out]
+        arguments = ["memory", "--config", config_file, "--base", tiny_base, "--cache", tiny_cache]
+        arguments += ["--language", tiny_language, "--out", out]
         assert cli.main([str(a) for a in arguments]) == 0
     return json.loads(out.read_text())
 
@@ -47,21 +51,39 @@ def held(result, mode):
     return result["modes"][mode]["saved_bytes"]
 
 
+KEYS = {
+    "saved_bytes", "peak_bytes", "static_bytes", "peak_rss_bytes", "seconds", "losses", "trained_parameters",
+}  # fmt: skip
+FAMILY = {"modes", "max_gradient_difference", "parameters", "batch", "trace"}
+
+
 def test_the_file_has_every_mode_and_measure(result):
-    assert set(result) == {"modes", "max_gradient_difference", "parameters", "batch", "threads", "provenance"}
-    assert set(result["modes"]) == {"single", "summed", "split", "checkpointed", "full"}
-    for mode, row in result["modes"].items():
-        assert set(row) == {"saved_bytes", "peak_bytes", "peak_rss_bytes", "seconds", "losses", "trained_parameters"}
-        assert row["losses"] == (1 if mode in ("single", "full") else 3)
-        assert row["seconds"] > 0 and row["peak_bytes"] >= row["saved_bytes"] > 0
+    whole = {"additivity", "gill", "size", "precision", "accounting", "threads", "provenance"}
+    assert set(result) == FAMILY | whole
+    assert set(result["gill"]) == FAMILY | {"tasks"}
+    assert set(result["modes"]) == {"single", "summed", "split", "accumulated", "checkpointed", "full"}
+    assert set(result["gill"]["modes"]) == set(result["modes"]) - {"full"}
+    for family in (result, result["gill"]):
+        for mode, row in family["modes"].items():
+            assert set(row) == KEYS
+            assert row["losses"] == (1 if mode in ("single", "full") else 3)
+            assert row["seconds"] > 0 and row["peak_bytes"] >= row["saved_bytes"] > 0
     adapter, unet = result["parameters"]["adapter"], result["parameters"]["unet"]
     assert result["modes"]["full"]["trained_parameters"] == adapter + unet
     assert result["modes"]["split"]["trained_parameters"] == adapter < unet
+    assert result["modes"]["split"]["static_bytes"] >= 4 * (adapter + unet)
 
 
 def test_gradients_are_equal_to_float_error(result):
-    assert set(result["max_gradient_difference"]) == {"split", "checkpointed"}
+    assert set(result["max_gradient_difference"]) == {"split", "accumulated", "checkpointed"}
     assert all(0 <= v < 1e-5 for v in result["max_gradient_difference"].values())
+    gill = result["gill"]["max_gradient_difference"]
+    assert gill["split"] < 1e-5 and gill["checkpointed"] < 1e-5
+
+
+def test_a_contrastive_loss_does_not_add_up_over_halves_and_a_denoising_one_does(result):
+    assert result["additivity"]["denoising"] < 1e-5 < 0.05 < result["additivity"]["infonce"]
+    assert result["gill"]["max_gradient_difference"]["accumulated"] > 1e-3
 
 
 def test_summed_holds_three_graphs_and_split_one(result):
@@ -69,6 +91,17 @@ def test_summed_holds_three_graphs_and_split_one(result):
     # Gradients (one adapter in size) are there from the second loss on, and the boxes' null token aside all are alike.
     adapter = 4 * result["parameters"]["adapter"]
     assert held(result, "single") <= held(result, "split") <= held(result, "single") * 1.05 + adapter
+    assert held(result, "accumulated") < held(result, "split")
+
+
+def test_of_gills_losses_summed_holds_the_sum_and_split_the_largest(result):
+    tasks, gill = result["gill"]["tasks"], result["gill"]
+    assert set(tasks) == {"captioning", "retrieval", "generation"}
+    assert held(gill, "single") == pytest.approx(max(tasks.values()), rel=0.05)
+    assert held(gill, "summed") == pytest.approx(sum(tasks.values()), rel=0.05)
+    gradients = 4 * gill["parameters"]["trained"]
+    assert held(gill, "single") <= held(gill, "split") <= held(gill, "single") * 1.05 + gradients
+    assert held(gill, "checkpointed") < held(gill, "summed")
 
 
 def test_checkpointing_holds_less_and_full_training_more(result):
@@ -76,21 +109,92 @@ def test_checkpointing_holds_less_and_full_training_more(result):
     assert held(result, "full") > held(result, "single")
 
 
+def test_the_trace_of_a_step_peaks_where_the_mode_does(result):
+    for family in (result, result["gill"]):
+        assert set(family["trace"]) == {"summed", "split", "checkpointed"}
+        for mode, points in family["trace"].items():
+            places = [x for x, _ in points]
+            assert len(points) <= 200 and places == sorted(places) and places[-1] == 1
+            assert max(y for _, y in points) == family["modes"][mode]["peak_bytes"]
+
+
 def test_the_three_losses_are_caption_and_boxes_boxes_alone_and_caption_alone(tiny):
     cache, scheduler = Cache.load(tiny.cache), objective.scheduler_of(base.SCHEDULE)
-    both, boxes, caption = stage.tasks(tiny.config, cache, scheduler, 64, 3)
+
+    def first(k):
+        return objective.draw(cache, scheduler, 2, 0.0, 64, ("memory", k))
+
+    both, boxes, caption = families.tasks(first, 3)
     assert both.states.any() and not both.dropped.any()
     assert not boxes.states.any() and not boxes.pooled.any() and not boxes.dropped.any()
     assert caption.states.any() and caption.dropped.all()
     assert not torch.equal(both.noisy, boxes.noisy)
-    (single,) = stage.tasks(tiny.config, cache, scheduler, 64, 1)
+    (single,) = families.tasks(first, 1)
     assert torch.equal(single.noisy, both.noisy)
 
 
+def sized(config, **changes):
+    return dataclasses.replace(config, memory=dataclasses.replace(config.memory, size="kolors"), **changes)
+
+
+def test_kolors_size_asks_for_a_gpu(tiny):
+    with pytest.raises(UserError, match=r"memory\.size: kolors") as error:
+        stage.report(sized(tiny.config), Folders(tiny.base, tiny.cache, ""))
+    assert "80 GB" in str(error.value) and "run.device: cuda" in str(error.value)
+
+
+def test_a_batch_of_one_is_refused(tiny):
+    config = dataclasses.replace(tiny.config, memory=dataclasses.replace(tiny.config.memory, batch=1))
+    with pytest.raises(UserError, match=r"memory\.batch: 1"):
+        stage.report(config, Folders(tiny.base, tiny.cache, ""))
+
+
+def test_kolors_frozen_weights_take_two_bytes_each():
+    unet = kolors.build(kolors.UNET, "meta", "bf16")
+    assert sum(p.numel() * p.element_size() for p in unet.parameters()) == pytest.approx(5.2e9, rel=0.01)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_kolors_work_runs_shrunken(tiny, monkeypatch, precision):
+    """Kolors' own configuration with narrower and fewer layers; the batch is Kolors' in shape."""
+    small = {
+        "sample_size": 16, "block_out_channels": (32, 64, 64), "attention_head_dim": (1, 2, 2), "encoder_hid_dim": 64,
+        "transformer_layers_per_block": (1, 1, 1), "cross_attention_dim": 32, "addition_time_embed_dim": 8,
+        "projection_class_embeddings_input_dim": 64 + 6 * 8,
+    }  # fmt: skip
+    monkeypatch.setattr(kolors, "UNET", kolors.UNET | small)
+    monkeypatch.setattr(kolors, "check", lambda device: None)
+    config = sized(tiny.config, run=dataclasses.replace(tiny.config.run, precision=precision))
+    held, gradients = {}, {}
+    for mode in ("single", "split", "summed", "full"):
+        work = families.unet_at_kolors_size(config, mode, None)
+        row = measure.measure(work, mode, 1)
+        held[mode], gradients[mode] = row["saved_bytes"], row["gradient"]
+        assert work.batch == 1 and np.isfinite(row["gradient"]).all() and row["gradient"].any()
+        narrow = precision == "bf16" and mode != "full"
+        assert next(work.model.unet.parameters()).dtype == (torch.bfloat16 if narrow else torch.float32)
+        assert all(p.dtype == torch.float32 for p in work.trained)
+    assert held["single"] <= held["split"] < held["summed"]
+    assert np.linalg.norm(gradients["split"] - gradients["summed"]) < 1e-5 * np.linalg.norm(gradients["summed"])
+
+
+def test_a_kolors_batch_has_kolors_shapes():
+    class Shape:
+        sample_size, in_channels = kolors.UNET["sample_size"], 4
+        encoder_hid_dim, cross_attention_dim = kolors.UNET["encoder_hid_dim"], kolors.UNET["cross_attention_dim"]
+        projection_class_embeddings_input_dim = kolors.UNET["projection_class_embeddings_input_dim"]
+        addition_time_embed_dim = kolors.UNET["addition_time_embed_dim"]
+
+    batch = kolors.draw(Shape, 1, 0)
+    assert batch.noisy.shape == batch.target.shape == (1, 4, 128, 128)
+    assert batch.states.shape == (1, 256, 4096) and batch.pooled.shape == (1, 4096)
+    assert batch.time_ids[0, 0] == 1024 and batch.real.sum() == 2
+
+
 def test_resident_memory_sees_what_is_touched():
-    before = stage.resident(reset=True)
+    before = measure.resident(reset=True)
     block = np.ones(32 << 20, np.uint8)
-    assert stage.resident() - before > 30 << 20
+    assert measure.resident() - before > 30 << 20
     del block
 
 
@@ -107,4 +211,4 @@ def test_a_child_that_is_killed_is_told_and_not_waited_for(tiny, tmp_path):
             return os._exit, (9,)
 
     with pytest.raises(BrokenProcessPool):
-        stage.compare(Dying(), tiny.base, tiny.cache)
+        stage.compare(Dying(), "unet", Folders(tiny.base, tiny.cache, ""))

@@ -87,17 +87,36 @@ def benchmarks(root: Path) -> None:
         path.write_text(f"{header}\n{line}\n", encoding="utf-8")
 
 
+def memory_family(modes: dict[str, tuple[int, int]]) -> dict:
+    rows = {
+        m: {"saved_bytes": b, "peak_bytes": b + 1000, "static_bytes": 24_000_000, "peak_rss_bytes": 2 * b,
+            "seconds": 0.3, "losses": k}
+        for m, (b, k) in modes.items()
+    }  # fmt: skip
+    trace = {m: [[0.5, modes[m][0] + 1000], [1.0, 1_000_000]] for m in ("summed", "split", "checkpointed")}
+    return {"modes": rows, "trace": trace, "batch": 16}
+
+
 def memory(root: Path) -> None:
     modes = {
-        "summed": (3 * 40_000_000, 3), "split": (40_000_000, 3), "checkpointed": (60_000_000, 3),
-        "single": (40_000_000, 1), "full": (95_000_000, 1),
+        "summed": (3 * 40_000_000, 3), "split": (40_000_000, 3), "accumulated": (21_000_000, 3),
+        "checkpointed": (60_000_000, 3), "single": (40_000_000, 1), "full": (95_000_000, 1),
+    }  # fmt: skip
+    gill = {
+        "summed": (50_000_000, 3), "split": (42_000_000, 3), "accumulated": (22_000_000, 3),
+        "checkpointed": (15_000_000, 3), "single": (40_000_000, 1),
     }  # fmt: skip
     put(root / "memory.json", {
+        **memory_family(modes),
         "parameters": {"adapter": 260_000, "unet": 5_800_000},
-        "modes": {m: {"saved_bytes": b, "peak_bytes": b + 1000, "peak_rss_bytes": 2 * b, "seconds": 0.3, "losses": k}
-                  for m, (b, k) in modes.items()},
-        "max_gradient_difference": {"split": 1.3e-7, "checkpointed": 0.0},
-        "batch": 16, "threads": 1, "provenance": {},
+        "max_gradient_difference": {"split": 1.3e-7, "accumulated": 2.1e-7, "checkpointed": 0.0},
+        "gill": memory_family(gill) | {
+            "parameters": {"trained": 1_300_000, "frozen": 6_000_000},
+            "max_gradient_difference": {"split": 1.1e-7, "accumulated": 0.41, "checkpointed": 0.0},
+            "tasks": {"captioning": 6_000_000, "retrieval": 4_000_000, "generation": 40_000_000},
+        },
+        "additivity": {"infonce": 0.6, "denoising": 4e-7},
+        "size": "base", "precision": "no", "accounting": "live tensors", "threads": 1, "provenance": {},
     })  # fmt: skip
 
 

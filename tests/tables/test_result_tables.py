@@ -88,3 +88,21 @@ def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):
     tables(config, results_root, tmp_path / "t")
     rows = rows_of(tmp_path / "t/main.csv")
     assert [r["arm"] for r in rows[:2]] == ["base", "attn2"] and rows[1]["fid_ci95"] == ""
+
+
+def test_the_memory_table_has_both_families_of_losses(results_root, config, tmp_path):
+    tables(config, results_root, tmp_path / "t")
+    rows = {(r["family"], r["mode"]): r for r in rows_of(tmp_path / "t/memory.csv")}
+    assert len(rows) == 6 + 5
+    assert float(rows["UNet", "split"]["against_summed"]) == pytest.approx(-66.7)
+    assert float(rows["GILL", "split"]["against_summed"]) == pytest.approx(-16.0)
+    assert float(rows["GILL", "split, two micro-batches"]["gradient_difference"]) == 0.41
+    numbers = json.loads((tmp_path / "t/numbers.json").read_text(encoding="utf-8"))
+    assert (numbers["memory.split.reduction"], numbers["memory.gill.split.reduction"]) == ("66.7%", "16.0%")
+    assert numbers["memory.additivity.infonce"] == "6.0e−1"
+
+
+def test_without_gills_losses_the_memory_table_is_the_unets(results_root, config, tmp_path):
+    edit(results_root / "memory.json", lambda m: [m.pop("gill"), m.pop("additivity")])
+    tables(config, results_root, tmp_path / "t")
+    assert {r["family"] for r in rows_of(tmp_path / "t/memory.csv")} == {"UNet"}

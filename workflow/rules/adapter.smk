@@ -71,11 +71,13 @@ rule memory:
         image=image(),
         base=rules.base.output.model,
         cache=rules.cache.output.cache,
+        language=trained("classifier"),
         code=code("gillnext.memory.stage"),
     output:
         scores="<results>/memory.json",
     params:
         config=CONFIG,
+        language=model("classifier"),
         settings=settings("run", "memory", "adapter", "study.reference", f"study.arms.{cfg.study.reference}"),
     log:
         "<results>/logs/memory.log",
@@ -86,7 +88,7 @@ rule memory:
         mem_mb=3000,
         gpu=GPU,
     message:
-        "memory: measuring summed, split and checkpointed backward"
+        "memory: measuring summed, split, accumulated and checkpointed backward"
     shell:
         "gillnext memory --config {params.config} --base {input.base} --cache {input.cache} "
-        "--out {output.scores} > {log} 2>&1"
+        "--language {params.language} --out {output.scores} > {log} 2>&1"

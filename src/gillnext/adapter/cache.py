@@ -4,7 +4,7 @@
         --layouts results/demo/layouts/*.jsonl --out results/demo/cache
 
 Writes `train.safetensors`: latents (N, 4, h, w), text states (N, T, D), pooled states (N, D), boxes (N, slots, 4) in
-unit xyxy, which slots are real (N, slots), and phrase embeddings (N, slots, C).
+unit xyxy, which slots are real (N, slots), and phrase embeddings (N, slots, C). `captions.json` has the N captions.
 """
 
 from __future__ import annotations
@@ -50,6 +50,11 @@ class Cache:
         return len(self.latents)
 
 
+def captions(folder: Path) -> list[str]:
+    """The captions of the cache's rows, in order."""
+    return files.read_json(Path(folder) / "captions.json")
+
+
 def load_image(layout: layouts.Layout, size: int) -> np.ndarray:
     """The layout's picture, (size, size, 3) uint8 RGB."""
     try:
@@ -81,6 +86,7 @@ def build(cfg: Config, base: Path, rows: list[layouts.Layout], out: Path) -> Cac
     with files.atomic(out) as temporary:
         temporary.mkdir()
         save_file({k: v.contiguous() for k, v in vars(cache).items()}, temporary / "train.safetensors")
+        files.write_json(temporary / "captions.json", [row.caption for row in usable])
         files.write_json(temporary / "cache.json", {"layouts": len(rows), "used": len(usable)})
     return cache
 

@@ -63,6 +63,14 @@ def draw(
     """The micro-batch that `names` (seed, step, part) determine; the same on every machine and worker."""
     generator = seeds.torch_generator("adapter", *names)
     pick = torch.randint(len(cache), (count,), generator=generator)
+    return noised(cache, scheduler, pick, drop, image_size, generator)
+
+
+def noised(
+    cache: Cache, scheduler: DDPMScheduler, pick: Tensor, drop: float, image_size: int, generator: torch.Generator
+) -> Batch:
+    """The rows `pick` of the cache with timesteps, noise and dropped samples of `generator`."""
+    count = len(pick)
     steps = timesteps(count, scheduler.config.num_train_timesteps, generator)
     latents = cache.latents[pick]
     noise = torch.randn(latents.shape, generator=generator)

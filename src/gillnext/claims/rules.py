@@ -15,11 +15,12 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
-from gillnext.tables.memory import memory_modes
+from gillnext.tables.memory import gill_modes, memory_modes
 from gillnext.tables.statistics import Estimate, estimate, paired
 from gillnext.tables.table import decimals, number, scientific
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
+ADDITIVE = {"infonce": "InfoNCE", "denoising": "denoising"}
 
 
 def find_arm(results: Results, settings: dict[str, str]) -> str | None:
@@ -136,15 +137,15 @@ def _mode(results: Results, rule: dict[str, Any]) -> tuple[dict[str, float], dic
 
 
 def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
-    """Bytes held for backward against another mode; decided by the rule's tolerance, else measured."""
+    """Bytes held for backward against another mode; decided by the rule's tolerance, else measured.
+
+    With `also: gill` the measured text tells GILL's own losses too; the verdict is that of the three UNet forwards.
+    """
     mode, other, against = _mode(results, rule)
     if not mode or other is None:
         return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
     reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
-    measured = (
-        f"bytes held −{decimals(100 * reduction, 1)}% ({decimals(other['saved_bytes'] / 2**20, 2)} → "
-        f"{decimals(mode['saved_bytes'] / 2**20, 2)} MiB)"
-    ).replace("−−", "+")
+    measured = f"bytes held {_held(other, mode)}{_gill_too(rule, results, against)}"
     if "tolerance" not in rule:
         return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables")
     close = abs(reduction - rule["claimed"]) <= rule["tolerance"]
@@ -152,14 +153,49 @@ def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
     return Verdict(Word.REPRODUCED if close else Word.CONTRADICTED, measured, reason)
 
 
+def _held(before: dict[str, float], after: dict[str, float]) -> str:
+    """The change of bytes held and the two values, as −66.7% (3.00 → 1.00 MiB)."""
+    change = f"−{decimals(100 * (1 - after['saved_bytes'] / before['saved_bytes']), 1)}%".replace("−−", "+")
+    return f"{change} ({decimals(before['saved_bytes'] / 2**20, 2)} → {decimals(after['saved_bytes'] / 2**20, 2)} MiB)"
+
+
+def _gill_too(rule: dict[str, Any], results: Results, against: str) -> str:
+    modes = gill_modes(results) if rule.get("also") == "gill" else {}
+    if not {rule["mode"], against} <= set(modes):
+        return ""
+    return f"; GILL's own three losses {_held(modes[against], modes[rule['mode']])}"
+
+
 def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
-    """The relative difference of the gradients against the tolerance of float arithmetic."""
-    differences = results.read(*results.memory).get("max_gradient_difference", {})
+    """The relative difference of the gradients against the tolerance of float arithmetic.
+
+    The measured text also tells GILL's own losses, and how far two half batches are from the whole.
+    """
+    memory = results.read(*results.memory)
+    differences = memory.get("max_gradient_difference", {})
     if rule["mode"] not in differences:
         return Verdict(Word.NOT_RUN, reason=f"no gradient difference of {rule['mode']!r}")
     value, tolerance = float(differences[rule["mode"]]), float(rule["tolerance"])
     word = Word.REPRODUCED if value <= tolerance else Word.CONTRADICTED
-    return Verdict(word, f"relative Δg = {scientific(value).text}", f"tolerance {scientific(tolerance).text}")
+    told = [f"relative Δg = {scientific(value).text}"]
+    gill = memory.get("gill", {}).get("max_gradient_difference", {})
+    if rule["mode"] in gill:
+        told.append(f"GILL's own losses {scientific(float(gill[rule['mode']])).text}")
+    if additive := memory.get("additivity"):
+        halves = ", ".join(f"{name} {scientific(float(additive[key])).text}" for key, name in ADDITIVE.items())
+        told.append(f"half batches against the whole: {halves}")
+    return Verdict(word, "; ".join(told), f"tolerance {scientific(tolerance).text}")
+
+
+def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
+    """Weights and the step's peak together in GB, of the rule's modes; told at Kolors' real size alone."""
+    memory = results.read(*results.memory)
+    if memory.get("size") != "kolors":
+        return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
+    modes = memory_modes(results)
+    told = (f"{m} {decimals((modes[m]['static_bytes'] + modes[m]['peak_bytes']) / 1e9, 1)} GB" for m in rule["modes"])
+    reason = f"batch {memory['batch']}, precision {memory['precision']}; weights, activations and gradients"
+    return Verdict(Word.MEASURED, "; ".join(told), f"{reason}, without the optimiser's state")
 
 
 def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
@@ -208,6 +244,7 @@ RULES: dict[str, Rule] = {
     "binding": judge_binding,
     "reduction": judge_reduction,
     "gradients": judge_gradients,
+    "total": judge_total,
     "placement": judge_placement,
     "size": judge_size,
     "value": judge_value,

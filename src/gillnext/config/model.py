@@ -233,7 +233,11 @@ class Guided:
 
 @dataclass(frozen=True)
 class Memory:
-    batch: int = s(16, "latents a forward")
+    size: Literal["base", "kolors"] = s(
+        "base",
+        "UNet of the three-forwards comparison: the base's, or Kolors' real size with random weights (80 GB GPU)",
+    )
+    batch: int = s(16, "latents a forward; at Kolors' size 1")
     repeats: int = s(5, "timed repetitions, of which the median is told")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch.utils._pytree import tree_iter
 class LiveBytes(TorchDispatchMode):
     """While active, `live` is the bytes of storages made since it was entered and not yet freed; `peak` its maximum.
 
-    Counts forward and backward alike, recomputation included; storages that existed before are not counted.
+    Counts forward and backward alike, recomputation included; storages that existed before are not counted. `history`
+    has the live bytes after each operation.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = 0
+        self.history: list[int] = []
         self._known: set[int] = set()
 
     def _freed(self, key: int, size: int) -> None:
@@ -42,4 +45,17 @@ class LiveBytes(TorchDispatchMode):
         for x in tree_iter(out):
             if isinstance(x, torch.Tensor) and x.untyped_storage()._cdata not in before:
                 self._see(x)
+        self.history.append(self.live)
         return out
+
+    def trace(self, points: int = 200) -> list[list[float]]:
+        """`history` as at most `points` pairs [share of the operations, bytes]: the most of each stretch, then the end.
+
+        The highest point is `peak`, the last one what is alive now.
+        """
+        total, stretches = len(self.history), min(points - 1, len(self.history))
+        edges = [round(i * total / stretches) for i in range(stretches + 1)]
+        pairs: list[list[float]] = [
+            [round(end / total, 6), max(self.history[start:end])] for start, end in itertools.pairwise(edges)
+        ]
+        return [*pairs, [1.0, self.live]]

@@ -1,4 +1,4 @@
-"""The plots: box following and loss over training, memory of the backward pass."""
+"""The plots: box following and loss over training, memory of the backward pass and over one step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gillnext.paper import style
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
-from gillnext.tables.memory import MODES, memory_modes
+from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
 
 COLOURS = dict(zip(("attn1", "attn2", "both", "gated"), style.COLOURS, strict=False))
 LINES: dict[str, Any] = {"fourier": "-", "box": (0, (4, 1.5)), "none": (0, (1, 1.5))}
@@ -124,3 +124,23 @@ def memory(results: Results, folder: Path) -> str:
     axes.spines["left"].set_visible(False)
     style.save(figure, folder, "memory")
     return "Held when the last forward before a backward has ended; three losses unless it says one."
+
+
+def step(results: Results, folder: Path) -> str | None:
+    """Live bytes over the operations of one step, a panel for each family of losses."""
+    told = {f: p["trace"] for f, p in families(results.read(*results.memory)).items() if "trace" in p}
+    if not told:
+        return None
+    figure, panels = style.plot(style.COLUMN, 1.9, len(told))
+    panels = np.atleast_1d(panels)
+    for axes, (family, traces) in zip(panels, told.items(), strict=True):
+        for colour, mode in zip(style.COLOURS, [m for m in MODES if m in traces], strict=False):
+            share, live = np.asarray(traces[mode]).T
+            axes.plot(100 * share, live / 2**20, color=colour, label=MODES[mode], linewidth=0.9)
+        axes.set_title(FAMILIES[family], fontsize=7)
+        axes.set(xlim=(0, 100), ylim=(0, None))
+    panels[0].set_ylabel("live, MiB")
+    panels[-1].legend(fontsize=6)
+    figure.supxlabel("operations of the step, %", fontsize=8)
+    style.save(figure, folder, "step")
+    return "Bytes of live tensors over the weights' in one step of three losses: three UNet forwards, and GILL's own."

@@ -2,8 +2,8 @@
 
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
-Writes {samples,arms,following,gradients,losses,memory,breakdown,classes,failures}.{svg,png} and `captions.json`
-({name: caption}). A figure is left out where the run holds nothing for it. The same inputs give the same bytes."""
+Writes {samples,arms,following,gradients,losses,memory,step,breakdown,classes,failures}.{svg,png} and
+`captions.json` ({name: caption}). A figure is left out where the run holds nothing for it. The same inputs give the same bytes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FIGURES = {
     "gradients": gradients.gradients,
     "losses": curves.losses,
     "memory": curves.memory,
+    "step": curves.step,
     "breakdown": parts.breakdown,
     "classes": parts.classes,
     "failures": failures.failures,

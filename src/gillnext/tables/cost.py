@@ -19,7 +19,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import bars, benchmarks
 from gillnext.tables.benchmarks import Job
-from gillnext.tables.memory import MODES
+from gillnext.tables.memory import FAMILIES, MODES, families, ordered
 from gillnext.tables.table import NOTHING, Column, Table, integer, number, text, write
 
 
@@ -109,19 +109,20 @@ def backward_table(memory: dict[str, Any]) -> Table:
     """Seconds and resident memory of each way to run the backward pass (the saved bytes are in the result
     tables).
     """
-    modes = memory.get("modes", {})
     rows = []
-    for mode in [m for m in MODES if m in modes] + sorted(set(modes) - set(MODES)):
-        values: dict[str, Any] = modes[mode]
-        peak = values.get("peak_rss_bytes")
-        rows.append(
-            [
-                text(MODES.get(mode) or str(mode)),
-                number(1000 * values["seconds"], 1),
-                number(peak / 2**20, 1) if peak else text(NOTHING),
-            ]
-        )
+    for family, part in families(memory).items():
+        for mode, values in ordered(part.get("modes", {})).items():
+            peak = values.get("peak_rss_bytes")
+            rows.append(
+                [
+                    text(FAMILIES[family]),
+                    text(MODES.get(mode) or str(mode)),
+                    number(1000 * values["seconds"], 1),
+                    number(peak / 2**20, 1) if peak else text(NOTHING),
+                ]
+            )
     columns = [
+        Column("family", "losses of", left=True),
         Column("mode", "backward", left=True),
         Column("milliseconds", "ms a step"),
         Column("peak_rss_mib", "resident growth, MiB"),

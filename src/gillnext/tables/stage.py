@@ -16,7 +16,7 @@ from gillnext.runtime import files
 from gillnext.tables.bars import bars_table
 from gillnext.tables.build import MAIN, all_tables
 from gillnext.tables.collect import Results
-from gillnext.tables.memory import memory_modes
+from gillnext.tables.memory import gill_modes, memory_modes, reduction
 from gillnext.tables.table import decimals, number, scientific
 from gillnext.tables.table import write as write_tables
 
@@ -74,15 +74,17 @@ def _study(results: Results) -> dict[str, str]:
 
 
 def _memory(results: Results) -> dict[str, str]:
-    modes = memory_modes(results)
-    summed = modes["summed"]["saved_bytes"]
-    out = {f"memory.{mode}.saved_mib": decimals(values["saved_bytes"] / 2**20, 2) for mode, values in modes.items()}
-    out |= {
-        f"memory.{mode}.reduction": f"{decimals(100 * (1 - values['saved_bytes'] / summed), 1)}%"
-        for mode, values in modes.items()
-    }
-    differences = results.read(*results.memory).get("max_gradient_difference", {})
-    return out | {f"memory.{mode}.gradient_difference": scientific(float(v)).text for mode, v in differences.items()}
+    memory, out = results.read(*results.memory), {}
+    for family, modes in (("memory", memory_modes(results)), ("memory.gill", gill_modes(results))):
+        for mode, values in modes.items():
+            out[f"{family}.{mode}.saved_mib"] = decimals(values["saved_bytes"] / 2**20, 2)
+            out[f"{family}.{mode}.reduction"] = f"{decimals(100 * reduction(modes, mode), 1)}%"
+    for family, part in (("memory", memory), ("memory.gill", memory.get("gill", {}))):
+        for mode, value in part.get("max_gradient_difference", {}).items():
+            out[f"{family}.{mode}.gradient_difference"] = scientific(float(value)).text
+    for loss, value in memory.get("additivity", {}).items():
+        out[f"memory.additivity.{loss}"] = scientific(float(value)).text
+    return out
 
 
 def tables(config: Config, root: Path, out: Path) -> None:

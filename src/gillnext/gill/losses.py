@@ -1,0 +1,57 @@
+"""The three losses of a GILL step, one function each: `loss(gill, batch)` is a scalar, a mean over the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional as F
+
+from gillnext.gill.batches import Batch
+from gillnext.gill.model import Gill
+from gillnext.language.batching import IGNORE
+
+
+def captioning(gill: Gill, batch: Batch) -> Tensor:
+    """Cross-entropy of the caption after the picture's prefix, padding left out.
+
+    The mean over each caption's tokens, then over captions, so that micro-batches of captions of any length add up.
+    """
+    logits_BLW = gill.caption_logits(batch.features, batch.ids, batch.mask)
+    targets_BL = batch.ids.masked_fill(batch.mask == 0, IGNORE)
+    each_BL = F.cross_entropy(
+        rearrange(logits_BLW, "b l w -> b w l"), targets_BL, ignore_index=IGNORE, reduction="none"
+    )
+    return (each_BL.sum(1) / batch.mask.sum(1)).mean()
+
+
+def info_nce(picture_BE: Tensor, text_BE: Tensor, logit_scale: Tensor) -> Tensor:
+    """Symmetric InfoNCE (van den Oord et al., 2018; Radford et al., 2021) of unit embeddings with one temperature.
+
+    Each picture finds its text among the batch's and each text its picture: not a sum over samples.
+    """
+    logits_BB = logit_scale.exp().clamp(max=100) * picture_BE @ text_BE.T
+    own_B = torch.arange(len(logits_BB), device=logits_BB.device)
+    return (F.cross_entropy(logits_BB, own_B) + F.cross_entropy(logits_BB.T, own_B)) / 2
+
+
+def retrieval(gill: Gill, batch: Batch) -> Tensor:
+    """InfoNCE between pictures and captions, with the learned temperature."""
+    pictures_BE = gill.picture_embedding(batch.features)
+    return info_nce(pictures_BE, gill.text_embedding(batch.ids, batch.mask), gill.logit_scale)
+
+
+def generation(gill: Gill, batch: Batch) -> Tensor:
+    """The frozen UNet's denoising loss, conditioned on the mapper's states and, through the adapter, on boxes."""
+    states_BTC, pooled_BP = gill.text_states(batch.ids, batch.mask)
+    return gill.denoiser(dataclasses.replace(batch.denoising, states=states_BTC, pooled=pooled_BP))
+
+
+TASKS: dict[str, Callable[[Gill, Batch], Tensor]] = {
+    "captioning": captioning,
+    "retrieval": retrieval,
+    "generation": generation,
+}

@@ -1,0 +1,141 @@
+"""The two families of work: three UNet forwards, as the design notes assume, and GILL's three losses as they are.
+
+`unet` has one denoising loss with caption and boxes, one with boxes alone and one with the caption alone, at noise and
+timesteps of their own; at Kolors' size its UNet has random weights and its batch random latents. `gill` is captioning,
+retrieval and generation of `gillnext.gill` on one batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gillnext.adapter import cache as cached
+from gillnext.adapter import objective
+from gillnext.adapter.cache import Cache
+from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.train import arm_of, build_adapter
+from gillnext.config.model import Config
+from gillnext.gill import batches
+from gillnext.gill.losses import TASKS
+from gillnext.gill.model import Gill
+from gillnext.language import model as language_model
+from gillnext.memory import kolors
+from gillnext.memory.work import ALONE, Loss, Work
+from gillnext.runtime import seeds
+from gillnext.sample.pipeline import GroundedKolorsPipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Folders:
+    """Where the base pipeline, the cache and the language model lie."""
+
+    base: Path
+    cache: Path
+    language: Path | str
+
+
+def tasks(first: Callable[[int], objective.Batch], count: int) -> list[objective.Batch]:
+    """The step's batches out of `first(k)`: caption and boxes; boxes alone; caption alone."""
+    drawn = [first(k) for k in range(count)]
+    if count > 1:
+        empty = {k: torch.zeros_like(getattr(drawn[1], k)) for k in ("states", "pooled")}
+        drawn[1] = dataclasses.replace(drawn[1], **empty)
+        drawn[2] = dataclasses.replace(drawn[2], dropped=torch.ones_like(drawn[2].dropped))
+    return drawn
+
+
+def of_part(loss: Callable[[Any], Tensor], batch: Any) -> Loss:
+    """`loss` of a micro-batch of `batch`, times its share of the samples."""
+
+    def weighted(index: int, parts: int) -> Tensor:
+        if parts == 1:
+            return loss(batch)
+        part = batch.part(index, parts)
+        return loss(part) * (len(part) / len(batch))
+
+    return weighted
+
+
+def count_of(modules: nn.Module) -> int:
+    return sum(p.numel() for p in modules.parameters())
+
+
+def awake_adapter(cfg: Config, unet: nn.Module) -> SpatialAdapter:
+    """The reference arm's adapter in `unet`, its weights away from zero, so that every gradient is at work."""
+    adapter = build_adapter(cfg, arm_of(cfg, cfg.study.reference), unet, 0)
+    for p in adapter.parameters():
+        nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(p.numel()))
+    adapter.to(cfg.run.device).inject(unet)
+    return adapter
+
+
+def checkpoint(unet: Any) -> None:
+    """Recompute activations; diffusers does so in training mode only, and the UNet has no dropout."""
+    unet.enable_gradient_checkpointing()
+    unet.train()
+
+
+def denoising(cfg: Config, mode: str, unet: Any, drawn: Sequence[objective.Batch], precision: str = "no") -> Work:
+    """The family `unet`: one denoising loss a batch."""
+    unet.requires_grad_(mode == "full")
+    adapter = awake_adapter(cfg, unet)
+    if mode == "checkpointed":
+        checkpoint(unet)
+    model = objective.Denoiser(adapter, unet)
+    loss = kolors.autocast(model, precision)
+    moved = [objective.to(batch, torch.device(cfg.run.device)) for batch in drawn]
+    losses = {f"denoising {k}": of_part(loss, batch) for k, batch in enumerate(moved)}
+    sizes = {"adapter": count_of(adapter), "unet": count_of(unet)}
+    return Work(losses, model, list(adapter.parameters()), sizes, len(moved[0]))
+
+
+def unet(cfg: Config, mode: str, folders: Folders) -> Work:
+    """Three UNet forwards of the base model, or one."""
+    pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
+    scheduler = objective.scheduler_of(pipeline.scheduler.config)
+    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    rows = Cache.load(folders.cache)
+
+    def first(k: int) -> objective.Batch:
+        return objective.draw(rows, scheduler, cfg.memory.batch, 0.0, size, ("memory", cfg.run.seed, k))
+
+    return denoising(cfg, mode, pipeline.unet, tasks(first, 1 if mode in ALONE else 3))
+
+
+def unet_at_kolors_size(cfg: Config, mode: str, _: Folders) -> Work:
+    """The same at Kolors' real size, batch 1: `UserError` without a GPU."""
+    kolors.check(cfg.run.device)
+    network = kolors.build(kolors.UNET, cfg.run.device, cfg.run.precision if mode != "full" else "no")
+    drawn = tasks(partial(kolors.draw, network.config, cfg.run.seed), 1 if mode in ALONE else 3)
+    return denoising(cfg, mode, network, drawn, cfg.run.precision)
+
+
+def gill(cfg: Config, mode: str, folders: Folders) -> Work:
+    """GILL's three losses on one batch, on the base model's UNet."""
+    pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
+    scheduler = objective.scheduler_of(pipeline.scheduler.config)
+    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+    rows, captions = Cache.load(folders.cache), cached.captions(folders.cache)
+    language, tokenizer = language_model.load(folders.language, cfg.run.device)
+    names = ("memory", cfg.run.seed)
+    batch = batches.draw(rows, captions, tokenizer, scheduler, cfg.memory.batch, size, names)
+    denoiser = objective.Denoiser(awake_adapter(cfg, pipeline.unet), pipeline.unet)
+    torch.manual_seed(seeds.key("gill", cfg.run.seed))
+    model = Gill(language, denoiser, batch.features.shape[1], rows.states.shape[1]).to(cfg.run.device)
+    if mode == "checkpointed":
+        checkpoint(pipeline.unet)
+        language.activation_checkpointing_enable({"use_reentrant": False})
+        language.train()
+    batch = batch.to(torch.device(cfg.run.device))
+    losses = {name: of_part(partial(task, model), batch) for name, task in TASKS.items()}
+    trained = list(model.trainable_parameters().values())
+    count = sum(p.numel() for p in trained)
+    sizes = {"trained": count, "frozen": count_of(model) - count}
+    return Work(losses, model, trained, sizes, len(batch))
