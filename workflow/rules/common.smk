@@ -124,8 +124,8 @@ def scores():
 
 def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
-    jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache", "memory"]
-    jobs += ["ceilings", "quality", "tables", "claims", "figures"]
+    jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache"]
+    jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)

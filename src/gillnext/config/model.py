@@ -106,7 +106,7 @@ class Annotate:
 @dataclass(frozen=True)
 class Clip:
     corpus: int = s(6_000, "training pairs")
-    steps: int = s(500, "optimiser steps")
+    steps: int = s(420, "optimiser steps")
     batch: int = s(32, "pairs a step")
     lr: float = s(2.5e-3, "peak learning rate")
 
@@ -114,7 +114,7 @@ class Clip:
 @dataclass(frozen=True)
 class Features:
     corpus: int = s(4_000, "training scenes")
-    steps: int = s(450, "optimiser steps")
+    steps: int = s(380, "optimiser steps")
     batch: int = s(32, "scenes a step")
     lr: float = s(4e-3, "peak learning rate")
 
@@ -139,9 +139,9 @@ class Text:
 @dataclass(frozen=True)
 class Base:
     corpus: int = s(8_000, "training scenes of the base stream")
-    window_steps: int = s(1_400, "optimiser steps on windows around one object, a quarter of a picture, before")
+    window_steps: int = s(1_300, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
-    steps: int = s(1_200, "optimiser steps on whole pictures")
+    steps: int = s(1_050, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
@@ -215,7 +215,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Sample:
-    test: int = s(512, "held-out test layouts, one image each, for every arm and seed")
+    test: int = s(500, "held-out test layouts, one image each, for every arm and seed")
     relations: int = s(128, "held-out spatial captions for the end-to-end score, each seed")
     steps: int = s(3, "DPM-Solver++ steps; box fidelity on validation layouts at 3 is 0.01 below 4 to 12")
     guidance: float = s(3.0, "classifier-free guidance scale; at 3 steps 4 and 5 are 0.02 and 0.03 below 3")

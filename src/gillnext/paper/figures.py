@@ -3,7 +3,8 @@
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
 Writes {samples,arms,following,gradients,losses,memory,step,breakdown,classes,failures}.{svg,png} and
-`captions.json` ({name: caption}). A figure is left out where the run holds nothing for it. The same inputs give the same bytes."""
+`captions.json` ({name: caption}). A figure is left out where the run holds nothing for it. The same inputs give the
+same bytes."""
 
 from __future__ import annotations
 

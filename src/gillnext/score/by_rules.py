@@ -6,8 +6,8 @@ colour, suggests boxes; a box is scored for a class by how much of what is drawn
 
     detections = by_rules.detect(images)
 
-Letters: B images, H rows, W columns, C = 3 channels; P hypotheses (a box and a class), G cells of the templates'
-grid, K classes, M detections. Boxes are xyxy in pixels here, in [0, 1] in the detections.
+Letters: B images, H rows, W columns, C = 3 channels; L lines; P hypotheses (a box and a class), G cells of the
+templates' grid, K classes, M detections. Boxes are xyxy in pixels here, in [0, 1] in the detections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEAST = 24  # pixels of the smallest patch that suggests a box
 SIDES = (10.0, 44.0)  # pixels of the shortest and longest side of a box that is suggested
 COVERED = 0.3  # share of the smaller of two boxes that both may share
 PROMISING = 0.35  # agreement from which a hypothesis is refined
-STEPS = (4.0, 2.0, 1.0, 0.5)  # pixels by which a side is moved to fit better
+STEPS = (2.0, 0.7)  # pixels by which a side is moved to fit better
 EIGHT = np.ones((3, 3), dtype=bool)  # neighbours that touch at a corner count
 
 
@@ -49,18 +49,15 @@ def background(image_HWC: np.ndarray) -> np.ndarray:
     height, width, _ = image_HWC.shape
     t_H = (np.arange(height) + 0.5) / height
     few = image_HWC[::3, ::3]
-    t_few = t_H[::3, None, None]
     columns = np.linspace(0, width - 1, 10).astype(int)
     first, last = 2, height - 3
-    ends = image_HWC[first, columns], image_HWC[last, columns]
-    best, most = np.zeros((2, 3)), -1
-    for top in ends[0]:
-        for bottom in ends[1]:
-            slope = (bottom - top) / (t_H[last] - t_H[first])
-            line = top + (t_few - t_H[first]) * slope
-            count = int((largest(few - line) < CONTRAST).sum())
-            if count > most:
-                best, most = np.stack([top - t_H[first] * slope, slope]), count
+    tops_L3 = np.repeat(image_HWC[first, columns], len(columns), 0)  # L lines: every pair of ends
+    bottoms_L3 = np.tile(image_HWC[last, columns], (len(columns), 1))
+    slopes_L3 = (bottoms_L3 - tops_L3) / (t_H[last] - t_H[first])
+    lines_LH3 = tops_L3[:, None] + (t_H[::3, None] - t_H[first]) * slopes_L3[:, None]
+    near_L = (largest(few - lines_LH3[:, :, None].astype(few.dtype)) < CONTRAST).sum((1, 2))
+    most = int(near_L.argmax())
+    best = np.stack([tops_L3[most] - t_H[first] * slopes_L3[most], slopes_L3[most]])
     design_H2 = np.stack([np.ones(height), t_H], 1)
     for _ in range(3):
         near_HW = largest(image_HWC - (design_H2 @ best)[:, None]) < CONTRAST

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from gillnext.tables.collect import Results
-from gillnext.tables.evaluators import evaluators_table
-from gillnext.tables.memory import memory_table
 from gillnext.tables.statistics import RESAMPLES, bootstrap
 from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, text
 
@@ -228,20 +226,3 @@ def planner_table(results: Results) -> Table:
 def data_table(results: Results) -> Table:
     title = "Filter, download and annotation against the world's truth"
     return _listing(results, results.data, DATA, "data", title)
-
-
-def all_tables(results: Results) -> list[Table]:
-    from gillnext.tables.contrasts import contrasts_table
-    from gillnext.tables.onset import onset_table
-
-    optional = [contrasts_table(results), onset_table(results)]
-    return [
-        main_table(results),
-        intervals_table(results),
-        evaluators_table(results),
-        relations_table(results),
-        planner_table(results),
-        data_table(results),
-        memory_table(results),
-        *(table for table in optional if table is not None),
-    ]

@@ -9,15 +9,20 @@ that the paper's text quotes, formatted. The same score files give the same byte
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from gillnext.config import Config, arguments
 from gillnext.runtime import files
+from gillnext.tables import build
 from gillnext.tables.bars import bars_table
-from gillnext.tables.build import MAIN, all_tables
+from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
-from gillnext.tables.memory import gill_modes, memory_modes, reduction
-from gillnext.tables.table import decimals, number, scientific
+from gillnext.tables.contrasts import contrasts_table
+from gillnext.tables.evaluators import evaluators_table
+from gillnext.tables.memory import gill_modes, memory_modes, memory_table, reduction
+from gillnext.tables.onset import onset_table
+from gillnext.tables.table import Table, decimals, number, scientific
 from gillnext.tables.table import write as write_tables
 
 
@@ -87,10 +92,16 @@ def _memory(results: Results) -> dict[str, str]:
     return out
 
 
+TABLES: tuple[Callable[[Results], Table | None], ...] = (
+    build.main_table, contrasts_table, build.intervals_table, evaluators_table, onset_table, build.relations_table,
+    build.planner_table, build.data_table, memory_table, bars_table,
+)  # fmt: skip
+
+
 def tables(config: Config, root: Path, out: Path) -> None:
     """Read `root` (results/{tier}) and write the tables into the folder `out`, whole or not at all."""
     results = Results(root, config)
-    built = [*all_tables(results), bars_table(results)]
+    built = [table for make in TABLES if (table := make(results)) is not None]
     quoted = numbers(results)
     with files.atomic(out) as folder:
         folder.mkdir()
