@@ -34,7 +34,8 @@ def test_smoke_runs_every_rule(checkout):
 def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts(checkout):
     jobs, output = checkout.jobs("--configfile", "config/study.yaml")
     study = load(ROOT / "config.yaml", ROOT / "config/study.yaml").study
-    assert set(jobs) == STAGES and "results/study/" in output
+    assert set(jobs) == STAGES | {"swapped"} and "results/study/" in output
+    assert jobs["swapped"] == 5 * 2
     headline = {arm for pair in study.headline for arm in pair}
     assert headline == {"attn1", "attn2", "attn1-box", "attn2-box", "attn1-none", "attn2-none"}
     untrained = {arm for arm in study.arms if study.arms[arm].site == "none"}
@@ -42,7 +43,7 @@ def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts
 
 
 def test_gpu_has_the_same_graph(checkout):
-    assert set(checkout.jobs("--configfile", "config/gpu.yaml")[0]) == STAGES
+    assert set(checkout.jobs("--configfile", "config/gpu.yaml")[0]) == STAGES | {"swapped"}
 
 
 def test_wukong_takes_given_models_instead_of_training_them(checkout):

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "sample": {"base", "vae", "evaluator", "adapter"},
     "ceilings": {"base", "vae", "clip", "evaluator", "features"},
     "score": {"base", "vae", "clip", "evaluator", "features", "sample"},
+    "swapped": {"base", "vae", "clip", "evaluator", "features", "sample"},
     "relations": {"base", "vae", "clip", "evaluator", "features", "sample"},
     "cost": {"study"},
 }

@@ -118,6 +118,7 @@ def runs(pattern, arms):
 def scores():
     """Every score file: what the result tables are made of."""
     names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
+    names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
     return [f"{RESULTS}/{name}.json" for name in names]
 
@@ -131,7 +132,8 @@ def benchmarks():
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
     names += runs("sample/{arm}-{seed}-test", ARMS) + runs("sample/{arm}-{seed}-relations", END_TO_END)
-    names += runs("relations/{arm}-{seed}", END_TO_END)
+    names += runs("relations/{arm}-{seed}", END_TO_END) + runs("swapped/{arm}-{seed}", cfg.study.swapped)
+    names += runs("sample/{arm}-{seed}-swapped", cfg.study.swapped)
     return [f"{RESULTS}/benchmarks/{name}.tsv" for name in names]
 
 

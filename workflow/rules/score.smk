@@ -117,3 +117,30 @@ rule relations:
     shell:
         "gillnext score --relations --config {params.config} --samples {input.samples} --layouts {input.truth} "
         "--evaluator {input.evaluator} --out {output.scores} > {log} 2>&1"
+
+
+# The test layouts with their phrases swapped between boxes: is it the phrase that decides what stands in a box?
+rule swapped:
+    input:
+        image=image(),
+        samples="<results>/samples/{arm}/{seed}/swapped",
+        evaluator=rules.evaluator.output.model,
+        code=code("gillnext.score.stage"),
+    output:
+        scores="<results>/scores/swapped/{arm}/{seed}.json",
+    params:
+        config=CONFIG,
+        settings=settings("run"),
+    log:
+        "<results>/logs/swapped/{arm}-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/swapped/{arm}-{seed}.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=2000,
+        gpu=GPU,
+    message:
+        "swapped: arm {wildcards.arm}, seed {wildcards.seed}, phrases swapped"
+    shell:
+        "gillnext score --boxes --config {params.config} --samples {input.samples} "
+        "--evaluator {input.evaluator} --out {output.scores} > {log} 2>&1"

@@ -13,10 +13,11 @@ from gillnext import layouts
 from gillnext.claims.verdicts import Verdict, Word
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.tables.binding import own_class
 from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import gill_modes, memory_modes
-from gillnext.tables.statistics import Estimate, estimate, paired
+from gillnext.tables.statistics import Estimate, paired
 from gillnext.tables.table import decimals, number, scientific
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
@@ -98,8 +99,7 @@ def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
     name = find_arm(results, rule["arm"])
     if name is None:
         return _missing(rule["arm"])
-    right, wrong = results.seeds(name, "success50"), results.seeds(name, "wrong_class")
-    share = estimate([r / max(r + w, 1e-9) for r, w in zip(right, wrong, strict=True)])
+    share = own_class(results, name)
     untied = untied_share(results)
     limit = untied + float(rule["margin"])
     word = Word.NOT_SHOWN
@@ -108,6 +108,9 @@ def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
     elif share.half is not None and share.high < limit:
         word = Word.REPRODUCED
     measured = f"{number(share).text} of filled boxes hold their own class"
+    if name in results.config.study.swapped:
+        swapped = number(results.over_seeds(name, "success50", "swapped")).text
+        measured += f"; success with swapped phrases {swapped}"
     return Verdict(word, measured, f"{name}; {decimals(untied, 3)} expected without any tie")
 
 

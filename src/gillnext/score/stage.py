@@ -5,6 +5,8 @@
     gillnext score --relations --samples R/samples/attn2/0/relations \\
         --layouts R/world/heldout/relations.jsonl --evaluator R/models/evaluator \\
         --out R/scores/relations/attn2/0.json
+    gillnext score --boxes --samples R/samples/attn2/0/swapped --evaluator R/models/evaluator \\
+        --out R/scores/swapped/attn2/0.json
     gillnext score --ceilings --vae R/models/vae --layouts R/world/heldout/test.jsonl --evaluator … \\
         --features … --clip … --reference R/reference --out R/scores/ceilings
 
@@ -153,6 +155,19 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
     return _report(name, len(samples), scores, _protocol(config, len(known.features_ND)), hashes)
 
 
+def score_boxes(
+    samples: ImageSet, detect: Callable[[np.ndarray], list[Detections]], digest: str, config: Config, name: Name
+) -> dict[str, Any]:
+    """Box fidelity and its chance level alone."""
+    wanted = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
+    found = [boxes.confident(f) for pixels, _ in samples.batches() for f in detect(pixels)]
+    scores = boxes.fidelity(wanted, found)
+    scores["metrics"] |= chance.level(wanted, found, config.run.seed)
+    scores["metrics"] |= rules_metrics(wanted, samples, config.run.seed)
+    hashes = {"evaluator": digest, "samples": files.sha256(samples.folder)}
+    return _report(name, len(samples), scores, {"threshold": boxes.CONFIDENT, "rules": RULES}, hashes)
+
+
 def _captions(samples: ImageSet, truth: Path) -> list[Layout]:
     """The stated captions of `truth` in the order of the samples, matched by id."""
     by_id = {layout.id: layout for layout in layouts.read(truth)}
@@ -199,6 +214,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--relations", action="store_true", help="score the captions' spatial relations")
+    mode.add_argument("--boxes", action="store_true", help="score box fidelity alone")
     mode.add_argument("--ceilings", action="store_true", help="make and score the reference images")
     parser.add_argument("--samples", type=Path, metavar="DIR", help="images beside their layouts.jsonl")
     parser.add_argument("--layouts", type=Path, metavar="JSONL", help="captions with relations; or the test layouts")
@@ -230,6 +246,10 @@ def main(args: argparse.Namespace) -> None:
         samples, detect = images.read(args.samples), detector(args.evaluator, config)
         name = _name(args, args.samples)
         report = score_relations(samples, args.layouts, detect, weights(args.evaluator), name)
+    elif args.boxes:
+        _need(args, "samples")
+        samples, detect = images.read(args.samples), detector(args.evaluator, config)
+        report = score_boxes(samples, detect, weights(args.evaluator), config, _name(args, args.samples))
     else:
         _need(args, "features", "clip", "reference")
         models = scorers(args.evaluator, args.features, args.clip, config)

@@ -16,6 +16,7 @@ from gillnext.config import Config, arguments
 from gillnext.runtime import files
 from gillnext.tables import build
 from gillnext.tables.bars import bars_table
+from gillnext.tables.binding import binding_table
 from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
 from gillnext.tables.contrasts import contrasts_table
@@ -93,8 +94,8 @@ def _memory(results: Results) -> dict[str, str]:
 
 
 TABLES: tuple[Callable[[Results], Table | None], ...] = (
-    build.main_table, contrasts_table, build.intervals_table, evaluators_table, onset_table, build.relations_table,
-    build.planner_table, build.data_table, memory_table, bars_table,
+    build.main_table, contrasts_table, build.intervals_table, evaluators_table, onset_table, binding_table,
+    build.relations_table, build.planner_table, build.data_table, memory_table, bars_table,
 )  # fmt: skip
 
 

@@ -1,0 +1,46 @@
+"""Are boxes tied to words? The share of filled boxes that hold their own class, and success with swapped phrases."""
+
+from __future__ import annotations
+
+from gillnext.tables.collect import Results
+from gillnext.tables.statistics import Estimate, estimate
+from gillnext.tables.table import Cell, Column, Table, integer, number, text
+
+
+def own_class(results: Results, arm: str) -> Estimate:
+    """Over seeds: boxes filled with their own class among boxes filled at all."""
+    right, wrong = results.seeds(arm, "success50"), results.seeds(arm, "wrong_class")
+    return estimate([r / max(r + w, 1e-9) for r, w in zip(right, wrong, strict=True)])
+
+
+def compared(results: Results) -> list[str]:
+    """The arms with swapped layouts, and those whose tokens have no phrase."""
+    study = results.config.study
+    return [name for name, arm in study.arms.items() if name in study.swapped or not arm.phrases]
+
+
+def binding_table(results: Results) -> Table | None:
+    """One row an arm; None where no arm was drawn with swapped phrases and none is without them."""
+    rows = []
+    for name in compared(results):
+        arm, seeds = results.config.study.arms[name], results.config.study.seeds_of(name)
+        swapped: list[Cell] = [number(None)] * 2
+        if name in results.config.study.swapped:
+            swapped = [number(results.over_seeds(name, key, "swapped")) for key in ("success50", "wrong_class")]
+        first = [text(name), text("own" if arm.phrases else "none"), integer(len(seeds))]
+        plain = [number(results.over_seeds(name, key)) for key in ("success50", "wrong_class")]
+        rows.append([*first, *plain, number(own_class(results, name)), *swapped])
+    if not rows:
+        return None
+    columns = [Column("arm", "arm", left=True), Column("phrases", "phrase", left=True), Column("seeds", "seeds")]
+    columns += [
+        Column("success50", "success@0.5 ↑", interval=True),
+        Column("wrong_class", "wrong class ↓", interval=True),
+        Column("own_class", "own class of filled ↑", interval=True),
+        Column("swapped_success50", "success, swapped ↑", interval=True),
+        Column("swapped_wrong_class", "wrong class, swapped ↓", interval=True),
+    ]
+    notes = [
+        "Swapped: the test layouts of two objects or more, each name moved to the next box, captions as they were."
+    ]
+    return Table("binding", "Boxes and words", columns, rows, notes)
