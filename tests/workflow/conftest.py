@@ -52,7 +52,7 @@ if argv[0] == "world":
         write(out / "shards" / f"wukong_100m_{{i}}.csv")
         write(out / "truth" / f"{{i}}.parquet")
     for split in ("val", "test", "relations", "swapped"):
-        write(out / "heldout" / f"{split}.jsonl")
+        write(out / "heldout" / f"{{split}}.jsonl")
     write(out / "world.json")
 elif out.suffix:
     write(out)
