@@ -3,7 +3,7 @@
     gillnext tables --config config.yaml --results results/demo --out results/demo/tables
 
 Writes `{main,intervals,evaluators,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers
-that the paper's text quotes, formatted. The same score files give the same bytes; nothing here is a time.
+that the paper's text quotes, formatted. `index.json` lists the tables that this run has. The same score files give the same bytes; nothing here is a time.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def tables(config: Config, root: Path, out: Path) -> None:
         folder.mkdir()
         write_tables(folder, built)
         files.write_json(folder / "numbers.json", quoted)
+        files.write_json(folder / "index.json", [table.name for table in built])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
