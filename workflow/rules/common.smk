@@ -8,16 +8,21 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import closure
 from gillnext.runtime.lock import hold
+from gillnext.verify import kept
 from gillnext.world.shards import part_shards, shard_name
 
 try:
     load(*workflow.configfiles, *workflow.overwrite_configfiles)  # errors name the file
     cfg = from_dict(config, "settings")  # and with --config KEY=VALUE on top
+    if cfg.from_reference:  # a kept run's own settings, whatever stands in config.yaml by now
+        cfg = kept.settings(Path(source(cfg.from_reference)), cfg.from_reference)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 resolved = dataclasses.asdict(cfg)  # every setting with its value, as plain JSON
-RESULTS = f"results/{cfg.run.tier}" + ("-container" if CONTAINED else "")
+RESULTS = f"results/{cfg.run.tier}{'-reference' * bool(cfg.from_reference)}{'-container' * CONTAINED}"
+# What the rules from the tables on read: this run's own results, or what was kept of one.
+RUN = source(cfg.from_reference) if cfg.from_reference else RESULTS
 CONFIG = (
     f"{RESULTS}/config.json"  # what the stages read; rules follow the sections that they name, not the file
 )
@@ -62,9 +67,9 @@ def settings(*paths):
     return lambda wildcards: {path: value(path.format(**wildcards)) for path in paths}
 
 
-def folder(name=""):
+def folder(name="", of=RESULTS):
     """`params` of a rule: a folder of this tier's results, or all of them."""
-    return lambda wildcards: f"{RESULTS}/{name}".rstrip("/")
+    return lambda wildcards: f"{of}/{name}".rstrip("/")
 
 
 def everything(wildcards):
@@ -109,29 +114,29 @@ def layouts_of(wildcards):
     return f"{RESULTS}/{'plans/relations' if wildcards.split == 'relations' else 'world/heldout/test'}.jsonl"
 
 
-def runs(pattern, arms):
-    """`pattern` for every arm of `arms` and each of its seeds."""
-    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)]
+def runs(pattern, arms, seeds=None):
+    """`pattern` for every arm of `arms` and each of its seeds, or the first few."""
+    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)[:seeds]]
 
 
 def scores():
     """Every score file: what the result tables are made of."""
     names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
-    return [f"{RESULTS}/{name}.json" for name in names]
+    return [f"{RUN}/{name}.json" for name in names]
 
 
 def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
-    jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache", "memory"]
-    jobs += ["ceilings", "quality", "tables", "claims", "figures"]
+    jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache"]
+    jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
     names += runs("sample/{arm}-{seed}-test", ARMS) + runs("sample/{arm}-{seed}-relations", END_TO_END)
     names += runs("relations/{arm}-{seed}", END_TO_END)
-    return [f"{RESULTS}/benchmarks/{name}.tsv" for name in names]
+    return [f"{RUN}/benchmarks/{name}.tsv" for name in names]
 
 
 def begin():

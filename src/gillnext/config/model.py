@@ -244,3 +244,4 @@ class Config:
     study: Study = field(default_factory=Study)
     sample: Sample = field(default_factory=Sample)
     memory: Memory = field(default_factory=Memory)
+    from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")
