@@ -79,7 +79,7 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
     for name in names:
         if not results.has(name):
             raise UserError("no such file", where=str(root / name), remedy="run the workflow to its end, then keep it")
-    manifest = {"tier": results.config.run.tier, "provenance": provenance(results)}
+    manifest: dict[str, Any] = {"tier": results.config.run.tier, "provenance": provenance(results)}
     with files.atomic(out) as folder:
         for name in names:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
