@@ -35,10 +35,12 @@ def _once(results: Results, place: tuple[str, str], prefix: str, metrics: list[s
     return [Number(f"{prefix}, {_title(m)}", m, (float(v),), int(counts.get(m, n))) for m, v in found]
 
 
-def main_numbers(results: Results, arms: list[str]) -> list[Number]:
-    """Every number of these arms, then the ceilings, the planner's and the data's."""
-    numbers = [number for arm in arms for number in _arm(results, arm)]
-    for of, place in results.ceilings.items():
-        numbers += _once(results, place, f"ceiling, {of}", list(MAIN))
-    numbers += _once(results, results.planner, "planner", list(PLANNER))
-    return numbers + _once(results, results.data, "data", list(DATA))
+def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
+    """Name of an arm, or of a part that is there once → its numbers."""
+    found = {f"arm {arm}": _arm(results, arm) for arm in arms}
+    found["ceilings"] = [
+        n for of, at in results.ceilings.items() for n in _once(results, at, f"ceiling, {of}", [*MAIN])
+    ]
+    found["planner"] = _once(results, results.planner, "planner", [*PLANNER])
+    found["data"] = _once(results, results.data, "data", [*DATA])
+    return found

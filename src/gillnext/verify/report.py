@@ -74,7 +74,7 @@ def numbers_table(rows: Sequence[Row], notes: list[str]) -> Table:
     ]
     cells = [
         [
-            text(row.id),
+            text(row.id or NOTHING),
             text(number.name),
             *(figure(n) for n in number.seeds),
             *(figure(v) for v in (number.value, number.kept, number.tolerance)),

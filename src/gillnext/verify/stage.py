@@ -3,9 +3,10 @@
     gillnext verify --results results/demo --reference reference/demo --out results/demo/verify
 
 A claim passes where both runs give it the same verdict and every number behind it lies within its tolerance (see
-`gillnext.verify.tolerance`). The last row holds the main tables' numbers: it passes where no more of them lie outside
-than chance leaves in 95 of 100 runs with seeds of their own, were the numbers independent. Writes
-`{verify,numbers}.{csv,json,tex}`. `--strict` ends with status 1 where a row fails."""
+`gillnext.verify.tolerance`). Below the claims, a row for the main tables' numbers of each arm, and for those of the
+ceilings, the planner and the data, passes where no more lie outside than chance leaves in 95 of 100 runs with seeds of
+their own, were the numbers independent. Writes `{verify,numbers}.{csv,json,tex}`. `--strict` ends with status 1 where a
+row fails."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 from gillnext.tables.table import write
 from gillnext.verify import kept, report
-from gillnext.verify.measured import main_numbers
+from gillnext.verify.measured import groups
 from gillnext.verify.report import Row
 from gillnext.verify.tolerance import Comparison, compare
 
@@ -57,14 +58,14 @@ def verify_claim(claim: Claim, mine: Results, theirs: Results) -> Row:
     return Row(claim.id, claim.claim, FAIL if why else PASS, verdicts, numbers, "; ".join(why))
 
 
-def verify_main(mine: Results, theirs: Results, arms: list[str]) -> Row:
-    """The main tables' numbers of the arms that both runs have."""
-    numbers = paired_numbers(*(tuple(main_numbers(results, arms)) for results in (mine, theirs)))
+def verify_group(group: str, mine: list[Number], theirs: list[Number]) -> Row:
+    """The main tables' numbers of one arm, or of another part of both runs."""
+    numbers = paired_numbers(tuple(mine), tuple(theirs))
     outside = [number for number in numbers if not number.within]
     most = allowed(len(numbers))
     why = "; ".join(map(report.outside, outside))
-    return Row("all", f"the main tables' numbers (at most {most} outside)", FAIL if len(outside) > most else PASS,
-               numbers=numbers, why=why)  # fmt: skip
+    what = f"{group}: numbers of the main tables, at most {most} outside"
+    return Row("", what, FAIL if len(outside) > most else PASS, numbers=numbers, why=why)
 
 
 def allowed(n: int) -> int:
@@ -98,9 +99,9 @@ def other_settings(mine: Config, theirs: Config) -> list[str]:
 def notes(mine: Config, theirs: Config, told: list[str], rows: list[Row]) -> list[str]:
     """What a reader of the tables must know."""
     found = [
-        "Tolerance: the 95% prediction interval for the mean of this run's seeds, from the kept run's spread over seeds "
-        "(items: of a share counted over that many), and at least a floor. Each run has one base: the spread over bases "
-        "is in neither."
+        "Tolerance: the 95% prediction interval for the mean of this run's seeds, from the kept run's spread over "
+        "seeds (items: of a share counted over that many), and at least a floor. Each run has one base: the spread "
+        "over bases is in neither."
     ]
     if seeds := sum(n.basis == "seeds" for row in rows for n in row.numbers):
         found.append(
@@ -108,7 +109,7 @@ def notes(mine: Config, theirs: Config, told: list[str], rows: list[Row]) -> lis
         )
     if settings := other_settings(mine, theirs):
         found.append(f"Settings that are not the kept run's: {'; '.join(settings)}.")
-    return found + ([f"Not in the last row: {'; '.join(told)}."] if told else [])
+    return found + ([f"Not compared: {'; '.join(told)}."] if told else [])
 
 
 def _results(root: Path) -> Results:
@@ -126,7 +127,8 @@ def verify(root: Path, reference: Path, claims: Path, out: Path) -> tuple[list[R
         raise UserError(what, where=str(reference), remedy="name the kept run of the same tier")
     arms, told = common_arms(mine.config, theirs.config)
     rows = [verify_claim(claim, mine, theirs) for claim in read_claims(claims)]
-    rows.append(verify_main(mine, theirs, arms))
+    here, there = groups(mine, arms), groups(theirs, arms)
+    rows += [verify_group(group, here[group], there[group]) for group in here]
     said = notes(mine.config, theirs.config, told, rows)
     with files.atomic(out) as folder:
         folder.mkdir()
