@@ -128,6 +128,8 @@ def scores():
 
 def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
+    if cfg.from_reference:
+        return tree(f"{cfg.from_reference}/benchmarks")
     jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache"]
     jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
