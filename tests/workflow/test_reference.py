@@ -27,9 +27,10 @@ def reference(checkout, tmp_path):
 
 
 def test_the_rules_from_the_tables_on_are_all_that_run(checkout, reference):
-    jobs, output = checkout.jobs(*FROM)
+    jobs, output = checkout.jobs(*FROM, "--printshellcmds")
     assert jobs == dict.fromkeys(RULES, 1)
-    assert "reference/demo/scores/attn1/2.json" in output and "results/demo/" not in output
+    assert "--results reference/demo --out results/demo-reference/tables" in output
+    assert "results/demo/" not in output
 
 
 def test_settings_are_the_kept_runs(checkout, reference):
