@@ -22,7 +22,7 @@ OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 .PHONY: help env paper paper-from-reference smoke study test lint host images paper-container test-slurm schema lock clean-results
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
 
 paper: $(PACKAGE) ## environment, then a tier to results/TIER/paper/paper.pdf (TIER=demo, CORES=all)
 	$(BIN)/snakemake --cores $(CORES) $(OVERLAY)

@@ -52,8 +52,9 @@ def test_a_second_call_does_nothing_and_the_kept_run_stays_as_it_is(checkout, re
 def test_a_damaged_file_stops_it_by_name(checkout, reference):
     with open(reference / "scores/attn2/1.json", "a") as score:
         score.write(" ")
-    status, output = checkout.snakemake("-n", *FROM)
-    assert status != 0 and "scores/attn2/1.json" in output and "SHA-256" in output and "Traceback" not in output
+    for options in (FROM, []):  # the paper from it, and a run that would be compared with it
+        status, output = checkout.snakemake("-n", *options)
+        assert status != 0 and "scores/attn2/1.json" in output and "SHA-256" in output and "Traceback" not in output
 
 
 def test_where_no_run_is_kept_the_remedy_is_told(checkout):

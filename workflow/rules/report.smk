@@ -72,7 +72,7 @@ rule html:
     input:
         image=image(),
         pdf=rules.paper.output.pdf,
-        verified=verified(),
+        verified=VERIFIED,
         captions=tree("workflow/report"),
     output:
         html="<results>/report.html",

@@ -1,15 +1,15 @@
 # This run against the one that is kept of its tier, where one is.
 
 KEPT = source(f"reference/{cfg.run.tier}")
-VERIFIABLE = not cfg.from_reference and (Path(KEPT) / kept.MANIFEST).exists()
-
-
-def verified():
-    """The folder of the verification; nothing where no run of this tier is kept, or the paper is made from it."""
-    return [f"{RESULTS}/verify"] if VERIFIABLE else []
-
+VERIFIABLE = not cfg.from_reference and Path(KEPT).is_dir()
+VERIFIED = [f"{RESULTS}/verify"] if VERIFIABLE else []
 
 if VERIFIABLE:
+
+    try:
+        kept.settings(Path(KEPT))  # now, not after the whole run
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
 
     rule verify:
         input:
