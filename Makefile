@@ -19,10 +19,10 @@ HOST := .venv-host/$(call installed,envs/host.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 
-.PHONY: help env paper smoke study test lint host images paper-container test-slurm schema lock clean-results
+.PHONY: help env paper paper-from-reference smoke study test lint host images paper-container test-slurm schema lock clean-results
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
 
 paper: $(PACKAGE) ## environment, then a tier to results/TIER/paper/paper.pdf (TIER=demo, CORES=all)
 	$(BIN)/snakemake --cores $(CORES) $(OVERLAY)
@@ -32,6 +32,9 @@ smoke: ## the same for the smoke tier: every rule once, tiny
 
 study: ## the same for the study: every arm, five seeds for the headline contrasts
 	@$(MAKE) --no-print-directory paper TIER=study
+
+paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
+	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER)
 
 test: $(PACKAGE) ## environment, then all tests
 	$(BIN)/python -m pytest

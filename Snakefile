@@ -3,6 +3,7 @@
 #   snakemake --cores all                                     the demo tier, results/demo/paper/paper.pdf
 #   snakemake --cores all --use-singularity                   the same in containers, results/demo-container/
 #   snakemake --cores all --configfile config/smoke.yaml      every rule once, tiny
+#   snakemake --cores all --config from_reference=reference/demo      the paper of a kept run, without training
 #   snakemake -n                                              what would run, and why
 #
 # config.yaml says what is run (config/schema.json lists every key); profiles/default says how.
@@ -19,6 +20,7 @@ include: "workflow/rules/common.smk"
 
 pathvars:
     results=RESULTS,
+    run=RUN,
 
 
 # Used with --use-singularity only; without it every rule runs in the environment of `make env`.
@@ -41,6 +43,7 @@ include: "workflow/rules/planner.smk"
 include: "workflow/rules/adapter.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -55,6 +58,7 @@ rule all:
         tables="<results>/tables",
         claims="<results>/claims",
         cost="<results>/cost",
+        verified=VERIFIED,
         report="<results>/report.html",
 
 

@@ -39,6 +39,8 @@ STAGES: dict[str, tuple[str, str]] = {
     "claims": ("gillnext.claims.stage", "give every claim of the design notes its verdict"),
     "figures": ("gillnext.paper.figures", "draw the paper's figures"),
     "paper": ("gillnext.paper.stage", "typeset the paper"),
+    "keep": ("gillnext.verify.keep", "keep of a finished run what its paper is made of"),
+    "verify": ("gillnext.verify.stage", "compare a run with a kept one, claim by claim"),
     "schema": ("gillnext.config.schema", "print the JSON schema of config.yaml"),
 }
 

@@ -4,6 +4,7 @@ measured.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -120,6 +121,20 @@ def memory(root: Path) -> None:
     })  # fmt: skip
 
 
+def redraw(root: Path, draw: int, shifts: dict[str, float] | None = None) -> None:
+    """Score every arm anew, as seeds of another run would; `shifts` moves the level of an arm."""
+    rng, boxes = (
+        np.random.default_rng([5, draw]),
+        [len(row.names) for row in layouts.read(root / "world/heldout/test.jsonl")],
+    )
+    for arm, level in LEVELS.items():
+        for seed in SEEDS:
+            put(
+                root / f"scores/{arm}/{seed}.json",
+                score(f"{arm}/{seed}", level + (shifts or {}).get(arm, 0), rng, boxes),
+            )
+
+
 def build(root: Path) -> Path:
     """Write the tree under `root`."""
     rng, test = np.random.default_rng(5), rows()
@@ -136,6 +151,7 @@ def build(root: Path) -> Path:
                 ]
                 put(root / f"adapters/{arm}/{seed}/curve.json", curve)
                 put(root / f"adapters/{arm}/{seed}/losses.json", (0.25 + rng.exponential(0.02, 600)).tolist())
+                put(root / f"adapters/{arm}/{seed}/gradient_norms.json", [1.5, 0.9 + 0.1 * seed])
     for seed in SEEDS:
         metrics = {"relation_accuracy": 0.8 + 0.01 * seed, "object_recall": 0.95, "n_relations": 31}
         put(root / f"scores/relations/attn2/{seed}.json", {"n": 24, "metrics": metrics, "protocol": {}})
@@ -158,6 +174,7 @@ def build(root: Path) -> Path:
     put(root / "scores/data.json", {"n": 4321, "metrics": data, "counts": counts, "protocol": {}})
     memory(root)
     benchmarks(root)
+    put(root / "config.json", dataclasses.asdict(from_dict(SETTINGS)))
     return root
 
 

@@ -8,31 +8,34 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import closure
 from gillnext.runtime.lock import hold
+from gillnext.verify import kept
 from gillnext.world.shards import part_shards, shard_name
 
 try:
     load(*workflow.configfiles, *workflow.overwrite_configfiles)  # errors name the file
     cfg = from_dict(config, "settings")  # and with --config KEY=VALUE on top
+    if cfg.from_reference:  # a kept run's own settings, whatever stands in config.yaml by now
+        cfg = kept.settings(Path(source(cfg.from_reference)), cfg.from_reference)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 resolved = dataclasses.asdict(cfg)  # every setting with its value, as plain JSON
-RESULTS = f"results/{cfg.run.tier}" + ("-container" if CONTAINED else "")
-CONFIG = (
-    f"{RESULTS}/config.json"  # what the stages read; rules follow the sections that they name, not the file
-)
+RESULTS = f"results/{cfg.run.tier}{'-reference' * bool(cfg.from_reference)}{'-container' * CONTAINED}"
+# What the rules from the tables on read: this run's own results, or what was kept of one.
+RUN = source(cfg.from_reference) if cfg.from_reference else RESULTS
+# What the stages read; rules follow the sections that they name, not the file.
+CONFIG = f"{RESULTS}/config.json"
 GPU = int(cfg.run.device.startswith("cuda"))
 ARMS = list(cfg.study.arms)
 TRAINED = [arm for arm in ARMS if cfg.study.arms[arm].site != "none"]
 UNGROUNDED = [arm for arm in ARMS if arm not in TRAINED and cfg.study.arms[arm].boxes == "none"]
 END_TO_END = [cfg.study.reference, *UNGROUNDED]
+DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  # the arms that draw a split
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
-GIVEN = {
-    "classifier": cfg.filter.model,
-    "annotator": cfg.annotate.model,
-}  # a folder or hub id instead of our own
+# A folder or hub id instead of our own.
+GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 
 ENVIRONMENT = {
     "GILLNEXT_PARENT": str(os.getpid()),
@@ -62,9 +65,9 @@ def settings(*paths):
     return lambda wildcards: {path: value(path.format(**wildcards)) for path in paths}
 
 
-def folder(name=""):
+def folder(name="", of=RESULTS):
     """`params` of a rule: a folder of this tier's results, or all of them."""
-    return lambda wildcards: f"{RESULTS}/{name}".rstrip("/")
+    return lambda wildcards: f"{of}/{name}".rstrip("/")
 
 
 def everything(wildcards):
@@ -110,31 +113,34 @@ def layouts_of(wildcards):
     return f"{RESULTS}/{'plans' if planned else 'world/heldout'}/{wildcards.split}.jsonl"
 
 
-def runs(pattern, arms):
-    """`pattern` for every arm of `arms` and each of its seeds."""
-    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)]
+def runs(pattern, arms, seeds=None):
+    """`pattern` for every arm of `arms` and each of its seeds, or the first few."""
+    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)[:seeds]]
 
 
 def scores():
     """Every score file: what the result tables are made of."""
-    names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
-    names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
+    names = runs("scores/{arm}/{seed}", ARMS)
+    for split in ("relations", "swapped"):
+        names += runs(f"scores/{split}/{{arm}}/{{seed}}", DRAWN[split])
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
-    return [f"{RESULTS}/{name}.json" for name in names]
+    return [f"{RUN}/{name}.json" for name in names]
 
 
 def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
+    if cfg.from_reference:
+        return tree(f"{cfg.from_reference}/benchmarks")
     jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache"]
     jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
-    names += runs("sample/{arm}-{seed}-test", ARMS) + runs("sample/{arm}-{seed}-relations", END_TO_END)
-    names += runs("relations/{arm}-{seed}", END_TO_END) + runs("swapped/{arm}-{seed}", cfg.study.swapped)
-    names += runs("sample/{arm}-{seed}-swapped", cfg.study.swapped)
-    return [f"{RESULTS}/benchmarks/{name}.tsv" for name in names]
+    for split, arms in DRAWN.items():
+        names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
+        names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []
+    return [f"{RUN}/benchmarks/{name}.tsv" for name in names]
 
 
 def begin():

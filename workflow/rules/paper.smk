@@ -46,7 +46,7 @@ rule tables:
         ),
     params:
         config=CONFIG,
-        results=folder(),
+        results=folder(of=RUN),
         settings=everything,
     log:
         "<results>/logs/tables.log",
@@ -65,9 +65,9 @@ rule claims:
     input:
         image=image(),
         claims=source("reference/claims.yaml"),
-        layouts="<results>/world/heldout/test.jsonl",
+        layouts="<run>/world/heldout/test.jsonl",
         scores=scores(),
-        curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+        curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
         code=code("gillnext.claims.stage"),
     output:
         claims=report(
@@ -79,7 +79,7 @@ rule claims:
         ),
     params:
         config=CONFIG,
-        results=folder(),
+        results=folder(of=RUN),
         settings=everything,
     log:
         "<results>/logs/claims.log",
@@ -99,9 +99,9 @@ rule figures:
     input:
         image=image(),
         scores=scores(),
-        samples=runs("<results>/samples/{arm}/{seed}/test", ARMS),
-        curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
-        reference=rules.ceilings.output.reference,
+        samples=runs("<run>/samples/{arm}/{seed}/test", ARMS, seeds=1),  # those of the grid
+        curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        reference="<run>/reference",
         code=code("gillnext.paper.figures"),
     output:
         figures=report(
@@ -113,7 +113,7 @@ rule figures:
         ),
     params:
         config=CONFIG,
-        results=folder(),
+        results=folder(of=RUN),
         settings=everything,
     log:
         "<results>/logs/figures.log",

@@ -5,7 +5,7 @@ rule cost:
     input:
         image=image(),
         benchmarks=benchmarks(),
-        memory="<results>/memory.json",
+        memory="<run>/memory.json",
         code=code("gillnext.tables.cost"),
     output:
         cost=report(
@@ -17,7 +17,7 @@ rule cost:
         ),
     params:
         config=CONFIG,
-        benchmarks=folder("benchmarks"),
+        benchmarks=folder("benchmarks", of=RUN),
         settings=settings("run.tier"),
     log:
         "<results>/logs/cost.log",
@@ -72,6 +72,7 @@ rule html:
     input:
         image=image(),
         pdf=rules.paper.output.pdf,
+        verified=VERIFIED,
         captions=tree("workflow/report"),
     output:
         html="<results>/report.html",
@@ -89,4 +90,4 @@ rule html:
         "html: writing the report"
     shell:
         "snakemake --report {output.html} --nolock --snakefile {params.snakefile:q} --directory . "
-        "--configfile {params.config} -- {input.pdf} > {log} 2>&1"
+        "--configfile {params.config} -- {input.pdf} {input.verified} > {log} 2>&1"

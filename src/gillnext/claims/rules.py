@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from gillnext import layouts
-from gillnext.claims.verdicts import Verdict, Word
+from gillnext.claims.verdicts import Number, Verdict, Word
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.binding import own_class
 from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import gill_modes, memory_modes
-from gillnext.tables.statistics import Estimate, paired
+from gillnext.tables.statistics import Estimate, differences, estimate
 from gillnext.tables.table import decimals, number, scientific
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
@@ -73,16 +73,18 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
         if name is None:
             return _missing(settings)
         names.append(name)
-    directions, told = [], []
+    directions, told, numbers = [], [], []
     seeds = results.common_seeds(*names)
     for metric, wanted in rule["metrics"].items():
-        difference = paired(*(_values(results, name, metric, seeds) for name in names))
+        values = differences(*(_values(results, name, metric, seeds) for name in names))
+        difference = estimate(values)
         directions.append(direction(difference, wanted))
         title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
         told.append(f"{title.rstrip(' ↑↓')} {_signed(difference, digits)}")
+        numbers.append(Number(f"{names[0]} − {names[1]}, {title.rstrip(' ↑↓')}", metric, tuple(values)))
     n = len(seeds)
     reason = f"{names[0]} − {names[1]}, paired over {n} seed{'s' if n > 1 else ''}"
-    return Verdict(sign_word(directions), "; ".join(told), reason)
+    return Verdict(sign_word(directions), "; ".join(told), reason, tuple(numbers))
 
 
 def _signed(value: Estimate, digits: int) -> str:
@@ -99,7 +101,8 @@ def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
     name = find_arm(results, rule["arm"])
     if name is None:
         return _missing(rule["arm"])
-    share = own_class(results, name)
+    shares = own_class(results, name)
+    share = estimate(shares)
     untied = untied_share(results)
     limit = untied + float(rule["margin"])
     word = Word.NOT_SHOWN
@@ -111,7 +114,8 @@ def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
     if name in results.config.study.swapped:
         swapped = number(results.over_seeds(name, "success50", "swapped")).text
         measured += f"; success with swapped phrases {swapped}"
-    return Verdict(word, measured, f"{name}; {decimals(untied, 3)} expected without any tie")
+    behind = Number(f"{name}, filled boxes with their own class", "share", tuple(shares))
+    return Verdict(word, measured, f"{name}; {decimals(untied, 3)} expected without any tie", (behind,))
 
 
 def untied_share(results: Results) -> float:
@@ -149,11 +153,13 @@ def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
         return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
     reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
     measured = f"bytes held {_held(other, mode)}{_gill_too(rule, results, against)}"
+    held = {rule["mode"]: mode, against: other}
+    numbers = tuple(Number(f"bytes held, {name}", "saved_bytes", (m["saved_bytes"],)) for name, m in held.items())
     if "tolerance" not in rule:
-        return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables")
+        return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables", numbers)
     close = abs(reduction - rule["claimed"]) <= rule["tolerance"]
     reason = f"claimed −{100 * rule['claimed']:.0f}%, tolerance {100 * rule['tolerance']:.0f} points"
-    return Verdict(Word.REPRODUCED if close else Word.CONTRADICTED, measured, reason)
+    return Verdict(Word.REPRODUCED if close else Word.CONTRADICTED, measured, reason, numbers)
 
 
 def _held(before: dict[str, float], after: dict[str, float]) -> str:
@@ -175,10 +181,10 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
     The measured text also tells GILL's own losses, and how far two half batches are from the whole.
     """
     memory = results.read(*results.memory)
-    differences = memory.get("max_gradient_difference", {})
-    if rule["mode"] not in differences:
+    found = memory.get("max_gradient_difference", {})
+    if rule["mode"] not in found:
         return Verdict(Word.NOT_RUN, reason=f"no gradient difference of {rule['mode']!r}")
-    value, tolerance = float(differences[rule["mode"]]), float(rule["tolerance"])
+    value, tolerance = float(found[rule["mode"]]), float(rule["tolerance"])
     word = Word.REPRODUCED if value <= tolerance else Word.CONTRADICTED
     told = [f"relative Δg = {scientific(value).text}"]
     gill = memory.get("gill", {}).get("max_gradient_difference", {})
@@ -187,7 +193,8 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
     if additive := memory.get("additivity"):
         halves = ", ".join(f"{name} {scientific(float(additive[key])).text}" for key, name in ADDITIVE.items())
         told.append(f"half batches against the whole: {halves}")
-    return Verdict(word, "; ".join(told), f"tolerance {scientific(tolerance).text}")
+    behind = Number(f"relative Δg, {rule['mode']}", "gradient_difference", (value,))
+    return Verdict(word, "; ".join(told), f"tolerance {scientific(tolerance).text}", (behind,))
 
 
 def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
@@ -203,18 +210,21 @@ def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
 
 def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
     """Success of the reference arm above a level, and above the base by a gain; both with their intervals."""
-    success = results.over_seeds(results.reference, "success50")
+    arm, values = results.reference, results.seeds(results.reference, "success50")
+    success, numbers = estimate(values), [Number(f"{arm}, success@0.5", "success50", tuple(values))]
     measured, parts = f"success@0.5 {number(success).text}", [(success, float(rule["above"]))]
     if results.base is not None:
-        gain = paired(*results.both(results.reference, results.base, "success50"))
+        gains = differences(*results.both(arm, results.base, "success50"))
+        gain = estimate(gains)
         measured += f"; gain over base {_signed(gain, 3)}"
         parts.append((gain, float(rule["gain"])))
+        numbers.append(Number(f"{arm} − {results.base}, success@0.5", "success50", tuple(gains)))
     word = Word.NOT_SHOWN
     if all(e.half is not None and e.low > limit for e, limit in parts):
         word = Word.REPRODUCED
     elif any(e.half is not None and e.high < limit for e, limit in parts):
         word = Word.CONTRADICTED
-    return Verdict(word, measured, f"{results.reference}; wanted > {rule['above']} and > +{rule['gain']}")
+    return Verdict(word, measured, f"{arm}; wanted > {rule['above']} and > +{rule['gain']}", tuple(numbers))
 
 
 def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
@@ -225,17 +235,20 @@ def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
     share = parameters["adapter"] / parameters["unet"]
     told = f"{decimals(100 * share, 1)}% ({parameters['adapter']:,} of {parameters['unet']:,})"
     word = Word.REPRODUCED if share < rule["below"] else Word.CONTRADICTED
-    return Verdict(word, told, "adapter over UNet parameters")
+    numbers = tuple(Number(f"parameters, {k}", "parameters", (float(parameters[k]),)) for k in ("adapter", "unet"))
+    return Verdict(word, told, "adapter over UNet parameters", numbers)
 
 
 def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     """Metrics told beside the claim, without a verdict; `metrics` maps their names to words."""
     place = {"data": results.data, "planner": results.planner}[rule["place"]]
-    metrics = results.read(*place).get("metrics", {})
+    score = results.read(*place)
+    metrics, counts = score.get("metrics", {}), score.get("counts", {})
     if absent := [name for name in rule["metrics"] if name not in metrics]:
         return Verdict(Word.NOT_RUN, reason=rule.get("without", f"{place[0]} has no {absent[0]}"))
     told = (f"{words} {number(float(metrics[name])).text}" for name, words in rule["metrics"].items())
-    return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""))
+    numbers = (Number(f"{words}", k, (float(metrics[k]),), counts.get(k)) for k, words in rule["metrics"].items())
+    return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""), tuple(numbers))
 
 
 def judge_elsewhere(rule: dict[str, Any], _: Results) -> Verdict:

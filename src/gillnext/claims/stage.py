@@ -76,7 +76,8 @@ def judge(claim: Claim, results: Results) -> Verdict:
         return Verdict(Word.NOT_HERE, reason=verdict.reason)
     if verdict.word in (Word.NOT_RUN, Word.NOT_HERE) or power == "decide":
         return verdict
-    return Verdict(Word.CONSTRUCTION if power == "construct" else Word.MEASURED, verdict.measured, verdict.reason)
+    word = Word.CONSTRUCTION if power == "construct" else Word.MEASURED
+    return Verdict(word, verdict.measured, verdict.reason, verdict.numbers)
 
 
 def judge_all(claims: list[Claim], results: Results) -> list[dict[str, Any]]:

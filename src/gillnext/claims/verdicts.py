@@ -28,9 +28,22 @@ def in_print(word: Word, tier: str) -> str:
 
 
 @dataclass(frozen=True)
+class Number:
+    """One number behind a verdict: its name in print, its metric, and a value for each seed (one where none apply).
+
+    `n` is what a single share or mean in [0, 1] was taken over, where the score file says so."""
+
+    name: str
+    metric: str
+    values: tuple[float, ...]
+    n: int | None = None
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """A word, what was measured (formatted), and the reason in a few words."""
+    """A word, what was measured (formatted), the reason in a few words, and the numbers that it rests on."""
 
     word: Word
     measured: str = ""
     reason: str = ""
+    numbers: tuple[Number, ...] = ()

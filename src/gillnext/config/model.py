@@ -262,3 +262,4 @@ class Config:
     sample: Sample = field(default_factory=Sample)
     guided: Guided = field(default_factory=Guided)
     memory: Memory = field(default_factory=Memory)
+    from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")

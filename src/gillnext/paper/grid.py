@@ -102,14 +102,27 @@ def _block(figure: Any, page: _Page, left: float, rows: dict[int, Layout], colum
             panel(figure.add_axes(where), row, pixels)
 
 
-def samples(results: Results, folder: Path) -> str:
-    """Draw the grid into `folder`; returns its caption."""
-    columns, seed = _columns(results), results.config.study.seeds_of(results.reference)[0]
+def _asked(results: Results) -> tuple[Path, list[Layout], list[int]]:
+    """The file of the layouts that were sampled, the layouts in it, and which of them the grid shows."""
+    seed = results.config.study.seeds_of(results.reference)[0]
     where = results.root / "samples" / results.reference / str(seed) / "test" / "layouts.jsonl"
     if not where.exists():
         raise UserError("no such file", where=str(where), remedy=f"`gillnext sample --seed {seed}` makes it")
     rows = layouts.read(where)
-    indices = chosen(rows, ROWS * BLOCKS)
+    return where, rows, chosen(rows, ROWS * BLOCKS)
+
+
+def sources(results: Results) -> list[Path]:
+    """Every file that the grid is drawn from."""
+    where, _, indices = _asked(results)
+    folders = [folder for _, folder, _ in _columns(results) if folder]
+    return [where, *(folder / f"{index:05d}.png" for folder in folders for index in indices)]
+
+
+def samples(results: Results, folder: Path) -> str:
+    """Draw the grid into `folder`; returns its caption."""
+    columns, seed = _columns(results), results.config.study.seeds_of(results.reference)[0]
+    _, rows, indices = _asked(results)
     blocks = [indices[i : i + ROWS] for i in range(0, len(indices), ROWS)]
     side = (style.PAGE - GUTTER * (len(blocks) - 1)) / (len(columns) * len(blocks))
     page = _Page(TITLE + (side + CAPTION) * len(blocks[0]), side)

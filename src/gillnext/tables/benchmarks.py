@@ -3,8 +3,8 @@ repetition.
 
 A file is written when its job ends, so its modification time minus the job's seconds is the job's start.
 From these intervals come the time in which anything ran (resumed runs count only their work) and the peak
-of memory over jobs that ran together. Copied folders lose these times; `wall.json` beside the folder then
-has the last word."""
+of memory over jobs that ran together. Copied folders lose these times: `ended.json` in the folder, which
+`gillnext keep` writes, has them; `wall.json` beside it has the last word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+
+ENDED = "ended.json"  # file → when its job ended, in seconds since 1970
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             yield from csv.DictReader(lines, delimiter="\t")
 
 
-def _job(path: Path, rule: str) -> Job:
+def _job(path: Path, rule: str, ended: float | None) -> Job:
     try:
         records = [(_float(r["s"]), _float(r["max_rss"]), _float(r.get("cpu_time"))) for r in _records(path)]
     except (KeyError, ValueError, TypeError) as error:
@@ -65,7 +68,7 @@ def _job(path: Path, rule: str) -> Job:
         sum(s or 0.0 for s, _, _ in records),
         sum(cpu) if cpu else None,
         max(peaks) if peaks else None,
-        path.stat().st_mtime,
+        path.stat().st_mtime if ended is None else ended,
     )
 
 
@@ -73,10 +76,13 @@ def read(folder: Path) -> list[Job]:
     """All jobs under `folder`, in the order of their rules' first end; raises `UserError` where there are
     none.
     """
-    paths = sorted(p for p in Path(folder).rglob("*") if p.suffix in (".tsv", ".jsonl"))
+    folder = Path(folder)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".tsv", ".jsonl"))
     if not paths:
         raise UserError("no benchmark files", where=str(folder), remedy="run the workflow: its rules write them")
-    jobs = [_job(path, _rule(path.relative_to(folder))) for path in paths]
+    ended = files.read_json(folder / ENDED) if (folder / ENDED).exists() else {}
+    names = [path.relative_to(folder) for path in paths]
+    jobs = [_job(path, _rule(name), ended.get(name.as_posix())) for path, name in zip(paths, names, strict=True)]
     first: dict[str, float] = {}
     for job in jobs:
         first[job.rule] = min(job.end, first.get(job.rule, job.end))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import Estimate, estimate
+from gillnext.tables.statistics import estimate
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
 
 
-def own_class(results: Results, arm: str) -> Estimate:
-    """Over seeds: boxes filled with their own class among boxes filled at all."""
+def own_class(results: Results, arm: str) -> list[float]:
+    """Seed by seed: boxes filled with their own class among boxes filled at all."""
     right, wrong = results.seeds(arm, "success50"), results.seeds(arm, "wrong_class")
-    return estimate([r / max(r + w, 1e-9) for r, w in zip(right, wrong, strict=True)])
+    return [r / max(r + w, 1e-9) for r, w in zip(right, wrong, strict=True)]
 
 
 def compared(results: Results) -> list[str]:
@@ -29,7 +29,7 @@ def binding_table(results: Results) -> Table | None:
             swapped = [number(results.over_seeds(name, key, "swapped")) for key in ("success50", "wrong_class")]
         first = [text(name), text("own" if arm.phrases else "none"), integer(len(seeds))]
         plain = [number(results.over_seeds(name, key)) for key in ("success50", "wrong_class")]
-        rows.append([*first, *plain, number(own_class(results, name)), *swapped])
+        rows.append([*first, *plain, number(estimate(own_class(results, name))), *swapped])
     if not rows:
         return None
     columns = [Column("arm", "arm", left=True), Column("phrases", "phrase", left=True), Column("seeds", "seeds")]

@@ -2,8 +2,9 @@
 
     gillnext tables --config config.yaml --results results/demo --out results/demo/tables
 
-Writes `{main,intervals,evaluators,relations,planner,data,memory,bars}.{csv,tex,json}` and `numbers.json`, the numbers
-that the paper's text quotes, formatted. `index.json` lists the tables that this run has. The same score files give the same bytes; nothing here is a time.
+Writes every table of `TABLES` that the run holds as `NAME.{csv,tex,json}`, their names to `index.json`, and to
+`numbers.json` the numbers that the paper's text quotes, formatted. The same score files give the same bytes; nothing
+here is a time.
 """
 
 from __future__ import annotations

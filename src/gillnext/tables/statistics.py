@@ -49,9 +49,22 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, quantile * spread / math.sqrt(n), n)
 
 
+def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
+    """first − second, seed by seed; the lists must be of one length."""
+    return [a - b for a, b in zip(first, second, strict=True)]
+
+
 def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
     """The estimate of the differences first − second, seed by seed; the lists must be of one length."""
-    return estimate([a - b for a, b in zip(first, second, strict=True)])
+    return estimate(differences(first, second))
+
+
+def predicted(values: Sequence[float], n: int) -> float | None:
+    """Half width of the 95% prediction interval for the mean of `n` new seeds, about the mean of these seeds' values:
+    t(0.975, m − 1)·s·√(1/m + 1/n) with m = len(values); None where m < 2.
+    """
+    half = estimate(values).half
+    return None if half is None else half * math.sqrt(1 + len(values) / n)
 
 
 def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:

@@ -1,0 +1,46 @@
+"""The numbers of a run's main tables, each with its values over seeds: what is compared beside those of the claims."""
+
+from __future__ import annotations
+
+from gillnext.claims.verdicts import Number
+from gillnext.tables.build import DATA, MAIN, PLANNER
+from gillnext.tables.collect import Results
+
+RELATIONS = ("relation_accuracy", "object_recall")
+
+
+def _arm(results: Results, arm: str) -> list[Number]:
+    """The main table's row of an arm, and of its chance level and end-to-end relations where they were scored."""
+    seeds, places = results.config.study.seeds_of(arm), {"": list(MAIN)}
+    if arm == results.reference:
+        places[""] += ["chance_success50", "chance_miou"]
+    if all(results.has(results.score(arm, seed, "relations")[0]) for seed in seeds):
+        places["relations"] = list(RELATIONS)
+    return [
+        Number(f"{arm}, {_title(metric)}", metric, tuple(results.seeds(arm, metric, kind)))
+        for kind, metrics in places.items()
+        for metric in metrics
+    ]
+
+
+def _title(metric: str) -> str:
+    return MAIN[metric][0].rstrip(" ↑↓") if metric in MAIN else metric.replace("_", " ")
+
+
+def _once(results: Results, place: tuple[str, str], prefix: str, metrics: list[str]) -> list[Number]:
+    """Numbers that a run has once, with what they were counted over."""
+    score, n = results.read(*place), results.size(*place)
+    counts = score.get("counts", {})
+    found = [(metric, score["metrics"][metric]) for metric in metrics if metric in score.get("metrics", {})]
+    return [Number(f"{prefix}, {_title(m)}", m, (float(v),), int(counts.get(m, n))) for m, v in found]
+
+
+def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
+    """Name of an arm, or of a part that is there once → its numbers."""
+    found = {f"arm {arm}": _arm(results, arm) for arm in arms}
+    found["ceilings"] = [
+        n for of, at in results.ceilings.items() for n in _once(results, at, f"ceiling, {of}", [*MAIN])
+    ]
+    found["planner"] = _once(results, results.planner, "planner", [*PLANNER])
+    found["data"] = _once(results, results.data, "data", [*DATA])
+    return found

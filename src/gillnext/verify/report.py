@@ -1,0 +1,99 @@
+"""The verification as tables, and on the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gillnext.tables.table import NOTHING, Cell, Column, Table, text
+from gillnext.verify.tolerance import Comparison
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim, or the main tables: the result, the verdicts of this run and the kept one, the numbers, the reason."""
+
+    id: str
+    what: str
+    result: str
+    verdicts: tuple[str, str] = ("", "")
+    numbers: tuple[Comparison, ...] = ()
+    why: str = ""
+
+
+def digits(value: float) -> str:
+    """Four significant figures, whole numbers in full, with a true minus sign."""
+    shown = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return shown.replace("-", "−")
+
+
+def figure(value: float) -> Cell:
+    return Cell(digits(value), value=float(f"{value:.9g}"))
+
+
+def outside(number: Comparison) -> str:
+    """A number that lies too far from the kept one."""
+    return f"{number.name}: {digits(number.value)}, kept {digits(number.kept)} ± {digits(number.tolerance)}"
+
+
+def counted(row: Row) -> str:
+    """How many of a row's numbers lie within their tolerance."""
+    return f"{sum(n.within for n in row.numbers)} of {len(row.numbers)}" if row.numbers else NOTHING
+
+
+def rows_table(rows: Sequence[Row], notes: list[str]) -> Table:
+    columns = [
+        Column("id", "id", left=True),
+        Column("what", "claim", left=True),
+        Column("result", "result", left=True),
+        Column("here", "verdict here", left=True),
+        Column("kept", "verdict kept", left=True),
+        Column("within", "numbers within"),
+        Column("why", "why", left=True),
+    ]
+    cells = [
+        [text(v or NOTHING) for v in (row.id, row.what, row.result, *row.verdicts, counted(row), row.why)]
+        for row in rows
+    ]
+    return Table("verify", "This run against the kept one, claim by claim", columns, cells, notes)
+
+
+def numbers_table(rows: Sequence[Row], notes: list[str]) -> Table:
+    """Every number that was compared, with its tolerance and what that comes from."""
+    columns = [
+        Column("id", "id", left=True),
+        Column("number", "number", left=True),
+        Column("seeds", "seeds here"),
+        Column("kept_seeds", "seeds kept"),
+        Column("value", "here"),
+        Column("kept", "kept"),
+        Column("tolerance", "tolerance"),
+        Column("basis", "tolerance from", left=True),
+        Column("within", "within", left=True),
+    ]
+    cells = [
+        [
+            text(row.id or NOTHING),
+            text(number.name),
+            *(figure(n) for n in number.seeds),
+            *(figure(v) for v in (number.value, number.kept, number.tolerance)),
+            text(number.basis),
+            text("yes" if number.within else "no"),
+        ]
+        for row in rows
+        for number in row.numbers
+    ]
+    return Table("numbers", "Every number of this run beside the kept one's", columns, cells, notes)
+
+
+def terminal(rows: Sequence[Row], notes: list[str]) -> str:
+    """The table of rows as aligned lines, a count, and the notes."""
+    lines = []
+    for row in rows:
+        lines.append(f"{row.id:>4}  {row.result:<12}  {counted(row):>9}  {row.what}")
+        if row.why:
+            lines.append(f"{'':>31}{row.why}")
+    totals = Counter(row.result for row in rows)
+    lines.append(", ".join(f"{n} {result}" for result, n in totals.items()))
+    return "\n".join([*lines, *(f"  {note}" for note in notes)])

@@ -1,0 +1,76 @@
+"""How far a number may lie from the kept one: the spread over seeds where it is known, and a numerical floor.
+
+With m kept seeds and n new ones, the mean of the new ones lies within t(0.975, m − 1)·s·√(1/m + 1/n) of the kept mean
+95 times in 100 if both are drawn alike. Where no seeds apply, a share p of k items may move by the 95% half width of
+the difference of two such shares, 1.96·√(2p(1 − p)/k); that bounds any mean of values in [0, 1]. The floor is the least
+tolerance: what another processor's rounding may move although nothing changed. Floors are set, not measured."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gillnext.claims.verdicts import Number
+from gillnext.tables.statistics import predicted
+
+NORMAL = 1.959964  # 0.975 quantile
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least tolerance: `absolute`, and `relative` to the kept value."""
+
+    absolute: float = 0.0
+    relative: float = 0.0
+
+    def at(self, value: float) -> float:
+        return self.absolute + self.relative * abs(value)
+
+
+SHARE = Floor(0.01)  # shares and IoUs, in [0, 1]: five of the demo's 512 test images
+FLOORS: dict[str, Floor] = {
+    "clip_score": Floor(0.2),  # of 100
+    "fid": Floor(relative=0.02),
+    "kid": Floor(5e-4),
+    "gradient_norm": Floor(relative=0.1),  # a maximum over training: the least stable of all
+    "gradient_difference": Floor(1e-5),  # float arithmetic, the tolerance of the claim itself
+    "saved_bytes": Floor(relative=0.01),  # exact counts; kernels of another processor may keep other tensors
+    "parameters": Floor(),  # exact
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One number of this run beside the kept one's; `basis` says what the tolerance is: seeds, items or floor."""
+
+    name: str
+    value: float
+    kept: float
+    tolerance: float
+    basis: str
+    seeds: tuple[int, int]  # of this run, of the kept one
+
+    @property
+    def within(self) -> bool:
+        # The last term lets a sum in another order pass where the tolerance is 0.
+        return abs(self.value - self.kept) <= self.tolerance + 1e-12 * abs(self.kept)
+
+
+def spread(mine: Number, kept: Number) -> tuple[float, str]:
+    """(half width, what it comes from) of the numbers' chance variation; 0 where nothing is known of it."""
+    half = predicted(kept.values, len(mine.values))
+    if half is not None:
+        return half, "seeds"
+    share = kept.values[0]
+    if kept.n and kept.metric not in FLOORS and 0 <= share <= 1:
+        return NORMAL * math.sqrt(2 * share * (1 - share) / kept.n), "items"
+    return 0.0, "floor"
+
+
+def compare(mine: Number, kept: Number) -> Comparison:
+    """The means over seeds of two numbers of one name."""
+    value, reference = (math.fsum(number.values) / len(number.values) for number in (mine, kept))
+    half, basis = spread(mine, kept)
+    floor = FLOORS.get(kept.metric, SHARE).at(reference)
+    seeds = len(mine.values), len(kept.values)
+    return Comparison(mine.name, value, reference, max(half, floor), basis if half > floor else "floor", seeds)

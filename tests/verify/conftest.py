@@ -1,0 +1,19 @@
+"""Shares the made-up results tree of tests/support, and a kept copy of it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from fake_results import config, results_root  # noqa: F401
+
+from gillnext.verify.keep import keep
+
+
+@pytest.fixture
+def kept_run(results_root, tmp_path):  # noqa: F811
+    """What is kept of the made-up run."""
+    keep(results_root, tmp_path / "reference" / "demo")
+    return tmp_path / "reference" / "demo"

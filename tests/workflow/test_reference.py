@@ -1,0 +1,70 @@
+"""The paper from a kept run by the same rules, without the rest of the graph; verification where a run is kept."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+import fake_results
+
+from gillnext.verify.keep import keep
+
+FROM = ["--config", "from_reference=reference/demo"]
+TARGET = ["--cores", "2", *FROM, "--", "results/demo-reference/paper/paper.pdf"]
+RULES = {"tables", "claims", "figures", "cost", "paper", "html", "all"}
+
+
+@pytest.fixture
+def reference(checkout, tmp_path):
+    """A made-up run, kept in the checkout."""
+    root = fake_results.build(tmp_path / "made up")
+    shutil.copytree(root / "scores/relations/attn2", root / "scores/relations/base")
+    keep(root, checkout.root / "reference/demo")
+    return checkout.root / "reference/demo"
+
+
+def test_the_rules_from_the_tables_on_are_all_that_run(checkout, reference):
+    jobs, output = checkout.jobs(*FROM, "--printshellcmds")
+    assert jobs == dict.fromkeys(RULES, 1)
+    assert "--results reference/demo --out results/demo-reference/tables" in output
+    assert "results/demo/" not in output
+
+
+def test_settings_are_the_kept_runs(checkout, reference):
+    """Arms that config.yaml names by now and the kept run does not have are not asked for."""
+    checkout.edit("config.yaml", "subset: [base, attn1, attn2]", "subset: []")
+    assert checkout.jobs(*FROM)[0] == dict.fromkeys(RULES, 1)
+
+
+def test_a_second_call_does_nothing_and_the_kept_run_stays_as_it_is(checkout, reference):
+    before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
+    status, output = checkout.snakemake(*TARGET)
+    assert status == 0, output
+    assert checkout.ran() == ["claims", "cost", "figures", "paper", "tables"]
+    assert [path.name for path in (checkout.root / "results").iterdir()] == ["demo-reference"]
+    assert "Nothing to be done" in checkout.snakemake(*TARGET)[1]
+    assert before == {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
+
+
+def test_a_damaged_file_stops_it_by_name(checkout, reference):
+    with open(reference / "scores/attn2/1.json", "a") as score:
+        score.write(" ")
+    for options in (FROM, []):  # the paper from it, and a run that would be compared with it
+        status, output = checkout.snakemake("-n", *options)
+        assert status != 0 and "scores/attn2/1.json" in output and "SHA-256" in output and "Traceback" not in output
+
+
+def test_where_no_run_is_kept_the_remedy_is_told(checkout):
+    status, output = checkout.snakemake("-n", *FROM)
+    assert status != 0 and "no run is kept here" in output and "gillnext keep" in output
+
+
+def test_a_run_is_verified_where_one_of_its_tier_is_kept(checkout, reference):
+    jobs, output = checkout.jobs()
+    assert jobs["verify"] == 1 and "results/demo/verify" in output
+    assert "verify" not in checkout.jobs("--configfile", "config/smoke.yaml")[0]
+    shutil.rmtree(reference)
+    assert "verify" not in checkout.jobs()[0]
