@@ -115,10 +115,9 @@ class Checkout:
 def checkout(tmp_path):
     root = tmp_path / "a check out"
     root.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "images")
+    kept = [path.name for path in (ROOT / "reference").iterdir() if path.is_dir()]  # runs add a rule to their tier
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "images", *kept)
     for name in PARTS:
-        if name == "reference":  # the claims alone: runs that are kept add a rule to their tier
-            ignore = shutil.ignore_patterns(*(path.name for path in (ROOT / name).iterdir() if path.is_dir()))
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, root / name, ignore=ignore)
         else:

@@ -37,10 +37,8 @@ UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 
-ENVIRONMENT = {
-    "GILLNEXT_PARENT": str(os.getpid()),
-    "GILLNEXT_LOCK": files.sha256(source("envs/pipeline.txt"))[:16],
-}
+LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
+ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK}
 if SWITCHED_ON:
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache")
 else:  # this interpreter's commands, no user site-packages
@@ -120,9 +118,8 @@ def runs(pattern, arms, seeds=None):
 
 def scores():
     """Every score file: what the result tables are made of."""
-    names = runs("scores/{arm}/{seed}", ARMS)
-    for split in ("relations", "swapped"):
-        names += runs(f"scores/{split}/{{arm}}/{{seed}}", DRAWN[split])
+    names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
+    names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
     return [f"{RUN}/{name}.json" for name in names]
 
