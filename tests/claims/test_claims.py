@@ -1,6 +1,7 @@
 """Verdicts on crafted score files, one rule at a time, and the file of claims itself."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,37 @@ def test_gradient_norms_of_raw_coordinates_are_compared_where_such_an_arm_is_run
             path.write_text(json.dumps([0.5, norm + 0.1 * seed, 1.0]), encoding="utf-8")
     found = verdicts(results_root, config)["C7"]
     assert found["verdict"] == "reproduced in miniature" and "+38.000" in found["measured"]
+
+
+def test_a_contrast_under_several_settings_must_hold_under_all(results_root):
+    """Under both biases; an arm that the run lacks takes its setting out, and with none left nothing is tested."""
+    arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}}
+    boxed = {"attn1-box": {"site": "attn1", "bias": "box"}, "attn2-box": {"site": "attn2", "bias": "box"}}
+    for arm in boxed:
+        shutil.copytree(results_root / "scores" / arm[:5], results_root / "scores" / arm)
+    kids = {"attn1": [0.020, 0.021, 0.022], "attn2": [0.010, 0.011, 0.012]}
+    rule = {**SITES, "under": [{"bias": "fourier"}, {"bias": "box"}, {"bias": "none"}], "metrics": {"kid": "lower"}}
+
+    def judged(rows, **kid):
+        for arm, values in (kids | kid).items():
+            set_metric(results_root, arm.replace("_", "-"), "kid", values)
+        study = {"arms": rows, "reference": "attn2", "seeds": [0, 1, 2]}
+        return rules.judge_paired(rule, Results(results_root, from_dict({"study": study})))
+
+    alike = {"attn1_box": [0.020, 0.021, 0.023], "attn2_box": [0.010, 0.011, 0.012]}
+    both = judged(arms | boxed, **alike)
+    assert both.word == Word.REPRODUCED and len(both.numbers) == 2
+    assert "attn2-box − attn1-box" in both.measured and "under 2 settings" in both.reason
+    assert judged(arms | boxed, attn1_box=[0.01, 0.03, 0.012], attn2_box=[0.02, 0.011, 0.022]).word == Word.NOT_SHOWN
+    assert judged(arms, **alike).word == Word.REPRODUCED
+    assert judged({"base": arms["base"], "attn2": arms["attn2"]}, **alike).word == Word.NOT_RUN
+
+
+def test_gradient_norms_are_compared_over_the_steps_of_the_shorter_run(results_root, config):
+    for arm, norms in (("attn1", [5.0, 1.0, 9.0]), ("attn2", [2.0, 3.0])):
+        for seed in (0, 1, 2):
+            path = results_root / f"adapters/{arm}/{seed}/gradient_norms.json"
+            path.write_text(json.dumps(norms))
+    rule = {"first": SITES["second"], "second": SITES["first"], "metrics": {"gradient_norm": "higher"}}
+    (behind,) = rules.judge_paired(rule, Results(results_root, config)).numbers
+    assert behind.values == (2.0, 2.0, 2.0)  # 5 − 3, not 9 − 3

@@ -52,39 +52,58 @@ def sign_word(directions: list[int]) -> Word:
     return Word.CONTRADICTED if min(directions) < 0 and max(directions) <= 0 else Word.NOT_SHOWN
 
 
-def _values(results: Results, arm: str, metric: str, seeds: list[int]) -> list[float]:
-    """A metric of an arm, seed by seed; `gradient_norm` is the largest of the training's gradient norms."""
+def _norms(results: Results, arm: str, seed: int) -> list[float]:
+    path = results.root / "adapters" / arm / str(seed) / "gradient_norms.json"
+    if not path.exists():
+        raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
+    return files.read_json(path)
+
+
+def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[int]) -> list[list[float]]:
+    """A metric of two arms, seed by seed; `gradient_norm` is the largest over the steps that both were trained for."""
     if metric != "gradient_norm":
-        return [results.metric(*results.score(arm, seed), metric) for seed in seeds]
-    values = []
-    for seed in seeds:
-        path = results.root / "adapters" / arm / str(seed) / "gradient_norms.json"
-        if not path.exists():
-            raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
-        values.append(float(max(files.read_json(path))))
-    return values
+        return [[results.metric(*results.score(arm, seed), metric) for seed in seeds] for arm in arms]
+    norms = [[_norms(results, arm, seed) for seed in seeds] for arm in arms]
+    steps = min(len(run) for of_arm in norms for run in of_arm)
+    return [[float(max(run[:steps])) for run in of_arm] for of_arm in norms]
+
+
+def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """The two arms under every setting of `under` (or once, without it) that this run holds, and one that it lacks."""
+    pairs, absent = [], {}
+    for more in rule.get("under", [{}]):
+        wanted = [rule[key] | more for key in ("first", "second")]
+        found = [find_arm(results, settings) for settings in wanted]
+        if None in found:
+            absent = absent or wanted[found.index(None)]
+        else:
+            pairs.append((str(found[0]), str(found[1])))
+    return pairs, absent
 
 
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
-    """Two arms compared by metrics, each with the direction in which the first is claimed better."""
-    names = []
-    for settings in (rule["first"], rule["second"]):
-        name = find_arm(results, settings)
-        if name is None:
-            return _missing(settings)
-        names.append(name)
-    directions, told, numbers = [], [], []
-    seeds = results.common_seeds(*names)
-    for metric, wanted in rule["metrics"].items():
-        values = differences(*(_values(results, name, metric, seeds) for name in names))
-        difference = estimate(values)
-        directions.append(direction(difference, wanted))
-        title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
-        told.append(f"{title.rstrip(' ↑↓')} {_signed(difference, digits)}")
-        numbers.append(Number(f"{names[0]} − {names[1]}, {title.rstrip(' ↑↓')}", metric, tuple(values)))
-    n = len(seeds)
-    reason = f"{names[0]} − {names[1]}, paired over {n} seed{'s' if n > 1 else ''}"
-    return Verdict(sign_word(directions), "; ".join(told), reason, tuple(numbers))
+    """Two arms compared by metrics, each with the direction in which the first is claimed better.
+
+    With `under`, a list of further settings, the comparison is made under each of them and must hold under all.
+    """
+    pairs, absent = _pairs(rule, results)
+    if not pairs:
+        return _missing(absent)
+    directions, told, numbers, compared = [], [], [], []
+    for first, second in pairs:
+        seeds, parts = results.common_seeds(first, second), []
+        for metric, wanted in rule["metrics"].items():
+            values = differences(*_values(results, (first, second), metric, seeds))
+            difference = estimate(values)
+            directions.append(direction(difference, wanted))
+            title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
+            title = title.rstrip(" ↑↓")
+            parts.append(f"{title} {_signed(difference, digits)}")
+            numbers.append(Number(f"{first} − {second}, {title}", metric, tuple(values)))
+        compared.append(f"{first} − {second}, paired over {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
+        told.append((f"{first} − {second}: " if len(pairs) > 1 else "") + "; ".join(parts))
+    reason = compared[0] if len(pairs) == 1 else f"paired by seed, under {len(pairs)} settings"
+    return Verdict(sign_word(directions), ". ".join(told), reason, tuple(numbers))
 
 
 def _signed(value: Estimate, digits: int) -> str:

@@ -2,7 +2,7 @@
 
     gillnext figures --config config.yaml --results results/demo --out results/demo/figures
 
-Writes {samples,arms,following,gradients,losses,memory,step,breakdown,classes,failures}.{svg,png} and
+Writes {samples,arms,following,gradients,losses,memory,step,breakdown,classes,failures,fid}.{svg,png} and
 `captions.json` ({name: caption}). A figure is left out where the run holds nothing for it. The same inputs give the
 same bytes."""
 
@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from gillnext.config import Config, arguments
-from gillnext.paper import arms, curves, failures, gradients, grid, parts, style
+from gillnext.paper import arms, curves, failures, fid, gradients, grid, parts, style
 from gillnext.runtime import files
 from gillnext.tables.collect import Results
 
@@ -27,6 +27,7 @@ FIGURES = {
     "breakdown": parts.breakdown,
     "classes": parts.classes,
     "failures": failures.failures,
+    "fid": fid.fid,
 }
 
 

@@ -2,9 +2,9 @@
 
     gillnext tables --config config.yaml --results results/demo --out results/demo/tables
 
-Writes every table of `TABLES` that the run holds as `NAME.{csv,tex,json}`, their names to `index.json`, and to
-`numbers.json` the numbers that the paper's text quotes, formatted. The same score files give the same bytes; nothing
-here is a time.
+Writes every table of `TABLES` that the run holds as `NAME.{csv,tex,json}`, their names to `index.json`, and the numbers
+that the paper's text quotes, formatted, to `numbers.{json,tex}`. The same score files give the same bytes; nothing here
+is a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import gill_modes, memory_modes, memory_table, reduction
 from gillnext.tables.onset import onset_table
-from gillnext.tables.table import Table, decimals, number, scientific
+from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
 from gillnext.tables.table import write as write_tables
 
 
@@ -109,6 +109,7 @@ def tables(config: Config, root: Path, out: Path) -> None:
         folder.mkdir()
         write_tables(folder, built)
         files.write_json(folder / "numbers.json", quoted)
+        files.write_text(folder / "numbers.tex", numbers_tex(quoted))
         files.write_json(folder / "index.json", [table.name for table in built])
 
 

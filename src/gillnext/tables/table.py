@@ -169,6 +169,17 @@ def to_tex(table: Table) -> str:
     return "\n".join(lines + [f"% {note}" for note in table.notes]) + "\n"
 
 
+def numbers_tex(numbers: dict[str, str]) -> str:
+    r"""The quoted numbers for a LaTeX text: `\num{reference.miou}` prints one, and an unknown key is an error."""
+    lines = [
+        "% The numbers that the text quotes. Written by `gillnext`.",
+        r"\providecommand{\num}[1]{\ifcsname gillnext@#1\endcsname\csname gillnext@#1\endcsname"
+        r"\else\errmessage{missing number: #1}\fi}",
+        *(rf"\expandafter\def\csname gillnext@{key}\endcsname{{{escape(value)}}}" for key, value in numbers.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def to_json(table: Table) -> dict[str, Any]:
     """What the paper reads: titles, alignments and formatted texts, with the numbers beside them."""
     return {
