@@ -1,0 +1,85 @@
+"""Learning rates of the arms, tuned with equal effort: the same grid for each, on validation layouts.
+
+Every arm is trained with a seed that the study does not use, at each rate of the grid about its own or `adapter.lr`.
+What counts is box fidelity on the validation layouts at the end; under bias `none`, where boxes may never be followed,
+the loss. Prints a table and writes JSON; the chosen rates go into the rows of config.yaml.
+
+    python benchmarks/learning_rates.py --config config.yaml config/study.yaml --results results/study \\
+        --out learning_rates.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gillnext.adapter import train
+from gillnext.config.load import load
+from gillnext.config.model import Config
+from gillnext.runtime import files
+
+SEED = 100  # not one of the study's
+GRID = (0.4, 1.0, 2.0)  # times the arm's rate
+ARMS = ("attn1", "attn2", "both", "gated", "attn1-box", "attn2-box", "attn1-none", "attn2-none", "full")
+STEPS = 400  # at most, so that every arm gets the same effort
+
+
+def trial(cfg: Config, results: Path, arm: str, factor: float) -> dict[str, Any]:
+    """One training: its rate, the validation scores at the end and the mean loss of the last tenth."""
+    row = cfg.study.arms[arm]
+    rate = factor * (row.unet_lr or row.lr or cfg.adapter.lr)
+    steps = min(row.steps or cfg.adapter.steps, STEPS)
+    changed = {"unet_lr": rate} if row.unet_lr else {"lr": rate}
+    row = dataclasses.replace(row, steps=steps, **changed)
+    cfg = dataclasses.replace(
+        cfg,
+        adapter=dataclasses.replace(cfg.adapter, evaluate_every=steps, evaluate_images=64),
+        study=dataclasses.replace(cfg.study, arms=cfg.study.arms | {arm: row}),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "adapter"
+        val, evaluator = results / "world/heldout/val.jsonl", results / "models/evaluator"
+        train.train(cfg, arm, SEED, results / "models/base", results / "cache", out, val, evaluator)
+        losses, (point,) = files.read_json(out / "losses.json"), files.read_json(out / "curve.json")
+    tenth = statistics.fmean(losses[-max(len(losses) // 10, 1) :])
+    return {"arm": arm, "rate": rate, "steps": steps, "loss": round(tenth, 5)} | {
+        key: point[key] for key in ("success50", "miou")
+    }
+
+
+def best(trials: Sequence[dict[str, Any]], bias: str) -> dict[str, Any]:
+    """Highest mIoU; the lowest loss under bias `none`."""
+    return min(trials, key=lambda t: t["loss"]) if bias == "none" else max(trials, key=lambda t: t["miou"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml"), Path("config/study.yaml")])
+    parser.add_argument(
+        "--results", type=Path, default=Path("results/study"), help="base, cache and evaluator of a run"
+    )
+    parser.add_argument("--arms", nargs="+", default=list(ARMS))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("learning_rates.json"))
+    args = parser.parse_args()
+    cfg = load(*args.config)
+    found: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(args.processes) as pool:
+        jobs = [pool.submit(trial, cfg, args.results, arm, factor) for arm in args.arms for factor in GRID]
+        for job in jobs:
+            found.append(job.result())
+            print("{arm:<12} {rate:<8g} loss {loss:.4f}  success {success50:.3f}  mIoU {miou:.3f}".format(**found[-1]))
+            files.write_json(args.out, found)
+    for arm in args.arms:
+        chosen = best([t for t in found if t["arm"] == arm], cfg.study.arms[arm].bias)
+        print(f"{arm}: {chosen['rate']:g}")
+
+
+if __name__ == "__main__":
+    main()
