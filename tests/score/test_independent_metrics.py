@@ -193,5 +193,5 @@ def test_chance_level_follows_the_prior_and_not_the_request():
     whole = [Detections(np.array([[0.0, 0, 1, 1]]), np.array([3]), np.ones(1))] * 200
     drawn = [chance.redraw(w, 1, d, i).boxes[0] for d in range(chance.REDRAWS) for i, w in enumerate(want)]
     areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in drawn]
-    assert chance.level(want, whole, 1)["chance_miou"] == pytest.approx(np.mean(areas))
+    assert chance.level(chance.redrawn(want, 1), whole)["chance_miou"] == pytest.approx(np.mean(areas))
     assert scenes.SIDES[0] ** 2 < np.mean(areas) < scenes.SIDES[1] ** 2

@@ -28,8 +28,7 @@ CONFIG = f"{RESULTS}/config.json"
 GPU = int(cfg.run.device.startswith("cuda"))
 ARMS = list(cfg.study.arms)
 TRAINED = [arm for arm in ARMS if cfg.study.arms[arm].site != "none"]
-UNGROUNDED = [arm for arm in ARMS if arm not in TRAINED and cfg.study.arms[arm].boxes == "none"]
-END_TO_END = [cfg.study.reference, *UNGROUNDED]
+END_TO_END = list(dict.fromkeys([cfg.study.reference, *cfg.study.end_to_end]))
 DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  # the arms that draw a split
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)

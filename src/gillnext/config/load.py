@@ -107,7 +107,7 @@ def _checked(study: Study, where: str) -> Study:
     named = [("reference", study.reference)] if study.arms else []
     named += [("subset", arm) for arm in study.subset]
     named += [("swapped", arm) for arm in study.swapped]
-    named += [("shown", arm) for arm in study.shown]
+    named += [(key, arm) for key in ("shown", "end_to_end") for arm in getattr(study, key)]
     named += [("headline", arm) for pair in study.headline for arm in pair]
     for key, arm in named:
         if arm not in study.arms:
@@ -122,8 +122,8 @@ def _checked(study: Study, where: str) -> Study:
     if arms and study.reference not in arms:
         _refuse(f"{study.reference!r} is not in it", where, "study.subset", "add it, or name another study.reference")
     headline = [pair for pair in study.headline if all(arm in arms for arm in pair)]
-    swapped, shown = ([arm for arm in names if arm in arms] for names in (study.swapped, study.shown))
-    return dataclasses.replace(study, arms=arms, headline=headline, swapped=swapped, shown=shown)
+    lists = {key: [arm for arm in getattr(study, key) if arm in arms] for key in ("swapped", "shown", "end_to_end")}
+    return dataclasses.replace(study, arms=arms, headline=headline, **lists)
 
 
 def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:

@@ -139,9 +139,9 @@ class Text:
 @dataclass(frozen=True)
 class Base:
     corpus: int = s(8_000, "training scenes of the base stream")
-    window_steps: int = s(1_300, "optimiser steps on windows around one object, a quarter of a picture, before")
+    window_steps: int = s(1_200, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
-    steps: int = s(1_050, "optimiser steps on whole pictures")
+    steps: int = s(1_000, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
@@ -192,7 +192,7 @@ class Adapter:
     width: int = s(128, "box token width")
     checkpoint_every: int = s(200, "steps between checkpoints")
     evaluate_every: int = s(100, "steps between points of the box-following curve; 0: none")
-    evaluate_images: int = s(32, "validation images of a point of the curve")
+    evaluate_images: int = s(24, "validation images of a point of the curve")
     backward: Literal["summed", "split"] = s("summed", "one backward over the losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
 
@@ -204,9 +204,10 @@ class Study:
     seeds: list[int] = s([0, 1, 2], "training seeds of an arm")
     headline: list[list[str]] = s([], "contrasts that the paper rests on, pairs of arms, fixed before the runs")
     swapped: list[str] = s([], "arms that also draw the test layouts with their phrases swapped between boxes")
+    end_to_end: list[str] = s([], "arms beside the reference that also draw what the planner makes of captions")
     shown: list[str] = s([], "arms in the figures of samples and of where they fail; empty: all")
     headline_seeds: list[int] = s([], "training seeds of the arms in them; empty: study.seeds")
-    reference: str = s("attn2", "arm that pictures, end-to-end relations and `draw` use")
+    reference: str = s("attn2", "arm that end-to-end relations, the memory comparison and `draw` use")
 
     def seeds_of(self, arm: str) -> list[int]:
         """An arm's training seeds; for an arm without training they name the noise."""
@@ -237,8 +238,8 @@ class Memory:
         "base",
         "UNet of the three-forwards comparison: the base's, or Kolors' real size with random weights (80 GB GPU)",
     )
-    batch: int = s(16, "latents a forward; at Kolors' size 1")
-    repeats: int = s(5, "timed repetitions, of which the median is told")
+    batch: int = s(8, "latents a forward; at Kolors' size 1")
+    repeats: int = s(3, "timed repetitions, of which the median is told")
 
 
 @dataclass(frozen=True)

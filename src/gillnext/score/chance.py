@@ -28,15 +28,12 @@ def redraw(wanted: Requested, seed: int, draw: int, index: int) -> Requested:
     return Requested(wanted.labels, np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
 
 
-def level(
-    wanted: Sequence[Requested], found: Sequence[Detections], seed: int, redraws: int = REDRAWS
-) -> dict[str, float]:
-    """chance_miou and chance_success50, means over `redraws` redrawn sets of boxes."""
-    ious_B = np.concatenate(
-        [
-            assign(redraw(w, seed, draw, i), f)
-            for draw in range(redraws)
-            for i, (w, f) in enumerate(zip(wanted, found, strict=True))
-        ]
-    )
+def redrawn(wanted: Sequence[Requested], seed: int, redraws: int = REDRAWS) -> list[list[Requested]]:
+    """`redraws` redrawn sets of all images' boxes."""
+    return [[redraw(w, seed, draw, i) for i, w in enumerate(wanted)] for draw in range(redraws)]
+
+
+def level(redrawn: Sequence[Sequence[Requested]], found: Sequence[Detections]) -> dict[str, float]:
+    """chance_miou and chance_success50, means over redrawn sets of boxes."""
+    ious_B = np.concatenate([assign(w, f) for wanted in redrawn for w, f in zip(wanted, found, strict=True)])
     return {"chance_miou": float(ious_B.mean()), "chance_success50": float((ious_B >= HIT).mean())}

@@ -120,10 +120,12 @@ def detect_by_rules(samples: ImageSet) -> list[Detections]:
     return [found for pixels, _ in samples.batches() for found in by_rules.detect(pixels)]
 
 
-def rules_metrics(wanted: Sequence[boxes.Requested], samples: ImageSet, seed: int) -> dict[str, float]:
+def rules_metrics(
+    wanted: Sequence[boxes.Requested], redrawn: Sequence[Sequence[boxes.Requested]], samples: ImageSet
+) -> dict[str, float]:
     """Box fidelity and its chance level as the rule-based evaluator sees them."""
     found = detect_by_rules(samples)
-    metrics = boxes.fidelity(wanted, found)["metrics"] | chance.level(wanted, found, seed)
+    metrics = boxes.fidelity(wanted, found)["metrics"] | chance.level(redrawn, found)
     return {f"rules_{key}": value for key, value in metrics.items()}
 
 
@@ -139,11 +141,12 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
     captioned = ((pixels, [row.caption for row in rows]) for pixels, rows in samples.batches())
     device = config.run.device
     features = distribution.features_of_files(samples.paths, models.features, device)
+    redrawn = chance.redrawn(wanted, config.run.seed)
     kid, kid_se = distribution.kid(features, known.features_ND, config.run.seed)
     scores["metrics"] |= {
         **boxes.average_precision(wanted, everything),
-        **chance.level(wanted, found, config.run.seed),
-        **rules_metrics(wanted, samples, config.run.seed),
+        **chance.level(redrawn, found),
+        **rules_metrics(wanted, redrawn, samples),
         "fid": distribution.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,
@@ -162,8 +165,8 @@ def score_boxes(
     wanted = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
     found = [boxes.confident(f) for pixels, _ in samples.batches() for f in detect(pixels)]
     scores = boxes.fidelity(wanted, found)
-    scores["metrics"] |= chance.level(wanted, found, config.run.seed)
-    scores["metrics"] |= rules_metrics(wanted, samples, config.run.seed)
+    redrawn = chance.redrawn(wanted, config.run.seed)
+    scores["metrics"] |= chance.level(redrawn, found) | rules_metrics(wanted, redrawn, samples)
     hashes = {"evaluator": digest, "samples": files.sha256(samples.folder)}
     return _report(name, len(samples), scores, {"threshold": boxes.CONFIDENT, "rules": RULES}, hashes)
 
