@@ -70,7 +70,8 @@ def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[in
 
 def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]], dict[str, str]]:
     """The two arms under every setting of `under` (or once, without it) that this run holds, and one that it lacks."""
-    pairs, absent = [], {}
+    pairs: list[tuple[str, str]] = []
+    absent: dict[str, Any] = {}
     for more in rule.get("under", [{}]):
         wanted = [rule[key] | more for key in ("first", "second")]
         found = [find_arm(results, settings) for settings in wanted]

@@ -122,8 +122,10 @@ def _checked(study: Study, where: str) -> Study:
     if arms and study.reference not in arms:
         _refuse(f"{study.reference!r} is not in it", where, "study.subset", "add it, or name another study.reference")
     headline = [pair for pair in study.headline if all(arm in arms for arm in pair)]
-    lists = {key: [arm for arm in getattr(study, key) if arm in arms] for key in ("swapped", "shown", "end_to_end")}
-    return dataclasses.replace(study, arms=arms, headline=headline, **lists)
+    swapped, shown, end_to_end = (
+        [arm for arm in names if arm in arms] for names in (study.swapped, study.shown, study.end_to_end)
+    )
+    return dataclasses.replace(study, arms=arms, headline=headline, swapped=swapped, shown=shown, end_to_end=end_to_end)
 
 
 def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:
