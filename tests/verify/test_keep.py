@@ -1,5 +1,6 @@
 """A kept run: everything that the paper needs and no more, the same tables, refused where a file is another."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from gillnext.verify import kept
 from gillnext.verify.keep import keep
 
 ROOT = Path(__file__).parents[2]
+ARMS = ("base", "attn1", "attn2")
 
 
 def made(config, read: Path, out: Path) -> dict[str, bytes]:
@@ -50,11 +52,16 @@ def test_jobs_after_the_cost_table_are_left_out(results_root, tmp_path):
     assert found == ["adapter", "ended.json", "tables", "world"]
 
 
-def test_only_the_pictures_of_the_grid_are_kept(kept_run):
-    """Eight rows, three arms and the real images; sixteen images an arm and seed were drawn."""
-    pictures = sorted(str(p.relative_to(kept_run).parent) for p in kept_run.rglob("*.png"))
-    folders = ["reference/real", *(f"samples/{arm}/0/test" for arm in ("attn1", "attn2", "base"))]
-    assert pictures == sorted(folders * 8)
+def test_only_the_pictures_that_the_paper_shows_are_kept(kept_run):
+    """Eight rows of the grid, for three arms and the real images, and the reference arm's eight with the lowest IoU."""
+    score = json.loads((kept_run / "scores/attn2/0.json").read_text(encoding="utf-8"))["per_image"]
+    means = [iou / n for iou, n in zip(score["iou"], score["boxes"], strict=True)]
+    lowest = sorted(range(len(means)), key=lambda i: (means[i], i))[:8]
+    found = {arm: {int(p.stem) for p in (kept_run / "samples" / arm / "0/test").glob("*.png")} for arm in ARMS}
+    grid = found["base"]
+    assert len(grid) == 8 and found["attn1"] == grid and found["attn2"] == grid | set(lowest)
+    assert {int(p.stem) for p in (kept_run / "reference/real").glob("*.png")} == grid
+    assert not list((kept_run / "samples").glob("*/[1-9]*/test/*.png"))
 
 
 def test_the_manifest_has_every_file_and_the_score_files_provenance(results_root, kept_run):

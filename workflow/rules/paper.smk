@@ -35,6 +35,7 @@ rule tables:
     input:
         image=image(),
         scores=scores(),
+        curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
         code=code("gillnext.tables.stage"),
     output:
         tables=report(
@@ -99,7 +100,7 @@ rule figures:
     input:
         image=image(),
         scores=scores(),
-        samples=runs("<run>/samples/{arm}/{seed}/test", ARMS, seeds=1),  # those of the grid
+        samples=runs("<run>/samples/{arm}/{seed}/test", PICTURED, seeds=1),
         curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
         reference="<run>/reference",
         code=code("gillnext.paper.figures"),

@@ -77,7 +77,7 @@ class Trainer:
 
     def __init__(self, cfg: Config, arm: Arm, seed: int, pipeline: GroundedKolorsPipeline, cache: Cache, out: Path):
         self.cfg, self.settings, self.seed, self.cache, self.out = cfg, cfg.adapter, seed, cache, out
-        self.steps, self.lr = arm.steps or cfg.adapter.steps, arm.lr or cfg.adapter.lr
+        self.steps, self.lr = arm.steps or arm.longer * cfg.adapter.steps, arm.lr or cfg.adapter.lr
         self.accelerator = Accelerator(
             cpu=cfg.run.device == "cpu",
             mixed_precision=cfg.run.precision,
@@ -155,14 +155,15 @@ class Trainer:
         return {"loss": mean, "gradient_norm": float(norm), "lr": self.optimiser.param_groups[0]["lr"]}
 
 
-def _fingerprint(trainer: Trainer, arm: Arm) -> str:
-    return training.fingerprint(dataclasses.asdict(trainer.cfg.adapter), dataclasses.asdict(arm), trainer.cfg.run.seed)
+def _identity(cfg: Config, arm: Arm, *made_from: Path | None) -> str:
+    """What an interrupted run must agree with to be taken up: settings, and the files that it learns from."""
+    settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.adapter, cfg.sample, arm)]
+    return training.fingerprint(*settings, *(files.sha256(path) for path in made_from if path))
 
 
-def run(trainer: Trainer, arm: Arm, curve: Curve, work: Path) -> list[dict[str, float]]:
-    """Train to the end, from the newest checkpoint if there is one; returns the history of every step."""
+def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[str, float]]:
+    """Train to the end, from the newest checkpoint of this identity if there is one; returns every step's history."""
     print_main = trainer.accelerator.print
-    identity = _fingerprint(trainer, arm)
     first = training.load_state(work / "checkpoint", trainer.parameters, trainer.optimiser, trainer.ema, identity)
     history = files.read_json(work / "history.json")[:first] if first else []
     curve.resume(first)
@@ -202,7 +203,7 @@ def train(
     trainer = Trainer(cfg, arm, seed, pipeline, Cache.load(cache), out)
     trainer.accelerator.print(trainer.listing)
     curve = Curve(cfg, trainer.steps, work, val, evaluator)
-    history = run(trainer, arm, curve, work)
+    history = run(trainer, _identity(cfg, arm, base, cache, val, evaluator), curve, work)
     if trainer.ema:
         trainer.ema.copy_to(trainer.parameters)
     if not trainer.accelerator.is_main_process:

@@ -17,7 +17,7 @@ from gillnext.tables.binding import own_class
 from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import gill_modes, memory_modes
-from gillnext.tables.statistics import Estimate, differences, estimate
+from gillnext.tables.statistics import LEVEL, Estimate, differences, estimate
 from gillnext.tables.table import decimals, number, scientific
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
@@ -85,18 +85,22 @@ def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
     """Two arms compared by metrics, each with the direction in which the first is claimed better.
 
-    With `under`, a list of further settings, the comparison is made under each of them and must hold under all.
+    With `under`, a list of further settings, the comparison is made under each of them and must hold under all. What
+    lies the other way counts at a level divided by the number of intervals.
     """
     pairs, absent = _pairs(rule, results)
     if not pairs:
         return _missing(absent)
     directions, told, numbers, compared = [], [], [], []
+    count = len(pairs) * len(rule["metrics"])
     for first, second in pairs:
         seeds, parts = results.common_seeds(first, second), []
         for metric, wanted in rule["metrics"].items():
             values = differences(*_values(results, (first, second), metric, seeds))
             difference = estimate(values)
             directions.append(direction(difference, wanted))
+            if directions[-1] < 0:  # one of several intervals may lie on the wrong side by chance: Bonferroni
+                directions[-1] = direction(estimate(values, 1 - (1 - LEVEL) / count), wanted)
             title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
             title = title.rstrip(" ↑↓")
             parts.append(f"{title} {_signed(difference, digits)}")

@@ -106,7 +106,7 @@ class Annotate:
 @dataclass(frozen=True)
 class Clip:
     corpus: int = s(6_000, "training pairs")
-    steps: int = s(420, "optimiser steps")
+    steps: int = s(360, "optimiser steps")
     batch: int = s(32, "pairs a step")
     lr: float = s(2.5e-3, "peak learning rate")
 
@@ -139,9 +139,9 @@ class Text:
 @dataclass(frozen=True)
 class Base:
     corpus: int = s(8_000, "training scenes of the base stream")
-    window_steps: int = s(1_200, "optimiser steps on windows around one object, a quarter of a picture, before")
+    window_steps: int = s(1_300, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
-    steps: int = s(1_000, "optimiser steps on whole pictures")
+    steps: int = s(1_050, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
@@ -176,7 +176,8 @@ class Arm:
         "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
     )
     unet_lr: float = s(0.0, "peak learning rate of the UNet's own weights, trained with the adapter; 0: frozen")
-    steps: int = s(0, "optimiser steps; 0: adapter.steps")
+    steps: int = s(0, "optimiser steps; 0: adapter.steps times `longer`")
+    longer: int = s(1, "how many times adapter.steps")
     lr: float = s(0.0, "peak learning rate; 0: adapter.lr")
 
 

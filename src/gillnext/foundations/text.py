@@ -16,17 +16,13 @@ from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
 from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from torch import Tensor, nn
 
-LENGTH = 40  # tokens of a caption in the demo tier (Kolors: 256)
+LENGTH = 32  # tokens of a caption in the demo tier (Kolors: 256)
 PIECES = 512
 HIDDEN = 96
 
 
 def train_tokenizer(captions: Sequence[str], folder: Path) -> ChatGLMTokenizer:
-    """A tokenizer of the captions' characters with byte fallback, `folder`/tokenizer.model, Kolors' own file.
-
-    One character a token, so that a name has the same tokens in every caption. Pieces of up to four characters cut
-    the captions of a small corpus across their words: 猫 was in 只猫, 只猫和一, 和一只猫, 一只猫 and more.
-    """
+    """A byte-fallback BPE of `captions`, written as `folder`/tokenizer.model, Kolors' own file."""
     folder.mkdir(parents=True, exist_ok=True)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -39,7 +35,7 @@ def train_tokenizer(captions: Sequence[str], folder: Path) -> ChatGLMTokenizer:
         hard_vocab_limit=False,
         num_threads=1,
         shuffle_input_sentence=False,
-        max_sentencepiece_length=1,
+        max_sentencepiece_length=4,
         minloglevel=2,
     )
     (folder / "tokenizer.model").write_bytes(model.getvalue())

@@ -27,7 +27,7 @@ def _trained(results: Results) -> dict[str, dict[str, Any]]:
     return {
         name: {"color": COLOURS[arm.site], "linestyle": "-" if arm.site == "gated" else LINES[arm.bias]}
         for name, arm in results.config.study.arms.items()
-        if arm.site != "none" and replace(arm, site=plain.site, bias=plain.bias, steps=0, lr=0.0) == plain
+        if arm.site != "none" and replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0) == plain
     }
 
 
@@ -50,8 +50,8 @@ def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dic
 
 
 def _band_words(results: Results) -> str:
-    n = len(results.config.study.seeds_of(results.reference))
-    return f"Mean of {n} seeds; the band is their range." if n > 1 else "One seed."
+    seeds = results.seed_words()
+    return f"Mean of {seeds}; the band is their range." if seeds != "one seed" else "One seed."
 
 
 def following(results: Results, folder: Path) -> str:

@@ -21,16 +21,26 @@ def worst(per_image: dict[str, list[float]], count: int) -> list[int]:
     return [int(i) for i in np.argsort(means, kind="stable")[:count]]
 
 
-def failures(results: Results, folder: Path) -> str | None:
-    """The lowest mean IoU of the reference arm's first seed; None where the score file has no images of its own."""
+def _asked(results: Results) -> tuple[Path, int, list[int]]:
+    """Folder and seed of the reference arm's first samples, and which of them are shown."""
     arm = results.reference
     seed = results.config.study.seeds_of(arm)[0]
     per_image = results.read(*results.score(arm, seed)).get("per_image")
-    if not per_image:
+    return results.root / "samples" / arm / str(seed) / "test", seed, worst(per_image, SHOWN) if per_image else []
+
+
+def sources(results: Results) -> list[Path]:
+    """Every picture that is shown."""
+    samples, _, indices = _asked(results)
+    return [samples / f"{index:05d}.png" for index in indices]
+
+
+def failures(results: Results, folder: Path) -> str | None:
+    """The lowest mean IoU of the reference arm's first seed; None where the score file has no images of its own."""
+    arm, (samples, seed, indices) = results.reference, _asked(results)
+    if not indices:
         return None
-    samples = results.root / "samples" / arm / str(seed) / "test"
     rows = layouts.read(samples / "layouts.jsonl")
-    indices = worst(per_image, SHOWN)
     figure, panels = plt.subplots(
         2, SHOWN // 2, figsize=(style.COLUMN, style.COLUMN / (SHOWN // 2) * 2 + 0.4), layout="constrained"
     )

@@ -59,8 +59,8 @@ def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -
         handlelength=1,
     )
     style.save(figure, folder, name)
-    n = len(results.config.study.seeds_of(results.reference))
-    return f"mean of {n} seeds; whiskers: half their range." if n > 1 else "one seed."
+    seeds = results.seed_words()
+    return f"mean of {seeds}; whiskers: half their range." if seeds != "one seed" else "one seed."
 
 
 def breakdown(results: Results, folder: Path) -> str | None:

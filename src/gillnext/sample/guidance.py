@@ -25,6 +25,7 @@ from gillnext.adapter import fourier
 from gillnext.adapter.phrases import PREFIX, text_length
 from gillnext.config.model import Guided
 from gillnext.layouts import Layout
+from gillnext.runtime.errors import UserError
 
 WATCHED = ("mid_block", "up_blocks.0")
 
@@ -114,6 +115,12 @@ def move(
 def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guided, guidance: float) -> Any:
     """Pictures (N, H, W, 3) in [0, 1] of the layouts' captions, from `noise` (N, C, h, w)."""
     unet, scheduler = pipeline.unet.requires_grad_(False), pipeline.scheduler
+    if float(scheduler.init_noise_sigma) != 1:
+        raise UserError(
+            f"{type(scheduler).__name__} scales its latents; attention guidance needs noise of variance 1",
+            where="the base's scheduler",
+            remedy="save the base with DPMSolverMultistepScheduler",
+        )
     captions = [layout.caption for layout in layouts]
     states, empty, pooled, empty_pooled = pipeline.encode_prompt(captions, negative_prompt=[""] * len(captions))
     places = [token_places(pipeline, row.caption, row.names) for row in layouts]
@@ -128,7 +135,7 @@ def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guid
     told, both = conditions((states, pooled)), conditions((empty, empty_pooled), (states, pooled))
     watched = watch(unet)
     scheduler.set_timesteps(settings.steps, device=noise.device)
-    latents = noise * scheduler.init_noise_sigma
+    latents = noise
     for i, t in enumerate(scheduler.timesteps):
         if i < settings.share * settings.steps:
             rate = settings.scale * float(1 - scheduler.alphas_cumprod[int(t)])

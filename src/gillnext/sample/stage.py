@@ -78,10 +78,10 @@ def sample(
     training.setup(cfg.run.threads, cfg.run.device)
     pipeline = GroundedKolorsPipeline.from_folders(base, adapter, device=cfg.run.device)
     work, settings = out.with_name(out.name + ".work"), cfg.sample
-    weights = files.sha256(adapter) if adapter else files.sha256(base)
+    weights = [files.sha256(folder) for folder in (base, adapter) if folder]
     captions = [row.to_row() for row in rows]
-    ways = dataclasses.asdict(settings), dataclasses.asdict(cfg.guided)
-    open_work(work, training.fingerprint(*ways, arm, seed, cfg.run.seed, weights, captions))
+    ways = [dataclasses.asdict(part) for part in (cfg.run, settings, cfg.guided, cfg.study.arms[arm])]
+    open_work(work, training.fingerprint(*ways, seed, *weights, captions))
     batches = [range(i, min(i + settings.batch, len(rows))) for i in range(0, len(rows), settings.batch)]
     with Progress("sample", len(rows), "images") as progress:
         for batch in batches:

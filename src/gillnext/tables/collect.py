@@ -89,6 +89,11 @@ class Results:
         study = self.config.study
         return [seed for seed in study.seeds_of(first) if seed in study.seeds_of(second)]
 
+    def seed_words(self) -> str:
+        """How many seeds the arms have: "one seed", "3 seeds", "3 or 5 seeds"."""
+        counts = sorted({len(self.config.study.seeds_of(arm)) for arm in self.config.study.arms})
+        return "one seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+
     # The arms
 
     @property

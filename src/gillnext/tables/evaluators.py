@@ -45,9 +45,10 @@ def evaluators_table(results: Results) -> Table:
     keys = {f"{prefix}{metric}": f"{METRICS[metric]}, {who}" for metric in METRICS for prefix, who in WHO.items()}
     columns = [Column("arm", "arm", left=True), Column("seeds", "seeds")]
     columns += [Column(key, title, interval=True) for key, title in keys.items()]
-    seeds = integer(len(results.config.study.seeds))
+    study = results.config.study
     rows = [
-        [text(arm), seeds, *(number(results.over_seeds(arm, key)) for key in keys)] for arm in results.config.study.arms
+        [text(arm), integer(len(study.seeds_of(arm))), *(number(results.over_seeds(arm, key)) for key in keys)]
+        for arm in study.arms
     ]
     for key, title in (("real", "real images"), ("vae", "real, via VAE")):
         place = results.ceilings[key]

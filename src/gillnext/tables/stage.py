@@ -76,6 +76,8 @@ def _study(results: Results) -> dict[str, str]:
         "study.spatial_share": f"{decimals(100 * spatial, 1)}%",
         "study.sample_steps": str(config.sample.steps),
         "study.guidance": f"{config.sample.guidance:g}",
+        "study.guided_steps": str(config.guided.steps),
+        "study.seed_words": results.seed_words(),
         "study.planner_captions": f"{results.size(*results.planner):,}",
     }
 

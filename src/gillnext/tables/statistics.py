@@ -38,14 +38,14 @@ class Estimate:
         return self.half is not None and not self.low <= value <= self.high
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """Mean and half width t(0.975, n − 1)·s/√n of a list of seeds' values (at least one)."""
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
+    """Mean and half width t((1 + level)/2, n − 1)·s/√n of a list of seeds' values (at least one)."""
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
         return Estimate(mean, None, n)
     spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    quantile = float(special.stdtrit(n - 1, 0.5 + LEVEL / 2))
+    quantile = float(special.stdtrit(n - 1, 0.5 + level / 2))
     return Estimate(mean, quantile * spread / math.sqrt(n), n)
 
 

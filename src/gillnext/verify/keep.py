@@ -1,4 +1,4 @@
-"""Keeps of a run what its paper is made of: scores, curves, benchmarks, settings, the sample grid's pictures.
+"""Keeps of a run what its paper is made of: scores, curves, benchmarks, settings, the pictures that it shows.
 
     gillnext keep --results results/demo --out reference/demo
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from gillnext.config import arguments
 from gillnext.config.load import load
-from gillnext.paper import grid
+from gillnext.paper import failures, grid
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import benchmarks
@@ -28,7 +28,7 @@ MORE = ("gradient_norms.json", "training.json")
 
 
 def scores(results: Results) -> list[str]:
-    """The score files of every arm and seed, end-to-end ones where they are, and those of a run as a whole."""
+    """The score files of every arm and seed, end-to-end and swapped ones where they are, and those of the whole run."""
     study, names = results.config.study, []
     for arm in study.arms:
         for seed in study.seeds_of(arm):
@@ -36,6 +36,8 @@ def scores(results: Results) -> list[str]:
             end_to_end = results.score(arm, seed, "relations")[0]
             if arm == results.reference or results.has(end_to_end):
                 names.append(end_to_end)
+            if arm in study.swapped:
+                names.append(results.score(arm, seed, "swapped")[0])
     whole = [*results.ceilings.values(), results.planner, results.data, results.memory]
     return names + [name for name, _ in whole]
 
@@ -60,7 +62,8 @@ def jobs(root: Path) -> list[str]:
 def wanted(results: Results) -> list[str]:
     """Every file to keep, relative to the results folder."""
     names = ["config.json", "world/heldout/test.jsonl", *scores(results), *curves(results), *jobs(results.root)]
-    names += [str(path.relative_to(results.root)) for path in grid.sources(results)]
+    pictures = dict.fromkeys([*grid.sources(results), *failures.sources(results)])
+    names += [str(path.relative_to(results.root)) for path in pictures]
     return names + [name for name in ("wall.json",) if results.has(name)]
 
 

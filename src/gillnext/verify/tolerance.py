@@ -27,11 +27,14 @@ class Floor:
         return self.absolute + self.relative * abs(value)
 
 
-SHARE = Floor(0.01)  # shares and IoUs, in [0, 1]: five of the demo's 512 test images
+SHARE = Floor(0.01)  # shares and IoUs, in [0, 1]: five of the demo's 500 test images
 FLOORS: dict[str, Floor] = {
     "clip_score": Floor(0.2),  # of 100
     "fid": Floor(relative=0.02),
     "kid": Floor(5e-4),
+    "cmmd": Floor(relative=0.05),
+    "ap": SHARE,  # no mean over items
+    "ap50": SHARE,
     "gradient_norm": Floor(relative=0.1),  # a maximum over training: the least stable of all
     "gradient_difference": Floor(1e-5),  # float arithmetic, the tolerance of the claim itself
     "saved_bytes": Floor(relative=0.01),  # exact counts; kernels of another processor may keep other tensors
