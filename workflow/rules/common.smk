@@ -33,7 +33,7 @@ DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  #
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
-PICTURED = list(dict.fromkeys([*(cfg.study.shown or ARMS), cfg.study.reference]))  # whose samples the paper shows
+SHOWN = list(dict.fromkeys([*(cfg.study.shown or ARMS), cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 

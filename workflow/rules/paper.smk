@@ -100,7 +100,7 @@ rule figures:
     input:
         image=image(),
         scores=scores(),
-        samples=runs("<run>/samples/{arm}/{seed}/test", PICTURED, seeds=1),
+        samples=runs("<run>/samples/{arm}/{seed}/test", SHOWN, seeds=1),
         curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
         reference="<run>/reference",
         code=code("gillnext.paper.figures"),
