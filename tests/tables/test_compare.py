@@ -4,13 +4,19 @@ import json
 import math
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 
+from gillnext.claims.stage import claims
 from gillnext.cli import main
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.compare import compare, difference, numbers_in
+from gillnext.tables.stage import tables
 from gillnext.tables.table import Column, Table, number, text, write
+
+CLAIMS = Path(__file__).parents[2] / "reference/claims.yaml"
 
 
 def run(root, rng, *, rows=7, shift=0.0):
@@ -92,3 +98,14 @@ def test_numbers_and_the_words_around_them():
     assert numbers_in("KID −0.031; n 1,024, 2.9e−8") == (["KID ", "; n ", ", ", ""], [-0.031, 1024.0, 2.9e-8])
     assert difference(math.nan, math.nan) == difference(math.inf, math.inf) == 0
     assert difference(math.nan, 1.0) == difference(1.0, math.inf) == math.inf
+
+
+def test_what_the_stages_write_can_be_compared(config, results_root, tmp_path):
+    """Two makings of one run's tables and claims: nothing differs, and every table of its index is among them."""
+    for name in ("a", "b"):
+        tables(config, results_root, tmp_path / name / "tables")
+        claims(config, CLAIMS, results_root, tmp_path / name / "claims")
+    found = compare(tmp_path / "a", tmp_path / "b")
+    listed = files.read_json(tmp_path / "a/tables/index.json")
+    assert {c.table for c in found} == {f"tables/{name}.json" for name in listed} | {"claims/claims.json"}
+    assert sum(c.values for c in found) > 50 and all(c.differing == 0 for c in found)

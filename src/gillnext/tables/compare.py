@@ -78,10 +78,13 @@ def compare_tables(name: str, a: dict[str, Any], b: dict[str, Any]) -> Compariso
     return Comparison(name, len(found), sum(d > 0 for d, _ in found), largest, place if largest else "")
 
 
+OTHERS = ("numbers.json", "index.json")  # what stands beside the tables
+
+
 def result_tables(root: Path) -> dict[str, Path]:
     """name → JSON file of every result table of a results folder."""
     paths = [*(root / "tables").glob("*.json"), root / "claims/claims.json"]
-    found = {str(path.relative_to(root)): path for path in paths if path.name != "numbers.json" and path.exists()}
+    found = {str(path.relative_to(root)): path for path in paths if path.name not in OTHERS and path.exists()}
     if not found:
         raise UserError("no result tables", where=str(root), remedy="run the workflow to its end there")
     return found
