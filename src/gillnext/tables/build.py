@@ -167,8 +167,8 @@ def intervals_table(results: Results) -> Table:
 
 
 def relations_table(results: Results) -> Table:
-    """End to end: caption → planner → adapter → picture → relation. The reference arm, and others that were
-    scored.
+    """End to end: caption → planner → adapter → picture → relation. The reference arm, and those of
+    `study.end_to_end`.
     """
     columns = [
         Column("arm", "arm", left=True),
@@ -179,11 +179,9 @@ def relations_table(results: Results) -> Table:
         Column("object_recall", "object recall ↑", interval=True),
     ]
     rows = []
-    for arm in results.config.study.arms:
+    for arm in results.end_to_end:
         seeds = results.config.study.seeds_of(arm)
         places = [results.score(arm, seed, "relations") for seed in seeds]
-        if arm != results.reference and not all(results.has(file) for file, _ in places):
-            continue
         rows.append(
             [
                 text(arm),

@@ -33,9 +33,8 @@ def scores(results: Results) -> list[str]:
     for arm in study.arms:
         for seed in study.seeds_of(arm):
             names.append(results.score(arm, seed)[0])
-            end_to_end = results.score(arm, seed, "relations")[0]
-            if arm == results.reference or results.has(end_to_end):
-                names.append(end_to_end)
+            if arm in results.end_to_end:
+                names.append(results.score(arm, seed, "relations")[0])
             if arm in study.swapped:
                 names.append(results.score(arm, seed, "swapped")[0])
     whole = [*results.ceilings.values(), results.planner, results.data, results.memory]

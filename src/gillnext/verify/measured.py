@@ -10,11 +10,11 @@ RELATIONS = ("relation_accuracy", "object_recall")
 
 
 def _arm(results: Results, arm: str) -> list[Number]:
-    """The main table's row of an arm, and of its chance level and end-to-end relations where they were scored."""
-    seeds, places = results.config.study.seeds_of(arm), {"": list(MAIN)}
+    """The main table's row of an arm, and of its chance level and end-to-end relations where it has them."""
+    places = {"": list(MAIN)}
     if arm == results.reference:
         places[""] += ["chance_success50", "chance_miou"]
-    if all(results.has(results.score(arm, seed, "relations")[0]) for seed in seeds):
+    if arm in results.end_to_end:
         places["relations"] = list(RELATIONS)
     return [
         Number(f"{arm}, {_title(metric)}", metric, tuple(results.seeds(arm, metric, kind)))
