@@ -27,7 +27,7 @@ RUN = source(cfg.from_reference) if cfg.from_reference else RESULTS
 CONFIG = f"{RESULTS}/config.json"
 GPU = int(cfg.run.device.startswith("cuda"))
 ARMS = list(cfg.study.arms)
-TRAINED = [arm for arm in ARMS if cfg.study.arms[arm].site != "none"]
+TRAINED = cfg.study.trained
 END_TO_END = list(dict.fromkeys([cfg.study.reference, *cfg.study.end_to_end]))
 DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  # the arms that draw a split
 SHARDS = range(cfg.world.shards)

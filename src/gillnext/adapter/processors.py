@@ -64,6 +64,22 @@ class Ungrounded(AttnProcessor2_0):
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
 
 
+def heads_of(attn: Attention, query: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Projected queries (B, P, H·d) and the layer's keys and values of (B, T, C), each as (B, H, length, d)."""
+    q, k, v = (
+        rearrange(x, "b t (h d) -> b h t d", h=attn.heads) for x in (query, attn.to_k(context), attn.to_v(context))
+    )
+    return q, k, v
+
+
+def leave(attn: Attention, out: Tensor, entered: Tensor) -> Tensor:
+    """(B, P, H·d) through the layer's output projection, with its residual connection to what entered, (B, P, C)."""
+    out = attn.to_out[1](attn.to_out[0](out))
+    if attn.residual_connection:
+        out = out + entered
+    return out / attn.rescale_output_factor
+
+
 class Grounded:
     """Adds a `SiteLayer`'s term before the frozen output projection.
 
@@ -87,16 +103,11 @@ class Grounded:
             raise TypeError("the adapter goes into the transformer blocks of SDXL-style UNets only")
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = attn.to_q(hidden_states)
-        q, k, v = (
-            rearrange(x, "b t (h d) -> b h t d", h=attn.heads) for x in (query, attn.to_k(context), attn.to_v(context))
-        )
+        q, k, v = heads_of(attn, query, context)
         if attention_mask is not None:
             attention_mask = attn.prepare_attention_mask(attention_mask, context.shape[1], len(context))
             attention_mask = rearrange(attention_mask, "(b h) q t -> b h q t", h=attn.heads)
         out = rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask), "b h t d -> b t (h d)")
         if grounding is not None:
             out = out + self.layer(query, grounding).to(out.dtype)
-        out = attn.to_out[1](attn.to_out[0](out))
-        if attn.residual_connection:
-            out = out + hidden_states
-        return out / attn.rescale_output_factor
+        return leave(attn, out, hidden_states)

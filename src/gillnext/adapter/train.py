@@ -37,9 +37,9 @@ from gillnext.sample.pipeline import UNET, GroundedKolorsPipeline
 
 def arm_of(cfg: Config, name: str) -> Arm:
     """The arm's settings; `UserError` names the arms that there are."""
-    if name not in cfg.study.arms or cfg.study.arms[name].site == "none":
-        trainable = [k for k, a in cfg.study.arms.items() if a.site != "none"]
-        raise UserError(f"{name!r} is no arm to train", where="study.arms", remedy=f"one of {', '.join(trainable)}")
+    if name not in cfg.study.trained:
+        remedy = f"one of {', '.join(cfg.study.trained)}"
+        raise UserError(f"{name!r} is no arm to train", where="study.arms", remedy=remedy)
     return cfg.study.arms[name]
 
 
@@ -55,6 +55,12 @@ def build_adapter(cfg: Config, arm: Arm, unet: torch.nn.Module, seed: int) -> Sp
         width=cfg.adapter.width,
         phrases=arm.phrases,
     )
+
+
+def recompute(unet: Any) -> None:
+    """Recompute activations in the backward pass; diffusers does so in training mode only. The UNet has no dropout."""
+    unet.enable_gradient_checkpointing()
+    unet.train()
 
 
 def unreached(adapter: SpatialAdapter, what: str) -> UserError:
@@ -88,8 +94,7 @@ class Trainer:
         self.pipeline = pipeline.to(self.accelerator.device)
         unet = pipeline.unet.requires_grad_(arm.unet_lr > 0)
         if self.settings.gradient_checkpointing:
-            unet.enable_gradient_checkpointing()
-            unet.train()  # diffusers checkpoints in training mode only; the UNet has no dropout
+            recompute(unet)
         self.adapter = build_adapter(cfg, arm, unet, seed).to(self.accelerator.device)
         pipeline.attach(self.adapter)
         self.listing = self.adapter.listing(unet)
@@ -101,7 +106,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.01)
         self.model, self.wrapped = self.accelerator.prepare(Denoiser(self.adapter, unet), self.optimiser)
         self.ema = training.Ema(self.parameters, self.settings.ema) if self.settings.ema else None
-        self.image_size = unet.config.sample_size * pipeline.vae_scale_factor
+        self.image_size = pipeline.image_size
 
     def micro_batches(self, step: int) -> list[objective.Batch]:
         """This process's share of the step's micro-batches."""

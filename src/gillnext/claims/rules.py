@@ -11,14 +11,13 @@ from typing import Any
 
 from gillnext import layouts
 from gillnext.claims.verdicts import Number, Verdict, Word
-from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.binding import own_class
-from gillnext.tables.build import MAIN
+from gillnext.tables.build import MAIN, metric_title
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import gill_modes, memory_modes
 from gillnext.tables.statistics import LEVEL, Estimate, differences, estimate
-from gillnext.tables.table import decimals, number, scientific
+from gillnext.tables.table import decimals, number, scientific, signed
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
 ADDITIVE = {"infonce": "InfoNCE", "denoising": "denoising"}
@@ -52,18 +51,11 @@ def sign_word(directions: list[int]) -> Word:
     return Word.CONTRADICTED if min(directions) < 0 and max(directions) <= 0 else Word.NOT_SHOWN
 
 
-def _norms(results: Results, arm: str, seed: int) -> list[float]:
-    path = results.root / "adapters" / arm / str(seed) / "gradient_norms.json"
-    if not path.exists():
-        raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
-    return files.read_json(path)
-
-
 def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[int]) -> list[list[float]]:
     """A metric of two arms, seed by seed; `gradient_norm` is the largest over the steps that both were trained for."""
     if metric != "gradient_norm":
         return [[results.metric(*results.score(arm, seed), metric) for seed in seeds] for arm in arms]
-    norms = [[_norms(results, arm, seed) for seed in seeds] for arm in arms]
+    norms = [[results.history(arm, seed, "gradient_norms.json") for seed in seeds] for arm in arms]
     steps = min(len(run) for of_arm in norms for run in of_arm)
     return [[float(max(run[:steps])) for run in of_arm] for of_arm in norms]
 
@@ -101,18 +93,13 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
             directions.append(direction(difference, wanted))
             if directions[-1] < 0:  # one of several intervals may lie on the wrong side by chance: Bonferroni
                 directions[-1] = direction(estimate(values, 1 - (1 - LEVEL) / count), wanted)
-            title, digits = MAIN.get(metric, (metric.replace("_", " "), 3))
-            title = title.rstrip(" ↑↓")
-            parts.append(f"{title} {_signed(difference, digits)}")
+            title, digits = metric_title(metric), MAIN[metric][1] if metric in MAIN else 3
+            parts.append(f"{title} {signed(difference, digits).text}")
             numbers.append(Number(f"{first} − {second}, {title}", metric, tuple(values)))
         compared.append(f"{first} − {second}, paired over {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
         told.append((f"{first} − {second}: " if len(pairs) > 1 else "") + "; ".join(parts))
     reason = compared[0] if len(pairs) == 1 else f"paired by seed, under {len(pairs)} settings"
     return Verdict(sign_word(directions), ". ".join(told), reason, tuple(numbers))
-
-
-def _signed(value: Estimate, digits: int) -> str:
-    return ("+" if value.mean > 0 else "") + number(value, digits).text
 
 
 def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
@@ -240,7 +227,7 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
     if results.base is not None:
         gains = differences(*results.both(arm, results.base, "success50"))
         gain = estimate(gains)
-        measured += f"; gain over base {_signed(gain, 3)}"
+        measured += f"; gain over base {signed(gain).text}"
         parts.append((gain, float(rule["gain"])))
         numbers.append(Number(f"{arm} − {results.base}, success@0.5", "success50", tuple(gains)))
     word = Word.NOT_SHOWN

@@ -210,6 +210,11 @@ class Study:
     headline_seeds: list[int] = s([], "training seeds of the arms in them; empty: study.seeds")
     reference: str = s("attn2", "arm that end-to-end relations, the memory comparison and `draw` use")
 
+    @property
+    def trained(self) -> list[str]:
+        """The arms with an adapter, by name."""
+        return [name for name, arm in self.arms.items() if arm.site != "none"]
+
     def seeds_of(self, arm: str) -> list[int]:
         """An arm's training seeds; for an arm without training they name the noise."""
         return self.headline_seeds or self.seeds if any(arm in pair for pair in self.headline) else self.seeds

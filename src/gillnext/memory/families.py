@@ -20,7 +20,7 @@ from gillnext.adapter import cache as cached
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.adapter.train import arm_of, build_adapter
+from gillnext.adapter.train import arm_of, build_adapter, recompute
 from gillnext.config.model import Config
 from gillnext.gill import batches
 from gillnext.gill.losses import TASKS
@@ -76,18 +76,12 @@ def awake_adapter(cfg: Config, unet: nn.Module) -> SpatialAdapter:
     return adapter
 
 
-def checkpoint(unet: Any) -> None:
-    """Recompute activations; diffusers does so in training mode only, and the UNet has no dropout."""
-    unet.enable_gradient_checkpointing()
-    unet.train()
-
-
 def denoising(cfg: Config, mode: str, unet: Any, drawn: Sequence[objective.Batch], precision: str = "no") -> Work:
     """The family `unet`: one denoising loss a batch."""
     unet.requires_grad_(mode == "full")
     adapter = awake_adapter(cfg, unet)
     if mode == "checkpointed":
-        checkpoint(unet)
+        recompute(unet)
     model = objective.Denoiser(adapter, unet)
     loss = kolors.autocast(model, precision)
     moved = [objective.to(batch, torch.device(cfg.run.device)) for batch in drawn]
@@ -100,11 +94,10 @@ def unet(cfg: Config, mode: str, folders: Folders) -> Work:
     """Three UNet forwards of the base model, or one."""
     pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
     scheduler = objective.scheduler_of(pipeline.scheduler.config)
-    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     rows = Cache.load(folders.cache)
 
     def first(k: int) -> objective.Batch:
-        return objective.draw(rows, scheduler, cfg.memory.batch, 0.0, size, ("memory", cfg.run.seed, k))
+        return objective.draw(rows, scheduler, cfg.memory.batch, 0.0, pipeline.image_size, ("memory", cfg.run.seed, k))
 
     return denoising(cfg, mode, pipeline.unet, tasks(first, 1 if mode in ALONE else 3))
 
@@ -121,16 +114,15 @@ def gill(cfg: Config, mode: str, folders: Folders) -> Work:
     """GILL's three losses on one batch, on the base model's UNet."""
     pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
     scheduler = objective.scheduler_of(pipeline.scheduler.config)
-    size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     rows, captions = Cache.load(folders.cache), cached.captions(folders.cache)
     language, tokenizer = language_model.load(folders.language, cfg.run.device)
     names = ("memory", cfg.run.seed)
-    batch = batches.draw(rows, captions, tokenizer, scheduler, cfg.memory.batch, size, names)
+    batch = batches.draw(rows, captions, tokenizer, scheduler, cfg.memory.batch, pipeline.image_size, names)
     denoiser = objective.Denoiser(awake_adapter(cfg, pipeline.unet), pipeline.unet)
     torch.manual_seed(seeds.key("gill", cfg.run.seed))
     model = Gill(language, denoiser, batch.features.shape[1], rows.states.shape[1]).to(cfg.run.device)
     if mode == "checkpointed":
-        checkpoint(pipeline.unet)
+        recompute(pipeline.unet)
         language.activation_checkpointing_enable({"use_reentrant": False})
         language.train()
     batch = batch.to(torch.device(cfg.run.device))

@@ -12,8 +12,6 @@ from matplotlib.ticker import MaxNLocator
 
 from gillnext.config.model import Arm
 from gillnext.paper import style
-from gillnext.runtime import files
-from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
 
@@ -29,17 +27,6 @@ def _trained(results: Results) -> dict[str, dict[str, Any]]:
         for name, arm in results.config.study.arms.items()
         if arm.site != "none" and replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0) == plain
     }
-
-
-def histories(results: Results, arm: str, file: str) -> list[Any]:
-    """One JSON value a seed, from the adapters' folders."""
-    values = []
-    for seed in results.config.study.seeds_of(arm):
-        path = results.root / "adapters" / arm / str(seed) / file
-        if not path.exists():
-            raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
-        values.append(files.read_json(path))
-    return values
 
 
 def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict[str, Any]) -> None:
@@ -61,7 +48,7 @@ def following(results: Results, folder: Path) -> str:
     figure, axes = style.plot(style.COLUMN, 2.1)
     last, shortest = 0.0, math.inf
     for arm, look in _trained(results).items():
-        curves = [c for c in histories(results, arm, "curve.json") if c]
+        curves = [c for c in results.histories(arm, "curve.json") if c]
         if not curves:
             continue
         steps = [point["step"] for point in curves[0]]
@@ -93,7 +80,7 @@ def losses(results: Results, folder: Path) -> str:
     figure, axes = style.plot(style.COLUMN, 1.9)
     window = 1
     for arm, look in _trained(results).items():
-        runs = [np.asarray(run, dtype=np.float64) for run in histories(results, arm, "losses.json")]
+        runs = [np.asarray(run, dtype=np.float64) for run in results.histories(arm, "losses.json")]
         length = min(map(len, runs))
         window = max(1, length // 40)
         count = length // window

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from gillnext.paper import style
-from gillnext.paper.curves import histories
 from gillnext.tables.collect import Results
 
 POINTS = 40  # of a line, each the mean over a window of steps
@@ -29,10 +28,10 @@ def gradients(results: Results, folder: Path) -> str | None:
         return None
     figure, panels = style.plot(style.PAGE, 2.3, columns=len(groups))
     for axes, names in zip(np.atleast_1d(panels), groups, strict=True):
-        steps = min(len(histories(results, name, "gradient_norms.json")[0]) for name in names)
+        steps = min(len(results.histories(name, "gradient_norms.json")[0]) for name in names)
         for i, name in enumerate(names):
             arm = results.config.study.arms[name]
-            norms_SN = np.array([run[:steps] for run in histories(results, name, "gradient_norms.json")])
+            norms_SN = np.array([run[:steps] for run in results.histories(name, "gradient_norms.json")])
             window = max(steps // POINTS, 1)
             count = steps // window
             means = norms_SN[:, : count * window].reshape(len(norms_SN), count, window).mean((0, 2))

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from gillnext.adapter import fourier
 from gillnext.adapter.phrases import PREFIX, text_length
+from gillnext.adapter.processors import heads_of, leave
 from gillnext.config.model import Guided
+from gillnext.foundations.pool import size_conditions
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 
@@ -44,14 +46,10 @@ class Watched:
         temb: Tensor | None = None,
     ) -> Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        q, k, v = (
-            rearrange(x, "b t (h d) -> b h t d", h=attn.heads)
-            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
-        )
+        q, k, v = heads_of(attn, attn.to_q(hidden_states), context)
         attention = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
         self.maps_BPT = reduce(attention, "b h p t -> b p t", "mean")
-        out = attn.to_out[1](attn.to_out[0](rearrange(attention @ v, "b h t d -> b t (h d)")))
-        return out + hidden_states if attn.residual_connection else out
+        return leave(attn, rearrange(attention @ v, "b h t d -> b t (h d)"), hidden_states)
 
 
 def watch(unet: Any) -> list[Watched]:
@@ -124,8 +122,7 @@ def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guid
     captions = [layout.caption for layout in layouts]
     states, empty, pooled, empty_pooled = pipeline.encode_prompt(captions, negative_prompt=[""] * len(captions))
     places = [token_places(pipeline, row.caption, row.names) for row in layouts]
-    side = unet.config.sample_size * pipeline.vae_scale_factor
-    time_ids = states.new_tensor([[side, side, 0, 0, side, side]]).repeat(len(layouts), 1)
+    time_ids = size_conditions(len(layouts), pipeline.image_size).to(states)
 
     def conditions(*pairs: tuple[Tensor, Tensor]) -> dict[str, Any]:
         sequence, vector = (torch.cat(parts) for parts in zip(*pairs, strict=True))

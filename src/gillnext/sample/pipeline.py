@@ -50,6 +50,11 @@ class GroundedMixin:
             pipeline.planner = Planner.from_pretrained(planner)
         return pipeline
 
+    @property
+    def image_size(self) -> int:
+        """Pixels a side of what the pipeline draws."""
+        return self.unet.config.sample_size * self.vae_scale_factor  # type: ignore[attr-defined]
+
     def attach(self, adapter: SpatialAdapter) -> None:
         """Inject `adapter` into the UNet."""
         adapter.inject(self.unet)  # type: ignore[attr-defined]

@@ -115,18 +115,26 @@ def _protocol(config: Config, reference: int) -> dict[str, str | int | float]:
     }
 
 
-def detect_by_rules(samples: ImageSet) -> list[Detections]:
-    """What the evaluator that learns nothing finds in each picture."""
-    return [found for pixels, _ in samples.batches() for found in by_rules.detect(pixels)]
+def asked(samples: ImageSet) -> list[boxes.Requested]:
+    """What each picture was asked to show."""
+    return [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
 
 
-def rules_metrics(
-    wanted: Sequence[boxes.Requested], redrawn: Sequence[Sequence[boxes.Requested]], samples: ImageSet
-) -> dict[str, float]:
-    """Box fidelity and its chance level as the rule-based evaluator sees them."""
-    found = detect_by_rules(samples)
-    metrics = boxes.fidelity(wanted, found)["metrics"] | chance.level(redrawn, found)
-    return {f"rules_{key}": value for key, value in metrics.items()}
+def detected(samples: ImageSet, detect: Callable[[np.ndarray], list[Detections]]) -> list[Detections]:
+    """What an evaluator finds in each picture, likely or not."""
+    return [found for pixels, _ in samples.batches() for found in detect(pixels)]
+
+
+def box_scores(
+    samples: ImageSet, wanted: Sequence[boxes.Requested], found: Sequence[Detections], seed: int
+) -> dict[str, Any]:
+    """Box fidelity and its chance level, by the confident detections and by the evaluator that learns nothing."""
+    redrawn, by_templates = chance.redrawn(wanted, seed), detected(samples, by_rules.detect)
+    scores = boxes.fidelity(wanted, found)
+    scores["metrics"] |= chance.level(redrawn, found)
+    rules = boxes.fidelity(wanted, by_templates)["metrics"] | chance.level(redrawn, by_templates)
+    scores["metrics"] |= {f"rules_{key}": value for key, value in rules.items()}
+    return scores
 
 
 def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, name: Name) -> dict[str, Any]:
@@ -134,19 +142,14 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
     from gillnext.score import cmmd, distribution, text
 
     known = distribution.read_reference(reference / REFERENCE, models.hashes)
-    wanted = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
-    everything = [found for pixels, _ in samples.batches() for found in models.detect(pixels)]
-    found = [boxes.confident(f) for f in everything]
-    scores = boxes.fidelity(wanted, found)
+    wanted, everything = asked(samples), detected(samples, models.detect)
+    scores = box_scores(samples, wanted, [boxes.confident(f) for f in everything], config.run.seed)
     captioned = ((pixels, [row.caption for row in rows]) for pixels, rows in samples.batches())
     device = config.run.device
     features = distribution.features_of_files(samples.paths, models.features, device)
-    redrawn = chance.redrawn(wanted, config.run.seed)
     kid, kid_se = distribution.kid(features, known.features_ND, config.run.seed)
     scores["metrics"] |= {
         **boxes.average_precision(wanted, everything),
-        **chance.level(redrawn, found),
-        **rules_metrics(wanted, redrawn, samples),
         "fid": distribution.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,
@@ -162,11 +165,8 @@ def score_boxes(
     samples: ImageSet, detect: Callable[[np.ndarray], list[Detections]], digest: str, config: Config, name: Name
 ) -> dict[str, Any]:
     """Box fidelity and its chance level alone."""
-    wanted = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
-    found = [boxes.confident(f) for pixels, _ in samples.batches() for f in detect(pixels)]
-    scores = boxes.fidelity(wanted, found)
-    redrawn = chance.redrawn(wanted, config.run.seed)
-    scores["metrics"] |= chance.level(redrawn, found) | rules_metrics(wanted, redrawn, samples)
+    found = [boxes.confident(f) for f in detected(samples, detect)]
+    scores = box_scores(samples, asked(samples), found, config.run.seed)
     hashes = {"evaluator": digest, "samples": files.sha256(samples.folder)}
     return _report(name, len(samples), scores, {"threshold": boxes.CONFIDENT, "rules": RULES}, hashes)
 
@@ -188,11 +188,11 @@ def score_relations(
 ) -> dict[str, Any]:
     """The relations that the captions of `truth` state, in the pictures; and how these follow their plans."""
     captions = _captions(samples, truth)
-    found = [boxes.confident(f) for pixels, _ in samples.batches() for f in detect(pixels)]
+    found = [boxes.confident(f) for f in detected(samples, detect)]
     scores = relations.accuracy(captions, found, str(truth))
-    by_templates = relations.accuracy(captions, detect_by_rules(samples), str(truth))["metrics"]
+    by_templates = relations.accuracy(captions, detected(samples, by_rules.detect), str(truth))["metrics"]
     scores["metrics"]["rules_relation_accuracy"] = by_templates["relation_accuracy"]
-    planned = [boxes.requested(row, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
+    planned = asked(samples)
     if any(len(plan.labels) for plan in planned):
         followed = boxes.fidelity(planned, found)["metrics"]
         scores["metrics"] |= {key: followed[key] for key in ("miou", "success50")}

@@ -65,6 +65,11 @@ SITES = {
 }
 
 
+def metric_title(metric: str) -> str:
+    """A metric's name in print, without the arrow that says which way is better."""
+    return MAIN[metric][0].rstrip(" ↑↓") if metric in MAIN else metric.replace("_", " ")
+
+
 def protocol_notes(results: Results) -> list[str]:
     """What the score files say about how they were made, and what the numbers may not be compared with."""
     config, arm = results.config, results.reference
@@ -149,7 +154,7 @@ def intervals_table(results: Results) -> Table:
             rows.append(
                 [
                     text(arm),
-                    text(MAIN[metric][0].rstrip(" ↑↓")),
+                    text(metric_title(metric)),
                     number(seeds.mean),
                     text(span),
                     text(f"{decimals(low, 3)} to {decimals(high, 3)}"),

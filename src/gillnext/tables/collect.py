@@ -18,10 +18,10 @@ class Results:
 
     def __init__(self, root: Path, config: Config) -> None:
         self.root, self.config = Path(root), config
-        self._read: dict[Path, dict[str, Any]] = {}
+        self._read: dict[Path, Any] = {}
 
-    def read(self, relative: str, command: str) -> dict[str, Any]:
-        """The JSON object in `root/relative`; `command` is told to whoever lacks it."""
+    def read(self, relative: str, command: str) -> Any:
+        """The JSON value in `root/relative`; `command` is told to whoever lacks it."""
         path = self.root / relative
         if path not in self._read:
             if not path.exists():
@@ -93,6 +93,14 @@ class Results:
         """How many seeds the arms have: "one seed", "3 seeds", "3 or 5 seeds"."""
         counts = sorted({len(self.config.study.seeds_of(arm)) for arm in self.config.study.arms})
         return "one seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+
+    def history(self, arm: str, seed: int, file: str) -> Any:
+        """What the training of an arm and seed wrote to `file`, a list over its steps or points."""
+        return self.read(f"adapters/{arm}/{seed}/{file}", f"adapter --arm {arm} --seed {seed}")
+
+    def histories(self, arm: str, file: str) -> list[Any]:
+        """The same of every seed, in the order of the config."""
+        return [self.history(arm, seed, file) for seed in self.config.study.seeds_of(arm)]
 
     # The arms
 

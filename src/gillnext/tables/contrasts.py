@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from gillnext.tables.build import MAIN
+from gillnext.tables.build import MAIN, metric_title
 from gillnext.tables.collect import Results
 from gillnext.tables.statistics import Estimate, paired
-from gillnext.tables.table import Cell, Column, Table, decimals, integer, text
+from gillnext.tables.table import Column, Table, integer, signed, text
 
 METRICS = ("success50", "miou", "kid", "clip_score")
 
 
-def _cell(difference: Estimate, digits: int) -> Cell:
-    """Signed mean ± half width."""
-    sign = "+" if difference.mean > 0 else ""
-    half = decimals(difference.half, digits) if difference.half is not None else ""
-    return Cell(sign + decimals(difference.mean, digits), half, difference.mean)
-
-
 def _words(differences: dict[str, Estimate]) -> str:
     """Which metrics the seeds tell apart at all."""
-    told = [MAIN[name][0].rstrip(" ↑↓") for name, difference in differences.items() if difference.excludes(0.0)]
+    told = [metric_title(name) for name, difference in differences.items() if difference.excludes(0.0)]
     return ", ".join(told) or "nothing shown"
 
 
@@ -28,7 +21,7 @@ def contrasts_table(results: Results) -> Table | None:
     rows = []
     for first, second in results.config.study.headline:
         differences = {name: paired(*results.both(first, second, name)) for name in METRICS}
-        cells = [_cell(difference, MAIN[name][1]) for name, difference in differences.items()]
+        cells = [signed(difference, MAIN[name][1]) for name, difference in differences.items()]
         seeds = integer(len(results.common_seeds(first, second)))
         rows.append([text(f"{first} − {second}"), seeds, *cells, text(_words(differences))])
     if not rows:

@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from gillnext.runtime import files
-from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 from gillnext.tables.table import Column, Table, integer, number, text
 
@@ -24,17 +22,6 @@ def onset(curve: Sequence[dict[str, Any]]) -> int | None:
     return None
 
 
-def curves(results: Results, arm: str) -> list[list[dict[str, Any]]]:
-    """The curve of every seed of an arm; an empty list where none was measured."""
-    found = []
-    for seed in results.config.study.seeds_of(arm):
-        path = results.root / "adapters" / arm / str(seed) / "curve.json"
-        if not path.exists():
-            raise UserError("no such file", where=str(path), remedy=f"`gillnext adapter --arm {arm} --seed {seed}`")
-        found.append(files.read_json(path))
-    return [curve for curve in found if curve]
-
-
 def words(onsets: Sequence[int | None], last: int) -> str:
     """The median step, or what can be said where some seeds never began."""
     begun = [step for step in onsets if step is not None]
@@ -47,14 +34,24 @@ def words(onsets: Sequence[int | None], last: int) -> str:
 def onset_table(results: Results) -> Table | None:
     """One row an arm with an adapter; None where no curve was measured."""
     rows = []
-    for name, arm in results.config.study.arms.items():
-        measured = curves(results, name) if arm.site != "none" else []
+    study = results.config.study
+    for name in study.trained:
+        measured = [curve for curve in results.histories(name, "curve.json") if curve]
         if not measured:
             continue
         last = measured[0][-1]["step"]
         final = statistics.fmean(curve[-1]["success50"] for curve in measured)
         told = words([onset(curve) for curve in measured], last)
-        rows.append([text(name), text(arm.bias), integer(last), integer(len(measured)), text(told), number(final)])
+        rows.append(
+            [
+                text(name),
+                text(study.arms[name].bias),
+                integer(last),
+                integer(len(measured)),
+                text(told),
+                number(final),
+            ]
+        )
     if not rows:
         return None
     columns = [

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,12 @@ def number(value: float | Estimate | None, digits: int = 3) -> Cell:
         half = decimals(value.half, digits) if value.half is not None else ""
         return Cell(decimals(value.mean, digits), half, round(value.mean, 6))
     return Cell(decimals(value, digits), value=round(value, 6))
+
+
+def signed(value: Estimate, digits: int = 3) -> Cell:
+    """A difference: as `number`, with a plus where it is positive."""
+    cell = number(value, digits)
+    return replace(cell, mean=f"+{cell.mean}") if value.mean > 0 else cell
 
 
 def integer(value: int | float) -> Cell:

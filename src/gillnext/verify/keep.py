@@ -44,7 +44,7 @@ def scores(results: Results) -> list[str]:
 def curves(results: Results) -> list[str]:
     """What the adapters' folders hold of their training."""
     study, names = results.config.study, []
-    for arm in [name for name, row in study.arms.items() if row.site != "none"]:
+    for arm in study.trained:
         for seed in study.seeds_of(arm):
             folder = f"adapters/{arm}/{seed}"
             names += [f"{folder}/{file}" for file in CURVES]

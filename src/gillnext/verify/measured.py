@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gillnext.claims.verdicts import Number
-from gillnext.tables.build import DATA, MAIN, PLANNER
+from gillnext.tables.build import DATA, MAIN, PLANNER, metric_title
 from gillnext.tables.collect import Results
 
 RELATIONS = ("relation_accuracy", "object_recall")
@@ -17,14 +17,10 @@ def _arm(results: Results, arm: str) -> list[Number]:
     if arm in results.end_to_end:
         places["relations"] = list(RELATIONS)
     return [
-        Number(f"{arm}, {_title(metric)}", metric, tuple(results.seeds(arm, metric, kind)))
+        Number(f"{arm}, {metric_title(metric)}", metric, tuple(results.seeds(arm, metric, kind)))
         for kind, metrics in places.items()
         for metric in metrics
     ]
-
-
-def _title(metric: str) -> str:
-    return MAIN[metric][0].rstrip(" ↑↓") if metric in MAIN else metric.replace("_", " ")
 
 
 def _once(results: Results, place: tuple[str, str], prefix: str, metrics: list[str]) -> list[Number]:
@@ -32,7 +28,7 @@ def _once(results: Results, place: tuple[str, str], prefix: str, metrics: list[s
     score, n = results.read(*place), results.size(*place)
     counts = score.get("counts", {})
     found = [(metric, score["metrics"][metric]) for metric in metrics if metric in score.get("metrics", {})]
-    return [Number(f"{prefix}, {_title(m)}", m, (float(v),), int(counts.get(m, n))) for m, v in found]
+    return [Number(f"{prefix}, {metric_title(m)}", m, (float(v),), int(counts.get(m, n))) for m, v in found]
 
 
 def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
