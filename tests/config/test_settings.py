@@ -68,6 +68,12 @@ def test_arms_of_a_headline_contrast_get_the_headline_seeds():
     assert from_dict({"study": settings | {"headline_seeds": []}}).study.seeds_of("a") == [7]
 
 
+def test_an_arm_may_have_fewer_seeds():
+    settings = {"arms": ARMS | {"d": {"seeds": 2}, "e": {"seeds": 9}}, "reference": "a", "seeds": [4, 5, 6]}
+    study = from_dict({"study": settings}).study
+    assert [study.seeds_of(arm) for arm in "ade"] == [[4, 5, 6], [4, 5], [4, 5, 6]]
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [

@@ -8,9 +8,11 @@ import torch
 
 from gillnext.config.model import Arm, Guided
 from gillnext.layouts import Layout
+from gillnext.runtime.errors import UserError
 from gillnext.sample import guidance, stage
 from gillnext.sample.captions import with_boxes
 
+LAYERS = ("mid_block", "up_blocks")
 TWO = Layout("一只猫和一棵树", ("猫", "树"), ((0.1, 0.2, 0.5, 0.62), (0.58, 0.04, 0.9, 0.81)))
 
 
@@ -58,12 +60,18 @@ def test_watching_changes_no_prediction(tiny_pipeline):
     noisy = torch.randn(1, 4, 16, 16, generator=generator)
     with torch.no_grad():
         plain = unet(noisy, 500, states, added_cond_kwargs=added).sample
-        watched = guidance.watch(unet)
+        watched = guidance.watch(unet, LAYERS)
         again = unet(noisy, 500, states, added_cond_kwargs=added).sample
     torch.testing.assert_close(again, plain, atol=1e-5, rtol=1e-4)
     assert len(watched) >= 2
     for layer in watched:
         torch.testing.assert_close(layer.maps_BPT.sum(-1), torch.ones(layer.maps_BPT.shape[:2]))
+
+
+def test_layers_that_the_unet_lacks_are_an_error_that_names_those_it_has(tiny_pipeline):
+    with pytest.raises(UserError, match="guided.layers") as error:
+        guidance.watch(tiny_pipeline.unet, ["up_blocks.7"])
+    assert "up_blocks.1" in str(error.value)
 
 
 def test_moving_the_latents_lowers_the_energy(tiny_pipeline):
@@ -78,7 +86,7 @@ def test_moving_the_latents_lowers_the_energy(tiny_pipeline):
         "encoder_hidden_states": states,
         "added_cond_kwargs": {"text_embeds": pooled, "time_ids": torch.zeros(1, 6)},
     }
-    places, watched = [guidance.token_places(pipeline, row.caption, row.names)], guidance.watch(unet)
+    places, watched = [guidance.token_places(pipeline, row.caption, row.names)], guidance.watch(unet, LAYERS)
     latents, energies = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(2)), []
     for _ in range(12):
         latents = guidance.move(unet, watched, latents, torch.tensor(700), told, [row], places, 2.0)

@@ -179,6 +179,7 @@ class Arm:
     steps: int = s(0, "optimiser steps; 0: adapter.steps times `longer`")
     longer: int = s(1, "how many times adapter.steps")
     lr: float = s(0.0, "peak learning rate; 0: adapter.lr")
+    seeds: int = s(0, "how many of the training seeds; 0: all")
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,9 @@ class Study:
 
     def seeds_of(self, arm: str) -> list[int]:
         """An arm's training seeds; for an arm without training they name the noise."""
-        return self.headline_seeds or self.seeds if any(arm in pair for pair in self.headline) else self.seeds
+        headline = any(arm in pair for pair in self.headline)
+        seeds = self.headline_seeds or self.seeds if headline else self.seeds
+        return seeds[: self.arms[arm].seeds or None]
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,8 @@ class Guided:
     steps: int = s(10, "DPM-Solver++ steps of attention guidance")
     share: float = s(0.6, "share of the first steps in which latents are moved")
     iterations: int = s(2, "gradient steps on the latents before each of them")
-    scale: float = s(30.0, "length of a gradient step, in units of the noise's variance")
+    scale: float = s(100.0, "length of a gradient step, in units of the noise's variance")
+    layers: list[str] = s(["up_blocks.1"], "blocks of the UNet whose cross-attention is looked at")
 
 
 @dataclass(frozen=True)

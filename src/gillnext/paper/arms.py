@@ -16,7 +16,7 @@ def arms(results: Results, folder: Path) -> str:
     """One row an arm, best success on top; whiskers are 95% t intervals over seeds."""
     names = list(results.config.study.arms)
     names.sort(key=lambda name: results.over_seeds(name, "success50").mean)
-    figure, panels = style.plot(style.PAGE, 0.6 + 0.17 * len(names), columns=len(PANELS))
+    figure, panels = style.plot(style.PAGE, 0.55 + 0.13 * len(names), columns=len(PANELS))
     places = np.arange(len(names))
     for axes, (metric, label) in zip(panels, PANELS.items(), strict=True):
         found = [results.over_seeds(name, metric) for name in names]
@@ -26,7 +26,7 @@ def arms(results: Results, folder: Path) -> str:
         axes.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
         axes.grid(axis="both", color=style.PALE, linewidth=0.4)
         axes.tick_params(axis="y", length=0)
-    panels[0].set_yticks(places, names)
+    panels[0].set_yticks(places, names, fontsize=6)
     for axes in panels[:2]:
         ceiling = results.metric(*results.ceilings["vae"], "success50" if axes is panels[0] else "miou")
         axes.axvline(ceiling, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,40 @@ from gillnext.tables.collect import Results
 from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
 
 COLOURS = dict(zip(("attn1", "attn2", "both", "gated"), style.COLOURS, strict=False))
+POINTS = 40  # of a loss curve, each the mean over a window of steps
 LINES: dict[str, Any] = {"fourier": "-", "box": (0, (4, 1.5)), "none": (0, (1, 1.5))}
 
 
 def _trained(results: Results) -> dict[str, dict[str, Any]]:
-    """The arms that differ in site and bias alone, with their lines' looks: a colour a site, a dash a bias."""
-    plain = Arm()
+    """The arms that differ in site and bias alone, the longest of each: a colour a site, a dash a bias."""
+    study, plain = results.config.study, Arm()
+    longest: dict[tuple[str, str], str] = {}
+    for name in study.trained:
+        arm = study.arms[name]
+        place = arm.site, arm.bias
+        if replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0, seeds=0) == plain:
+            longest[place] = max(longest.get(place, name), name, key=lambda n: study.arms[n].longer)
     return {
-        name: {"color": COLOURS[arm.site], "linestyle": "-" if arm.site == "gated" else LINES[arm.bias]}
-        for name, arm in results.config.study.arms.items()
-        if arm.site != "none" and replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0) == plain
+        name: {"color": COLOURS[site], "linestyle": "-" if site == "gated" else LINES[bias]}
+        for (site, bias), name in longest.items()
     }
+
+
+def _steps_axis(axes: Any, lengths: Sequence[int]) -> None:
+    """Steps from 0, or on a log scale where some arms get many more than others."""
+    if lengths and max(lengths) > 2 * min(lengths):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:.0f}")
+    else:
+        axes.set_xlim(0, None)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """Above the plot, so that no line runs through it."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), handlelength=2.2)
 
 
 def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict[str, Any]) -> None:
@@ -45,8 +68,8 @@ def following(results: Results, folder: Path) -> str:
     """Success@0.5 on validation layouts over the adapter's steps, with the autoencoder's ceiling and the
     chance level.
     """
-    figure, axes = style.plot(style.COLUMN, 2.1)
-    last, shortest = 0.0, math.inf
+    figure, axes = style.plot(style.COLUMN, 2.3)
+    lengths = []
     for arm, look in _trained(results).items():
         curves = [c for c in results.histories(arm, "curve.json") if c]
         if not curves:
@@ -54,22 +77,16 @@ def following(results: Results, folder: Path) -> str:
         steps = [point["step"] for point in curves[0]]
         values = np.array([[point["success50"] for point in curve] for curve in curves])
         _spread(axes, np.array(steps), values, arm, look)
-        last, shortest = max(last, steps[-1]), min(shortest, steps[-1])
+        lengths.append(steps[-1])
     levels = [("real images through the VAE", results.metric(*results.ceilings["vae"], "success50"))]
     levels.append(("chance: boxes redrawn", results.over_seeds(results.reference, "chance_success50").mean))
     for name, level in levels:
         axes.axhline(level, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
-        axes.text(last, level + 0.015, name, ha="right", va="bottom", fontsize=6.5, color=style.GREY)
+        axes.text(max(lengths, default=0), level + 0.015, name, ha="right", va="bottom", fontsize=6.5, color=style.GREY)
     axes.set(xlabel="adapter steps", ylabel="success@0.5 (validation)", ylim=(0, 1.08))
-    if last > 2 * shortest:  # some arms get many more steps than others
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:.0f}")
-    else:
-        axes.set_xlim(0, None)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _steps_axis(axes, lengths)
     style.quiet_grid(axes)
-    if last:
-        axes.legend(loc="center right", handlelength=2)
+    _legend(figure, axes)
     style.save(figure, folder, "following")
     words = _band_words(results)
     return f"When each arm begins to follow boxes. {words} The dashed lines are levels on the test set."
@@ -77,21 +94,21 @@ def following(results: Results, folder: Path) -> str:
 
 def losses(results: Results, folder: Path) -> str:
     """The training loss, averaged over windows, for every arm."""
-    figure, axes = style.plot(style.COLUMN, 1.9)
-    window = 1
+    figure, axes = style.plot(style.COLUMN, 2.1)
+    lengths = []
     for arm, look in _trained(results).items():
         runs = [np.asarray(run, dtype=np.float64) for run in results.histories(arm, "losses.json")]
-        length = min(map(len, runs))
-        window = max(1, length // 40)
-        count = length // window
+        lengths.append(min(map(len, runs)))
+        window = max(1, lengths[-1] // POINTS)
+        count = lengths[-1] // window
         runs_SN = np.stack([run[: count * window].reshape(count, window).mean(1) for run in runs])
         _spread(axes, (np.arange(count) + 0.5) * window, runs_SN, arm, look)
-    axes.set(xlabel="adapter steps", ylabel="training loss", xlim=(0, None))
+    axes.set(xlabel="adapter steps", ylabel="training loss")
+    _steps_axis(axes, lengths)
     style.quiet_grid(axes)
-    axes.legend(loc="upper right", handlelength=2)
+    _legend(figure, axes)
     style.save(figure, folder, "losses")
-    steps = f"{window} steps" if window > 1 else "one step"
-    return f"Training loss, means over windows of {steps}. {_band_words(results)}"
+    return f"Training loss, means over windows of a {POINTS}th of an arm's steps. {_band_words(results)}"
 
 
 def memory(results: Results, folder: Path) -> str:

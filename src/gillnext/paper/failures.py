@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from gillnext.paper import grid, style
 from gillnext.tables.collect import Results
 
 SHOWN = 8
+LINE = 11  # characters of a caption's line
 
 
 def worst(per_image: dict[str, list[float]], count: int) -> list[int]:
@@ -42,11 +44,12 @@ def failures(results: Results, folder: Path) -> str | None:
         return None
     rows = layouts.read(samples / "layouts.jsonl")
     figure, panels = plt.subplots(
-        2, SHOWN // 2, figsize=(style.COLUMN, style.COLUMN / (SHOWN // 2) * 2 + 0.4), layout="constrained"
+        2, SHOWN // 2, figsize=(style.COLUMN, style.COLUMN / (SHOWN // 2) * 2 + 0.5), layout="constrained"
     )
     for axes, index in zip(panels.flat, indices, strict=False):
         image = grid.image_of(samples / f"{index:05d}.png", f"sample --arm {arm} --seed {seed}")
         grid.panel(axes, rows[index], image)
-        axes.set_title(rows[index].caption, fontsize=5.6, loc="left", pad=2)
+        title = "\n".join(textwrap.wrap(rows[index].caption, LINE))
+        axes.set_title(title, fontsize=5.2, loc="left", pad=2, linespacing=1.05)
     style.save(figure, folder, "failures")
     return f"The {len(indices)} test layouts on which {arm}, seed {seed}, has the lowest mean IoU, with their boxes."

@@ -21,7 +21,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 
 ROWS, BLOCKS, ENLARGE = 4, 2, 2  # captions a block, blocks side by side, nearest-neighbour scale
-TITLE, CAPTION, GAP, GUTTER = 0.18, 0.15, 0.03, 0.12  # inches
+TITLE, CAPTION, GAP, GUTTER = 0.26, 0.15, 0.03, 0.12  # inches
 Column = tuple[str, Path | None, str]  # title, folder of images, command that makes them
 
 
@@ -91,7 +91,9 @@ def _block(figure: Any, page: _Page, left: float, rows: dict[int, Layout], colum
     """One block of captions from `left`: titles on top, then a caption and its pictures for every row."""
     for c, (title, _, _) in enumerate(columns):
         x = left + (c + 0.5) * page.side
-        page.text(figure, x, page.height - 0.09, title, ha="center", fontsize=7, color=style.GREY)
+        size = min(7.0, 7.0 * page.side / 0.5)
+        page.text(figure, x, page.height - TITLE / 2, title.replace("-", "-\n"), ha="center", fontsize=size,
+                  linespacing=1.0, color=style.GREY)  # fmt: skip
     for r, (index, row) in enumerate(rows.items()):
         top = page.height - TITLE - r * (page.side + CAPTION)
         page.text(figure, left + 0.02, top - CAPTION / 2, row.caption, fontsize=6.3, color=style.INK)

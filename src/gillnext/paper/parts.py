@@ -55,7 +55,7 @@ def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -
     figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside upper center",
-        ncols=min(len(axes.get_legend_handles_labels()[0]), 4),
+        ncols=min(len(axes.get_legend_handles_labels()[0]), 6 if name == "classes" else 3),
         handlelength=1,
     )
     style.save(figure, folder, name)
@@ -84,8 +84,7 @@ def classes(results: Results, folder: Path) -> str | None:
         return None
     reference = data[results.config.study.reference]
     order = sorted(reference, key=lambda name: -float(reference[name].mean()))
-    figure, axes = style.plot(style.COLUMN, 1.75)
+    figure, axes = style.plot(style.PAGE, 1.75)
     _bars(axes, data, order, "requested object", style.arm_colours(results.config.study.arms))
-    axes.tick_params(axis="x", labelsize=6)
     seeds = _finish(results, figure, axes, folder, "classes")
     return f"Success by class of the requested object, {seeds}"

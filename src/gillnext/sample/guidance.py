@@ -6,7 +6,9 @@ Guidance”, 2024, arXiv:2304.03373, eqs. 2–4; BoxDiff is of the same family):
 
     E = mean over objects of (1 − Σ_{p in box} A_p / Σ_p A_p)²,    z ← z − η·σ_t²·∇E
 
-A is averaged over heads and over the object's tokens; E over the mid block and the first up block, as in that paper.
+A is averaged over heads and over the object's tokens; E over the cross-attention layers of `guided.layers`. That paper
+takes the mid block and the first up block with attention, maps of an eighth and a quarter of its latents' side. Where the
+coarsest maps have four cells a side, boxes do not fit them: the demo takes its finest, half of the latents' side.
 
 Letters: B batch, P pixels of an attention map, T caption tokens, H heads, N objects.
 """
@@ -29,8 +31,6 @@ from gillnext.foundations.pool import size_conditions
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 
-WATCHED = ("mid_block", "up_blocks.0")
-
 
 class Watched:
     """diffusers' attention with its probabilities kept, averaged over heads: `maps_BPT`."""
@@ -52,9 +52,13 @@ class Watched:
         return leave(attn, rearrange(attention @ v, "b h t d -> b t (h d)"), hidden_states)
 
 
-def watch(unet: Any) -> list[Watched]:
-    """Put `Watched` processors into the cross-attention of the mid block and the first up block."""
-    watched = {n: Watched() for n in unet.attn_processors if n.startswith(WATCHED) and ".attn2." in n}
+def watch(unet: Any, layers: Sequence[str]) -> list[Watched]:
+    """Put `Watched` processors into the cross-attention of the blocks whose names begin as `layers` say."""
+    names = [n for n in unet.attn_processors if n.startswith(tuple(layers)) and ".attn2." in n]
+    if not names:
+        blocks = sorted({n.partition(".attentions")[0] for n in unet.attn_processors})
+        raise UserError(f"no cross-attention in {layers}", where="guided.layers", remedy=f"some of {', '.join(blocks)}")
+    watched = {n: Watched() for n in names}
     unet.set_attn_processor({n: watched.get(n) or AttnProcessor2_0() for n in unet.attn_processors})
     return list(watched.values())
 
@@ -130,7 +134,7 @@ def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guid
         return {"encoder_hidden_states": sequence, "added_cond_kwargs": added}
 
     told, both = conditions((states, pooled)), conditions((empty, empty_pooled), (states, pooled))
-    watched = watch(unet)
+    watched = watch(unet, settings.layers)
     scheduler.set_timesteps(settings.steps, device=noise.device)
     latents = noise
     for i, t in enumerate(scheduler.timesteps):

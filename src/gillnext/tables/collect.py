@@ -90,9 +90,10 @@ class Results:
         return [seed for seed in study.seeds_of(first) if seed in study.seeds_of(second)]
 
     def seed_words(self) -> str:
-        """How many seeds the arms have: "one seed", "3 seeds", "3 or 5 seeds"."""
+        """How many seeds the arms have: "one seed", "3 seeds", "1, 3 or 5 seeds"."""
         counts = sorted({len(self.config.study.seeds_of(arm)) for arm in self.config.study.arms})
-        return "one seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+        *others, last = map(str, counts)
+        return "one seed" if counts == [1] else f"{', '.join(others)}{' or ' if others else ''}{last} seeds"
 
     def history(self, arm: str, seed: int, file: str) -> Any:
         """What the training of an arm and seed wrote to `file`, a list over its steps or points."""

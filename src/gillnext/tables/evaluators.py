@@ -9,9 +9,11 @@ from __future__ import annotations
 from itertools import combinations
 
 from gillnext.tables.collect import Results
+from gillnext.tables.statistics import differences, estimate
 from gillnext.tables.table import Column, Table, integer, number, text
 
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
+NAMED = 3  # pairs in opposite order that are named whether or not seeds tell them apart
 WHO = {"": "learned", "rules_": "rules"}
 
 
@@ -28,16 +30,25 @@ def disagreements(results: Results, metric: str) -> list[tuple[str, str]]:
     return pairs
 
 
+def opposed(results: Results, first: str, second: str, metric: str) -> bool:
+    """Whether seeds tell the two arms apart by both evaluators, in opposite directions (95% paired t intervals)."""
+    found = [estimate(differences(*results.both(first, second, f"{prefix}{metric}"))) for prefix in WHO]
+    return all(one.excludes(0.0) for one in found) and found[0].mean * found[1].mean < 0
+
+
 def ordering(results: Results, metric: str) -> str:
     """One sentence on whether both evaluators order all pairs of arms alike by the means of `metric`."""
     arms, title = len(results.config.study.arms), METRICS[metric]
     total, apart = arms * (arms - 1) // 2, disagreements(results, metric)
     if not apart:
         return f"{title}: both evaluators put all {total} pairs of arms in the same order."
-    named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in apart)
-    return (
-        f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms, not on {named}."
-    )
+    agreed = f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms"
+    told = apart if len(apart) <= NAMED else [pair for pair in apart if opposed(results, *pair, metric)]
+    named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in told)
+    if len(told) == len(apart):
+        return f"{agreed}, not on {named}."
+    rest = f"{len(apart) - len(told)} are too close for the seeds of one of the two to tell"
+    return f"{agreed}; of the others, {rest}{', not so ' + named if told else ''}."
 
 
 def evaluators_table(results: Results) -> Table:
