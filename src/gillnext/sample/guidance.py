@@ -6,9 +6,9 @@ Guidance”, 2024, arXiv:2304.03373, eqs. 2–4; BoxDiff is of the same family):
 
     E = mean over objects of (1 − Σ_{p in box} A_p / Σ_p A_p)²,    z ← z − η·σ_t²·∇E
 
-A is averaged over heads and over the object's tokens; E over the cross-attention layers of `guided.layers`. That paper
-takes the mid block and the first up block with attention, maps of an eighth and a quarter of its latents' side. Where the
-coarsest maps have four cells a side, boxes do not fit them: the demo takes its finest, half of the latents' side.
+A is averaged over heads and over the object's tokens; E over the cross-attention layers of `guided.layers`. That
+paper takes the mid block and the first up block with attention, maps of an eighth and a quarter of its latents' side.
+Maps of four cells a side are too coarse for boxes: the demo takes its finest, half of the latents' side.
 
 Letters: B batch, P pixels of an attention map, T caption tokens, H heads, N objects.
 """
