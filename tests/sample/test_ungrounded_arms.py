@@ -69,7 +69,7 @@ def test_watching_changes_no_prediction(tiny_pipeline):
 
 
 def test_layers_that_the_unet_lacks_are_an_error_that_names_those_it_has(tiny_pipeline):
-    with pytest.raises(UserError, match="guided.layers") as error:
+    with pytest.raises(UserError, match=r"guided\.layers") as error:
         guidance.watch(tiny_pipeline.unet, ["up_blocks.7"])
     assert "up_blocks.1" in str(error.value)
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from gillnext.runtime.errors import UserError
+from gillnext.tables import evaluators
 from gillnext.tables.collect import Results
-from gillnext.tables.evaluators import disagreements, evaluators_table
+from gillnext.tables.evaluators import disagreements, evaluators_table, ordering
 
 
 def set_metric(root, arm, **metrics):
@@ -38,6 +39,21 @@ def test_a_pair_that_is_ordered_differently_is_named(results_root, config):
     assert disagreements(results, "success50") == [("attn2", "attn1")]
     (note,) = [n for n in evaluators_table(results).notes if "not on" in n]
     assert "2 of 3 pairs" in note and "attn2 above attn1 by the learned one" in note
+
+
+def test_of_many_pairs_in_opposite_order_those_are_named_that_seeds_tell_apart(results_root, config, monkeypatch):
+    monkeypatch.setattr(evaluators, "NAMED", 0)
+    set_metric(results_root, "attn1", success50=0.8, rules_success50=0.75)
+    set_metric(results_root, "attn2", success50=0.9, rules_success50=0.70)
+    results = Results(results_root, config)
+    note = ordering(results, "success50")  # the same at every seed: told apart by both
+    assert "2 of 3 pairs of arms, not on attn2 above attn1 by the learned one" in note
+    path = results_root / "scores/attn1/0.json"
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value["metrics"]["rules_success50"] = 0.4  # at one seed the rules agree: not told apart
+    path.write_text(json.dumps(value), encoding="utf-8")
+    note = ordering(Results(results_root, config), "success50")
+    assert "attn2 above attn1" not in note
 
 
 def test_a_tie_is_no_disagreement(results_root, config):

@@ -1,6 +1,7 @@
 """The result tables of a made-up run: right means, the same bytes twice, no times, missing things named."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -77,10 +78,28 @@ def test_bars_are_met_or_not_by_their_thresholds(results_root, config, tmp_path)
     edit(results_root / "scores/data.json", lambda s: s["metrics"].update(filter_precision=0.9499))
     tables(config, results_root, tmp_path / "t")
     rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
-    assert len(rows) == len(BARS)
+    assert len(rows) == sum(bar.tier is None for bar in BARS)
     assert rows["filter, precision for spatial"]["met"] == "no"
     assert rows["filter, recall for spatial"]["met"] == "yes"
     assert rows["test images of the reference arm, each seed"]["met"] == "no"
+
+
+def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tmp_path):
+    for seed, (success, clip, kid) in enumerate([(0.95, 30.0, 0.02), (0.97, 31.0, 0.03), (0.96, 32.0, 0.01)]):
+        scores = {"success50": success, "clip_score": clip, "kid": kid, "miou": 0.7}
+        edit(results_root / f"scores/attn1/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
+        scores = {"success50": 0.1, "clip_score": 30.5, "kid": 0.01}
+        edit(results_root / f"scores/base/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
+    study = dataclasses.replace(config, run=dataclasses.replace(config.run, tier="study"))
+    tables(study, results_root, tmp_path / "t")
+    rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
+    measured = {name: (rows[f"best arm{name}"]["measured"], rows[f"best arm{name}"]["met"]) for name in
+                (", success@0.5", ", mIoU", " over the base, CLIP score")}  # fmt: skip
+    assert list(measured.values()) == [("0.960", "yes"), ("0.700", "no"), ("0.50", "yes")]
+    low = rows["best arm over the base, KID, lower end of the interval"]
+    assert float(low["measured"].replace("−", "-")) == pytest.approx(0.01 - 4.303 * 0.01 / 3**0.5, abs=1e-4)
+    assert low["met"] == "yes"
+    assert "Best arm: attn1." in json.loads((tmp_path / "t/bars.json").read_text(encoding="utf-8"))["notes"]
 
 
 def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):

@@ -1,4 +1,4 @@
-"""The bars that the demo tier is measured against: names, thresholds and where the measured value comes from.
+"""The bars that a run is measured against: names, thresholds and where the measured value comes from.
 
 No measured value stands here. Bars on time and memory are in `COST`; they go to the cost tables.
 """
@@ -11,6 +11,7 @@ from typing import Literal
 
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
+from gillnext.tables.statistics import Estimate, paired
 from gillnext.tables.table import Column, Table, number, scientific, text
 
 Sense = Literal[">=", "<="]
@@ -18,8 +19,9 @@ Sense = Literal[">=", "<="]
 
 @dataclass(frozen=True)
 class Bar:
-    """`sense` and `threshold` are the bar; `measure` reads the value, `digits` prints it (-1: as a power of
-    ten).
+    """`sense` and `threshold` are the bar; `measure` reads the value, `digits` prints it (-1: as a power of ten).
+
+    `tier` None holds in every tier.
     """
 
     key: str
@@ -28,6 +30,7 @@ class Bar:
     threshold: float
     measure: Callable[[Results], float]
     digits: int = 3
+    tier: str | None = None
 
     def met(self, value: float) -> bool:
         return value >= self.threshold if self.sense == ">=" else value <= self.threshold
@@ -50,6 +53,20 @@ def _ceiling(name: str) -> Callable[[Results], float]:
 
 def _reference(name: str) -> Callable[[Results], float]:
     return lambda r: r.over_seeds(r.reference, name).mean
+
+
+def best(r: Results) -> str:
+    """The arm with the highest success on the test layouts, mean over its seeds."""
+    return max(r.config.study.arms, key=lambda arm: r.over_seeds(arm, "success50").mean)
+
+
+def _best(name: str) -> Callable[[Results], float]:
+    return lambda r: r.over_seeds(best(r), name).mean
+
+
+def _over_base(r: Results, name: str) -> Estimate:
+    """The best arm's metric less the base's, paired by seed."""
+    return paired(*r.both(best(r), str(r.base), name))
 
 
 def _images(r: Results) -> float:
@@ -90,6 +107,26 @@ BARS: list[Bar] = [
     Bar("test_images", "test images of the reference arm, each seed", ">=", 500, _images, 0),
     Bar("reference_success50", "reference arm, success@0.5", ">=", 0.85, _reference("success50")),
     Bar("reference_miou", "reference arm, mIoU", ">=", 0.68, _reference("miou")),
+    Bar("best_success50", "best arm, success@0.5", ">=", 0.93, _best("success50"), tier="study"),
+    Bar("best_miou", "best arm, mIoU", ">=", 0.75, _best("miou"), tier="study"),
+    Bar(
+        "best_clip",
+        "best arm over the base, CLIP score",
+        ">=",
+        0.0,
+        lambda r: _over_base(r, "clip_score").mean,
+        2,
+        tier="study",
+    ),
+    Bar(
+        "best_kid",
+        "best arm over the base, KID, lower end of the interval",
+        "<=",
+        0.0,
+        lambda r: _over_base(r, "kid").low,
+        4,
+        tier="study",
+    ),
     Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio),
     Bar("base", "chance level, base without boxes, as a share of the arm's success", "<=", 0.5, _base_ratio),
     Bar("annotation_miou", "annotation, mean IoU to truth", ">=", 0.80, _data("annotation_miou")),
@@ -100,6 +137,8 @@ BARS: list[Bar] = [
     Bar("planner_spatial", "planner, spatial accuracy", ">=", 0.90, _planner("spatial_accuracy")),
     Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1),
 ]
+
+AGAINST_BASE = ("base", "best_clip", "best_kid")
 
 COST: list[CostBar] = [
     CostBar("wall_minutes", "the whole run, wall clock", 25, "min", "demo"),
@@ -117,10 +156,10 @@ COLUMNS = [
 
 
 def bars_table(results: Results) -> Table:
-    """Every result bar with its measured value and yes or no."""
-    rows = []
+    """Every result bar of the tier with its measured value and yes or no."""
+    rows, tier = [], results.config.run.tier
     for bar in BARS:
-        if bar.key == "base" and results.base is None:
+        if bar.tier not in (None, tier) or (bar.key in AGAINST_BASE and results.base is None):
             continue
         value = bar.measure(results)
         show = scientific if bar.digits < 0 else (lambda v, d=bar.digits: number(v, d))
@@ -136,4 +175,6 @@ def bars_table(results: Results) -> Table:
         )
     n = len(results.config.study.seeds_of(results.reference))
     notes = [f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."]
-    return Table("bars", "The bars of the demo tier", COLUMNS, rows, notes)
+    if tier == "study":
+        notes.append(f"Best arm: {best(results)}.")
+    return Table("bars", f"The bars of the {tier} tier", COLUMNS, rows, notes)

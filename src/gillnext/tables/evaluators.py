@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import combinations
 
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import differences, estimate
+from gillnext.tables.statistics import paired
 from gillnext.tables.table import Column, Table, integer, number, text
 
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
@@ -32,7 +32,7 @@ def disagreements(results: Results, metric: str) -> list[tuple[str, str]]:
 
 def opposed(results: Results, first: str, second: str, metric: str) -> bool:
     """Whether seeds tell the two arms apart by both evaluators, in opposite directions (95% paired t intervals)."""
-    found = [estimate(differences(*results.both(first, second, f"{prefix}{metric}"))) for prefix in WHO]
+    found = [paired(*results.both(first, second, f"{prefix}{metric}")) for prefix in WHO]
     return all(one.excludes(0.0) for one in found) and found[0].mean * found[1].mean < 0
 
 
