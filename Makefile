@@ -19,7 +19,7 @@ HOST := .venv-host/$(call installed,envs/host.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 
-.PHONY: help env paper paper-from-reference smoke study test lint host images paper-container test-slurm schema lock clean-results
+.PHONY: help env paper paper-from-reference smoke study latex test lint host images paper-container test-slurm schema lock clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -35,6 +35,13 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER)
+
+latex: ## paper/latex.tex around a finished run's tables and figures, to results/TIER/latex/latex.pdf (needs lualatex)
+	@command -v lualatex > /dev/null || { echo "no lualatex here; paper/latex.tex names Debian's packages"; exit 1; }
+	@test -d results/$(TIER)/figures || { echo "results/$(TIER) has no figures; make paper TIER=$(TIER) makes them"; exit 1; }
+	mkdir -p results/$(TIER)/latex
+	cp -r paper/latex.tex results/$(TIER)/tables results/$(TIER)/figures results/$(TIER)/latex
+	cd results/$(TIER)/latex && lualatex -interaction=nonstopmode -halt-on-error latex.tex > lualatex.out || { tail -n 20 lualatex.out; exit 1; }
 
 test: $(PACKAGE) ## environment, then all tests
 	$(BIN)/python -m pytest

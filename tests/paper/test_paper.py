@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pypdf
@@ -85,3 +86,24 @@ def test_every_key_that_the_text_quotes_is_made_by_the_tables(run):
     text = (ROOT / "paper/paper.typ").read_text(encoding="utf-8")
     numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
     assert set(re.findall(r'n\("([\w.]+)"\)', text)) <= set(numbers)
+
+
+def test_the_latex_skeleton_quotes_numbers_that_there_are(run):
+    """`numbers.tex` defines each by its key."""
+    source = (ROOT / "paper/latex.tex").read_text(encoding="utf-8")
+    known = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
+    quoted = re.findall(r"\\num\{([^}]+)\}", source)
+    assert len(quoted) > 5 and set(quoted) <= set(known)
+
+
+@pytest.mark.skipif(not shutil.which("lualatex"), reason="no lualatex here (Debian's TeX Live has it)")
+def test_the_latex_skeleton_compiles(run, tmp_path):
+    for name in ("tables", "figures"):
+        shutil.copytree(run / name, tmp_path / name)
+    shutil.copy(ROOT / "paper/latex.tex", tmp_path)
+    command = ["lualatex", "-interaction=nonstopmode", "-halt-on-error", "latex.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:]
+    numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
+    assert numbers["reference.success50"] in words(tmp_path / "latex.pdf")
+    assert "Missing character" not in (tmp_path / "latex.log").read_text(encoding="utf-8", errors="replace")
