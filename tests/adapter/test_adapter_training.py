@@ -71,7 +71,7 @@ def test_a_run_leaves_the_adapter_and_its_records_and_nothing_else(whole, tiny):
     out, _ = whole
     assert {p.name for p in out.iterdir()} == {
         "config.json", "diffusion_pytorch_model.safetensors", "processors.txt", "curve.json", "losses.json",
-        "gradient_norms.json", "training.json", "tensorboard",
+        "gradient_norms.json", "position_net_norms.json", "training.json", "tensorboard",
     }  # fmt: skip
     assert not out.with_name("adapter.work").exists()
     losses = json.loads((out / "losses.json").read_text())
@@ -80,6 +80,24 @@ def test_a_run_leaves_the_adapter_and_its_records_and_nothing_else(whole, tiny):
     adapter = SpatialAdapter.from_pretrained(out)
     stamp = json.loads((out / "training.json").read_text())
     assert stamp["parameters"] == sum(p.numel() for p in adapter.parameters())
+
+
+@pytest.mark.parametrize("clip_norm", [1e9, 1e-3])
+def test_the_norms_are_those_before_clipping(clip_norm, tiny, tmp_path):
+    """Against the gradient of the same batch's loss, taken by hand; the position net is the MLP of the tokens."""
+    here = trainer(tiny, tmp_path, clip_norm=clip_norm)
+    torch.manual_seed(1)
+    for layer in here.adapter.layers.values():  # values that are not zero, so that the MLP has a gradient
+        torch.nn.init.normal_(layer.to_v.weight, std=0.1)
+    batch = here.micro_batches(0)
+    wanted = torch.autograd.grad(here.loss(batch[0]), list(here.adapter.parameters()))
+    squares = {
+        name: float(g.square().sum()) for (name, _), g in zip(here.adapter.named_parameters(), wanted, strict=True)
+    }
+    found = here.step(0)
+    assert found["gradient_norm"] == pytest.approx(sum(squares.values()) ** 0.5, rel=1e-4)
+    position = sum(square for name, square in squares.items() if name.startswith("mlp."))
+    assert position > 0 and found["position_net_norm"] == pytest.approx(position**0.5, rel=1e-4)
 
 
 KILLED = """

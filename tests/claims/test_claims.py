@@ -189,7 +189,7 @@ def test_gradient_norms_of_raw_coordinates_are_compared_where_such_an_arm_is_run
     config = from_dict({"study": {"seeds": [0, 1, 2], "arms": arms}})
     for arm, norm in [("attn1", 40.0), ("attn2", 2.0)]:
         for seed in range(3):
-            path = results_root / f"adapters/{arm}/{seed}/gradient_norms.json"
+            path = results_root / f"adapters/{arm}/{seed}/position_net_norms.json"
             path.write_text(json.dumps([0.5, norm + 0.1 * seed, 1.0]), encoding="utf-8")
     found = verdicts(results_root, config)["C7"]
     assert found["verdict"] == "reproduced in miniature" and "+38.000" in found["measured"]

@@ -152,7 +152,8 @@ def build(root: Path) -> Path:
                 ]
                 put(root / f"adapters/{arm}/{seed}/curve.json", curve)
                 put(root / f"adapters/{arm}/{seed}/losses.json", (0.25 + rng.exponential(0.02, 600)).tolist())
-                put(root / f"adapters/{arm}/{seed}/gradient_norms.json", [1.5, 0.9 + 0.1 * seed])
+                for norms in ("gradient_norms", "position_net_norms"):
+                    put(root / f"adapters/{arm}/{seed}/{norms}.json", [1.5, 0.9 + 0.1 * seed])
     for seed in SEEDS:
         metrics = {"relation_accuracy": 0.8 + 0.01 * seed, "object_recall": 0.95, "n_relations": 31}
         put(root / f"scores/relations/attn2/{seed}.json", {"n": 24, "metrics": metrics, "protocol": {}})

@@ -34,6 +34,13 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 from gillnext.sample.pipeline import UNET, GroundedKolorsPipeline
 
+# Files of one number a step, and what of a step they hold.
+HISTORIES = {
+    "losses": "loss",
+    "gradient_norms": "gradient_norm",
+    "position_net_norms": "position_net_norm",
+}
+
 
 def arm_of(cfg: Config, name: str) -> Arm:
     """The arm's settings; `UserError` names the arms that there are."""
@@ -143,13 +150,17 @@ class Trainer:
         return torch.stack(losses).sum()
 
     def step(self, t: int) -> dict[str, float]:
-        """One optimiser step; returns loss, gradient norm and learning rate."""
+        """One optimiser step; returns loss, learning rate, and the gradient's norm before clipping, of all that is
+        trained and of the position net alone (the MLP that makes tokens of boxes and phrases).
+        """
         for group in self.optimiser.param_groups:
             group["lr"] = training.cosine(t, self.steps, group["peak"])
         loss = self.backward(self.micro_batches(t))
         if t == 0:
             check_reached(self.adapter)
-        norm = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
+        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm))
+        clipped = min(1.0, self.settings.clip_norm / (norm + 1e-6))  # as torch clips
+        position = torch.nn.utils.get_total_norm([p.grad for p in self.adapter.mlp.parameters() if p.grad is not None])
         self.wrapped.step()
         self.wrapped.zero_grad(set_to_none=True)
         if self.ema:
@@ -157,14 +168,15 @@ class Trainer:
         mean = self.accelerator.reduce(loss, "mean").item()
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise FloatingPointError(f"adapter: the loss is {mean} at step {t}")
-        return {"loss": mean, "gradient_norm": float(norm), "lr": self.optimiser.param_groups[0]["lr"]}
+        norms = {"gradient_norm": norm, "position_net_norm": float(position) / clipped}
+        return {"loss": mean, **norms, "lr": self.optimiser.param_groups[0]["lr"]}
 
 
 def _identity(cfg: Config, arm: Arm, *made_from: Path | None) -> str:
     """What an interrupted run must agree with to be taken up: settings, and the files that it learns from."""
     settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.adapter, arm)]
     drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch  # for the curve
-    return training.fingerprint(*settings, drawn, *(files.sha256(path) for path in made_from if path))
+    return training.fingerprint(*settings, drawn, list(HISTORIES), *(files.sha256(path) for path in made_from if path))
 
 
 def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[str, float]]:
@@ -220,8 +232,8 @@ def train(
             pipeline.unet.to("cpu").save_pretrained(temporary / UNET)
         files.write_text(temporary / "processors.txt", trainer.listing)
         files.write_json(temporary / "curve.json", curve.points)
-        files.write_json(temporary / "losses.json", [round(row["loss"], 6) for row in history])
-        files.write_json(temporary / "gradient_norms.json", [round(row["gradient_norm"], 6) for row in history])
+        for name, key in HISTORIES.items():
+            files.write_json(temporary / f"{name}.json", [round(row[key], 6) for row in history])
         stamp: dict[str, Any] = {"arm": arm_name, "seed": seed, "processes": trainer.accelerator.num_processes}
         stamp |= {"parameters": sum(p.numel() for p in trainer.parameters), "provenance": provenance.stamp()}
         files.write_json(temporary / "training.json", stamp)

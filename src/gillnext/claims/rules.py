@@ -20,6 +20,7 @@ from gillnext.tables.statistics import LEVEL, Estimate, differences, estimate
 from gillnext.tables.table import decimals, number, scientific, signed
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
+NORMS = {"gradient_norm": "gradient_norms.json", "position_net_norm": "position_net_norms.json"}
 ADDITIVE = {"infonce": "InfoNCE", "denoising": "denoising"}
 
 
@@ -52,10 +53,10 @@ def sign_word(directions: list[int]) -> Word:
 
 
 def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[int]) -> list[list[float]]:
-    """A metric of two arms, seed by seed; `gradient_norm` is the largest over the steps that both were trained for."""
-    if metric != "gradient_norm":
+    """A metric of two arms, seed by seed; a norm's is the largest over the steps that both were trained for."""
+    if metric not in NORMS:
         return [[results.metric(*results.score(arm, seed), metric) for seed in seeds] for arm in arms]
-    norms = [[results.history(arm, seed, "gradient_norms.json") for seed in seeds] for arm in arms]
+    norms = [[results.history(arm, seed, NORMS[metric]) for seed in seeds] for arm in arms]
     steps = min(len(run) for of_arm in norms for run in of_arm)
     return [[float(max(run[:steps])) for run in of_arm] for of_arm in norms]
 

@@ -1,4 +1,4 @@
-"""Gradient norms over training by the coordinates that the tokens see."""
+"""Gradient norms of the position net over training, by the coordinates that the tokens see."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from gillnext.paper import style
 from gillnext.tables.collect import Results
 
+FILE = "position_net_norms.json"
 POINTS = 40  # of a line, each the mean over a window of steps
 
 
@@ -28,10 +29,10 @@ def gradients(results: Results, folder: Path) -> str | None:
         return None
     figure, panels = style.plot(style.PAGE, 2.3, columns=len(groups))
     for axes, names in zip(np.atleast_1d(panels), groups, strict=True):
-        steps = min(len(results.histories(name, "gradient_norms.json")[0]) for name in names)
+        steps = min(len(results.histories(name, FILE)[0]) for name in names)
         for i, name in enumerate(names):
             arm = results.config.study.arms[name]
-            norms_SN = np.array([run[:steps] for run in results.histories(name, "gradient_norms.json")])
+            norms_SN = np.array([run[:steps] for run in results.histories(name, FILE)])
             window = max(steps // POINTS, 1)
             count = steps // window
             means = norms_SN[:, : count * window].reshape(len(norms_SN), count, window).mean((0, 2))
@@ -41,6 +42,9 @@ def gradients(results: Results, folder: Path) -> str | None:
         first = results.config.study.arms[names[0]]
         axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")
         axes.legend(fontsize=6, ncols=2)
-    np.atleast_1d(panels)[0].set_ylabel("gradient norm")
+    np.atleast_1d(panels)[0].set_ylabel("gradient norm of the position net")
     style.save(figure, folder, "gradients")
-    return "Norm of the adapter's gradient before clipping, by the coordinates and frequencies of the box tokens."
+    return (
+        "Norm of the gradient of the position net (the MLP that makes the tokens) before clipping, by the coordinates and "
+        "frequencies that it sees."
+    )

@@ -24,7 +24,7 @@ from gillnext.verify.kept import MANIFEST
 
 LATER = {"cost", "paper", "verify", "html"}  # rules whose jobs end after the cost table was made
 CURVES = ("curve.json", "losses.json")  # of every trained arm and seed; the next where they are
-MORE = ("gradient_norms.json", "training.json")
+MORE = ("gradient_norms.json", "position_net_norms.json", "training.json")
 
 
 def scores(results: Results) -> list[str]:

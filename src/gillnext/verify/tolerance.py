@@ -36,6 +36,7 @@ FLOORS: dict[str, Floor] = {
     "ap": SHARE,  # no mean over items
     "ap50": SHARE,
     "gradient_norm": Floor(relative=0.1),  # a maximum over training: the least stable of all
+    "position_net_norm": Floor(relative=0.1),
     "gradient_difference": Floor(1e-5),  # float arithmetic, the tolerance of the claim itself
     "saved_bytes": Floor(relative=0.01),  # exact counts; kernels of another processor may keep other tensors
     "parameters": Floor(),  # exact
