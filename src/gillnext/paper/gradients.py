@@ -45,6 +45,6 @@ def gradients(results: Results, folder: Path) -> str | None:
     np.atleast_1d(panels)[0].set_ylabel("gradient norm of the position net")
     style.save(figure, folder, "gradients")
     return (
-        "Norm of the gradient of the position net (the MLP that makes the tokens) before clipping, by the coordinates and "
-        "frequencies that it sees."
+        "Norm of the gradient of the position net (the MLP that makes the tokens) before clipping, "
+        "by the coordinates and frequencies that it sees."
     )
