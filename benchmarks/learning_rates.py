@@ -31,7 +31,7 @@ from gillnext.tables.onset import LEVEL
 SEED = 100  # not one of the study's
 GRID = (0.4, 1.0, 2.0)  # times the arm's rate
 ARMS = ("attn1", "attn2", "both", "gated", "attn1-box", "attn2-box", "attn1-none", "attn2-none", "full")
-ENDS = {GRID[0]: 0.16, GRID[-1]: 4.0}  # what is tried beside an end of the grid
+ENDS = {end: end**2 for end in (GRID[0], GRID[-1])}  # what is tried beyond an end of the grid
 STEPS = 400  # at most, so that every arm gets the same effort
 
 

@@ -38,8 +38,10 @@ def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts
     assert jobs["swapped"] == 5 * 2
     headline = {arm for pair in study.headline for arm in pair}
     assert headline == {"attn1", "attn2", "attn1-box", "attn2-box", "attn1-none", "attn2-none"}
-    untrained = {arm for arm in study.arms if study.arms[arm].site == "none"}
-    assert jobs["adapter"] == 5 * len(headline) + 3 * len(set(study.arms) - headline - untrained)
+    assert study.seeds == [0, 1, 2] and study.headline_seeds == [0, 1, 2, 3, 4]
+    others = {name: arm for name, arm in study.arms.items() if arm.site != "none" and name not in headline}
+    assert all(arm.seeds in (0, 1) for arm in others.values())
+    assert jobs["adapter"] == 5 * len(headline) + sum(1 if arm.seeds else 3 for arm in others.values())
 
 
 def test_gpu_has_the_same_graph(checkout):

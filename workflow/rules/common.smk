@@ -28,12 +28,12 @@ CONFIG = f"{RESULTS}/config.json"
 GPU = int(cfg.run.device.startswith("cuda"))
 ARMS = list(cfg.study.arms)
 TRAINED = cfg.study.trained
-END_TO_END = list(dict.fromkeys([cfg.study.reference, *cfg.study.end_to_end]))
+END_TO_END = cfg.study.end_to_end_arms
 DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  # the arms that draw a split
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
-SHOWN = list(dict.fromkeys([*(cfg.study.shown or ARMS), cfg.study.reference]))
+SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 

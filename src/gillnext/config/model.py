@@ -216,6 +216,16 @@ class Study:
         """The arms with an adapter, by name."""
         return [name for name, arm in self.arms.items() if arm.site != "none"]
 
+    @property
+    def shown_arms(self) -> list[str]:
+        """The arms of `shown`, or all."""
+        return self.shown or list(self.arms)
+
+    @property
+    def end_to_end_arms(self) -> list[str]:
+        """The arms that draw what the planner makes of captions, in the order of the rows."""
+        return [arm for arm in self.arms if arm == self.reference or arm in self.end_to_end]
+
     def seeds_of(self, arm: str) -> list[int]:
         """An arm's training seeds; for an arm without training they name the noise."""
         headline = any(arm in pair for pair in self.headline)

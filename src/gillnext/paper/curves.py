@@ -16,7 +16,7 @@ from gillnext.tables.collect import Results
 from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
 
 COLOURS = dict(zip(("attn1", "attn2", "both", "gated"), style.COLOURS, strict=False))
-POINTS = 40  # of a loss curve, each the mean over a window of steps
+POINTS = 40  # of a line, each the mean over a window of steps
 LINES: dict[str, Any] = {"fourier": "-", "box": (0, (4, 1.5)), "none": (0, (1, 1.5))}
 
 
@@ -33,6 +33,14 @@ def _trained(results: Results) -> dict[str, dict[str, Any]]:
         name: {"color": COLOURS[site], "linestyle": "-" if site == "gated" else LINES[bias]}
         for (site, bias), name in longest.items()
     }
+
+
+def windowed(runs: Sequence[Sequence[float]], steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first `steps` of every run as means over windows: (N,) middles of the windows, (S, N) means."""
+    window = max(1, steps // POINTS)
+    count = steps // window
+    means_SN = np.array([run[: count * window] for run in runs], dtype=float).reshape(-1, count, window).mean(2)
+    return (np.arange(count) + 0.5) * window, means_SN
 
 
 def _steps_axis(axes: Any, lengths: Sequence[int]) -> None:
@@ -97,12 +105,9 @@ def losses(results: Results, folder: Path) -> str:
     figure, axes = style.plot(style.COLUMN, 2.1)
     lengths = []
     for arm, look in _trained(results).items():
-        runs = [np.asarray(run, dtype=np.float64) for run in results.histories(arm, "losses.json")]
+        runs = results.histories(arm, "losses.json")
         lengths.append(min(map(len, runs)))
-        window = max(1, lengths[-1] // POINTS)
-        count = lengths[-1] // window
-        runs_SN = np.stack([run[: count * window].reshape(count, window).mean(1) for run in runs])
-        _spread(axes, (np.arange(count) + 0.5) * window, runs_SN, arm, look)
+        _spread(axes, *windowed(runs, lengths[-1]), arm, look)
     axes.set(xlabel="adapter steps", ylabel="training loss")
     _steps_axis(axes, lengths)
     style.quiet_grid(axes)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from gillnext.paper import style
+from gillnext.paper.curves import windowed
 from gillnext.tables.collect import Results
 
 FILE = "position_net_norms.json"
-POINTS = 40  # of a line, each the mean over a window of steps
 
 
 def compared(results: Results) -> list[list[str]]:
@@ -32,12 +32,9 @@ def gradients(results: Results, folder: Path) -> str | None:
         steps = min(len(results.histories(name, FILE)[0]) for name in names)
         for i, name in enumerate(names):
             arm = results.config.study.arms[name]
-            norms_SN = np.array([run[:steps] for run in results.histories(name, FILE)])
-            window = max(steps // POINTS, 1)
-            count = steps // window
-            means = norms_SN[:, : count * window].reshape(len(norms_SN), count, window).mean((0, 2))
+            x, norms_SN = windowed(results.histories(name, FILE), steps)
             style_of = "-" if arm.frequencies == "gligen" else (0, (3, 2))
-            axes.plot((np.arange(count) + 0.5) * window, means, color=style.COLOURS[i % 3], linestyle=style_of,
+            axes.plot(x, norms_SN.mean(0), color=style.COLOURS[i % 3], linestyle=style_of,
                       label=f"{arm.coordinates}, {arm.frequencies}")  # fmt: skip
         first = results.config.study.arms[names[0]]
         axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")

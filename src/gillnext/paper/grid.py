@@ -22,6 +22,7 @@ from gillnext.tables.collect import Results
 
 ROWS, BLOCKS, ENLARGE = 4, 2, 2  # captions a block, blocks side by side, nearest-neighbour scale
 TITLE, CAPTION, GAP, GUTTER = 0.26, 0.15, 0.03, 0.12  # inches
+WIDE = 0.5  # inches of a column from which titles have their full size
 Column = tuple[str, Path | None, str]  # title, folder of images, command that makes them
 
 
@@ -66,7 +67,7 @@ def _columns(results: Results) -> list[Column]:
         ("real", results.root / "reference" / "real", "score --ceilings"),
     ]
     study = results.config.study
-    for arm in study.shown or study.arms:
+    for arm in study.shown_arms:
         seed = results.config.study.seeds_of(arm)[0]
         folder = results.root / "samples" / arm / str(seed) / "test"
         columns.append((arm, folder, f"sample --arm {arm} --seed {seed}"))
@@ -89,9 +90,9 @@ class _Page:
 
 def _block(figure: Any, page: _Page, left: float, rows: dict[int, Layout], columns: list[Column]) -> None:
     """One block of captions from `left`: titles on top, then a caption and its pictures for every row."""
+    size = 7.0 * min(1.0, page.side / WIDE)
     for c, (title, _, _) in enumerate(columns):
         x = left + (c + 0.5) * page.side
-        size = min(7.0, 7.0 * page.side / 0.5)
         page.text(figure, x, page.height - TITLE / 2, title.replace("-", "-\n"), ha="center", fontsize=size,
                   linespacing=1.0, color=style.GREY)  # fmt: skip
     for r, (index, row) in enumerate(rows.items()):

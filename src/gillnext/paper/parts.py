@@ -29,7 +29,7 @@ def _groups(results: Results, arm: str, kind: str) -> Groups | None:
 
 def _data(results: Results, kind: str) -> dict[str, Groups] | None:
     """Every arm's groups; None unless all have them."""
-    shown = results.config.study.shown or list(results.config.study.arms)
+    shown = results.config.study.shown_arms
     data = {arm: groups for arm in shown if (groups := _groups(results, arm, kind))}
     return data if len(data) == len(shown) else None
 
@@ -49,15 +49,11 @@ def _bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, 
     axes.tick_params(axis="x", length=0)
 
 
-def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str) -> str:
-    """Legend and file; returns what the caption says of the seeds."""
+def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str, ncols: int) -> str:
+    """Legend of `ncols` columns at most, and file; returns what the caption says of the seeds."""
     axes.set_ylabel("success@0.5")
-    figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside upper center",
-        ncols=min(len(axes.get_legend_handles_labels()[0]), 6 if name == "classes" else 3),
-        handlelength=1,
-    )
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), ncols), handlelength=1)
     style.save(figure, folder, name)
     seeds = results.seed_words()
     return f"mean of {seeds}; whiskers: half their range." if seeds != "one seed" else "one seed."
@@ -73,7 +69,7 @@ def breakdown(results: Results, folder: Path) -> str | None:
     figure, both = style.plot(style.COLUMN, 1.75, columns=2)
     for axes, (kind, label) in zip(both, kinds.items(), strict=True):
         _bars(axes, data[kind], list(next(iter(data[kind].values()))), label, colours)
-    seeds = _finish(results, figure, both[0], folder, "breakdown")
+    seeds = _finish(results, figure, both[0], folder, "breakdown", 3)
     return f"Success by number of objects and by box size, {seeds}"
 
 
@@ -86,5 +82,5 @@ def classes(results: Results, folder: Path) -> str | None:
     order = sorted(reference, key=lambda name: -float(reference[name].mean()))
     figure, axes = style.plot(style.PAGE, 1.75)
     _bars(axes, data, order, "requested object", style.arm_colours(results.config.study.arms))
-    seeds = _finish(results, figure, axes, folder, "classes")
+    seeds = _finish(results, figure, axes, folder, "classes", 6)
     return f"Success by class of the requested object, {seeds}"

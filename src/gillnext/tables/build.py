@@ -184,7 +184,7 @@ def relations_table(results: Results) -> Table:
         Column("object_recall", "object recall ↑", interval=True),
     ]
     rows = []
-    for arm in results.end_to_end:
+    for arm in results.config.study.end_to_end_arms:
         seeds = results.config.study.seeds_of(arm)
         places = [results.score(arm, seed, "relations") for seed in seeds]
         rows.append(

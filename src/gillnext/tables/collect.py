@@ -112,11 +112,5 @@ class Results:
         return next((name for name, arm in arms if arm.site == "none" and arm.boxes == "none"), None)
 
     @property
-    def end_to_end(self) -> list[str]:
-        """The arms that draw what the planner makes of captions, in the order of the config."""
-        study = self.config.study
-        return [arm for arm in study.arms if arm == study.reference or arm in study.end_to_end]
-
-    @property
     def reference(self) -> str:
         return self.config.study.reference

@@ -67,7 +67,7 @@ def _study(results: Results) -> dict[str, str]:
         "study.seeds": str(len(seeds)),
         "study.arms": str(len(config.study.arms)),
         "study.headline_arms": ", ".join(dict.fromkeys(arm for pair in config.study.headline for arm in pair)),
-        "study.shown_arms": ", ".join(config.study.shown or config.study.arms),
+        "study.shown_arms": ", ".join(config.study.shown_arms),
         "study.all_arms": ", ".join(config.study.arms),
         "study.test_images": f"{results.size(*first):,}",
         "study.relation_captions": f"{results.size(*end_to_end):,}",

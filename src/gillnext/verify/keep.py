@@ -33,7 +33,7 @@ def scores(results: Results) -> list[str]:
     for arm in study.arms:
         for seed in study.seeds_of(arm):
             names.append(results.score(arm, seed)[0])
-            if arm in results.end_to_end:
+            if arm in results.config.study.end_to_end_arms:
                 names.append(results.score(arm, seed, "relations")[0])
             if arm in study.swapped:
                 names.append(results.score(arm, seed, "swapped")[0])

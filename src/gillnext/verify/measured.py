@@ -14,7 +14,7 @@ def _arm(results: Results, arm: str) -> list[Number]:
     places = {"": list(MAIN)}
     if arm == results.reference:
         places[""] += ["chance_success50", "chance_miou"]
-    if arm in results.end_to_end:
+    if arm in results.config.study.end_to_end_arms:
         places["relations"] = list(RELATIONS)
     return [
         Number(f"{arm}, {metric_title(metric)}", metric, tuple(results.seeds(arm, metric, kind)))
