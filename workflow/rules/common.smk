@@ -37,6 +37,11 @@ SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 
+# Snakemake's default limit wakes its scheduler once a second for every job that has ended (docs/facts.md).
+limit = getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)
+if limit and (limit.max_jobs, limit.timespan) == (100, 1):
+    workflow.scheduling_settings.max_jobs_per_timespan = None
+
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
 ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK}
 if SWITCHED_ON:
