@@ -29,6 +29,17 @@ def test_a_second_call_does_nothing_and_an_edit_redoes_what_depends_on_it(checko
     assert checkout.ran() == ["annotate", "download", "quality"]
 
 
+def test_another_number_of_seeds_redoes_no_seed_that_is_there(checkout):
+    target = ["--cores", "2", "--configfile", "config/smoke.yaml", "--", "results/smoke/adapters/attn2/0"]
+    assert checkout.snakemake(*target)[0] == 0 and "adapter" in checkout.ran()
+    row = "attn2: { site: attn2, bias: fourier }"
+    checkout.edit("config.yaml", row, row.replace(" }", ", seeds: 1 }"))
+    assert "Nothing to be done" in checkout.snakemake(*target)[1]
+    checkout.edit("config.yaml", row.replace(" }", ", seeds: 1 }"), row.replace(" }", ", longer: 2 }"))
+    assert checkout.snakemake(*target)[0] == 0
+    assert checkout.ran() == ["adapter"]
+
+
 def test_a_failed_stage_shows_its_message_and_the_same_command_goes_on(checkout):
     status, output = checkout.snakemake(*TARGET, FAKE_FAILURE="annotate")
     assert status != 0

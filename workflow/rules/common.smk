@@ -37,11 +37,6 @@ SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 
-# Snakemake's default limit wakes its scheduler once a second for every job that has ended (docs/facts.md).
-limit = getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)
-if limit and (limit.max_jobs, limit.timespan) == (100, 1):
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
 ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK}
 if SWITCHED_ON:
@@ -59,11 +54,13 @@ shell.prefix(
 def settings(*paths):
     """`params` of a rule: the settings that its stage reads, so that only their change redoes its jobs.
 
-    Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}").
+    Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}"). How many seeds an arm has is left
+    out: it says which jobs there are.
     """
 
     def value(path):
-        return functools.reduce(dict.__getitem__, path.split("."), resolved)
+        found = functools.reduce(dict.__getitem__, path.split("."), resolved)
+        return {k: v for k, v in found.items() if k != "seeds"} if path.startswith("study.arms.") else found
 
     return lambda wildcards: {path: value(path.format(**wildcards)) for path in paths}
 
@@ -152,3 +149,7 @@ def begin():
     except UserError as error:
         raise WorkflowError(str(error)) from None
     files.write_json(CONFIG, resolved)
+    # Snakemake's default limit wakes its scheduler once a second for every job that has ended (docs/facts.md).
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
