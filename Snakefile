@@ -45,6 +45,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/start.smk"
 
 
 localrules:
@@ -60,7 +61,3 @@ rule all:
         cost="<results>/cost",
         verified=VERIFIED,
         report="<results>/report.html",
-
-
-onstart:
-    begin()

@@ -1,4 +1,4 @@
-# Helpers of the rules: checked settings, code a rule depends on, arms and seeds, the lock of a run. No rules here.
+# Helpers of the rules: checked settings, code a rule depends on, arms and seeds. No rules here.
 import dataclasses
 import functools
 import re
@@ -7,7 +7,6 @@ from gillnext.config.load import from_dict, load
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import closure
-from gillnext.runtime.lock import hold
 from gillnext.verify import kept
 from gillnext.world.shards import part_shards, shard_name
 
@@ -140,16 +139,3 @@ def benchmarks():
         names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
         names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []
     return [f"{RUN}/benchmarks/{name}.tsv" for name in names]
-
-
-def begin():
-    """Refuse a second run of the same tier (a killed run leaves nothing to unlock), and write down the settings."""
-    try:
-        hold(f"{RESULTS}/.lock")
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-    files.write_json(CONFIG, resolved)
-    # Snakemake's default limit wakes its scheduler once a second for every job that has ended (docs/facts.md).
-    limiter = workflow.scheduler.job_rate_limiter
-    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
-        workflow.scheduler.job_rate_limiter = None
