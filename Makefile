@@ -16,10 +16,12 @@ installed = .installed-$(shell (pwd; cat $(1)) | sha256sum | cut -c1-16)
 ENVIRONMENT := .venv/$(call installed,$(LOCKS))
 # What a host with containers needs: Snakemake alone.
 HOST := .venv-host/$(call installed,envs/host.txt)
+# The peer of `bench-data`, in an environment of its own.
+IMG2DATASET := build/img2dataset/$(call installed,benchmarks/data/img2dataset.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
 
-.PHONY: help env paper paper-from-reference smoke study latex test lint host images paper-container test-slurm schema lock clean-results
+.PHONY: help env paper paper-from-reference smoke study latex test lint host images paper-container test-slurm schema lock bench-data clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -64,7 +66,8 @@ test-slurm: $(HOST) ## the smoke tier in containers through a real Slurm on this
 
 $(ENVIRONMENT): REQUIRED := $(LOCKS)
 $(HOST): REQUIRED := envs/host.txt
-$(ENVIRONMENT) $(HOST):
+$(IMG2DATASET): REQUIRED := benchmarks/data/img2dataset.txt
+$(ENVIRONMENT) $(HOST) $(IMG2DATASET):
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(REQUIRED))
 	touch $@
@@ -85,6 +88,15 @@ lock: ## envs/*.txt from envs/*.in, with hashes
 	  build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --no-emit-index-url --output-file envs/$$set.txt envs/$$set.in || exit 1; \
 	done
+	build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --output-file benchmarks/data/img2dataset.txt benchmarks/data/img2dataset.in
+
+bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their peers', and kills at random moments (20 min)
+	cd benchmarks/data && ../../$(BIN)/python keyword_pass.py
+	cd benchmarks/data && ../../$(BIN)/python release.py
+	cd benchmarks/data && ../../$(BIN)/python download.py --img2dataset ../../$(dir $(IMG2DATASET))bin/img2dataset
+	cd benchmarks/data && ../../$(BIN)/python labels.py --model ../../results/smoke/models/classifier
+	$(BIN)/python benchmarks/data/kills.py --results results/smoke
 
 clean-results: ## delete everything that the workflow made
 	rm -rf results .snakemake

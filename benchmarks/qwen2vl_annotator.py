@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from gillnext.annotate import miniature
-from gillnext.annotate.qwen2vl import PROMPT, Qwen2VLAnnotator
+from gillnext.annotate.families import qwen2_vl
+from gillnext.annotate.vlm import VisionLanguageAnnotator
 from gillnext.boxes import iou
 from gillnext.runtime import seeds, training
 from gillnext.world import corpus
@@ -38,7 +39,7 @@ def answer(scene: Scene, caption: str) -> str:
     return "".join(parts) + "<|im_end|>"
 
 
-def batch_of(annotator: Qwen2VLAnnotator, data: corpus.Corpus, chosen: np.ndarray) -> dict[str, Any]:
+def batch_of(annotator: VisionLanguageAnnotator, data: corpus.Corpus, chosen: np.ndarray) -> dict[str, Any]:
     """Model inputs with labels on the answers alone."""
     prompts = [annotator.prompt(data.captions[i], None) for i in chosen]
     answers = [answer(data.scenes[i], data.captions[i]) for i in chosen]
@@ -52,7 +53,7 @@ def batch_of(annotator: Qwen2VLAnnotator, data: corpus.Corpus, chosen: np.ndarra
     return {**inputs, "labels": labels}
 
 
-def train(annotator: Qwen2VLAnnotator, data: corpus.Corpus, minutes: float, batch: int, lr: float) -> int:
+def train(annotator: VisionLanguageAnnotator, data: corpus.Corpus, minutes: float, batch: int, lr: float) -> int:
     """AdamW until the time is up, the learning rate falling with it; returns the steps made."""
     model = annotator.model.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=lr)
@@ -71,7 +72,7 @@ def train(annotator: Qwen2VLAnnotator, data: corpus.Corpus, minutes: float, batc
     return step
 
 
-def score(annotator: Qwen2VLAnnotator, data: corpus.Corpus) -> dict[str, float]:
+def score(annotator: VisionLanguageAnnotator, data: corpus.Corpus) -> dict[str, float]:
     """Recall (a box of the name, whatever its place) and mean IoU of the recalled objects, as for the detector."""
     images = [Image.fromarray(image) for image in data.images]
     found = annotator.annotate(images, data.captions, [None] * len(images))
@@ -100,9 +101,9 @@ def main() -> None:
     data = corpus.make(SEED, "annotator", 3000)
     torch.manual_seed(0)
     texts = [answer(s, c) for s, c in zip(data.scenes, data.captions, strict=True)]
-    processor = miniature.make_processor([*data.captions, *texts, PROMPT], size=112)
+    processor = miniature.make_processor([*data.captions, *texts, qwen2_vl.question("", None)], size=112)
     processor.tokenizer.padding_side = "left"
-    annotator = Qwen2VLAnnotator(miniature.make_model(processor, args.width, 3), processor, 1024, 160)
+    annotator = VisionLanguageAnnotator(miniature.make_model(processor, args.width, 3), processor, qwen2_vl, 1024, 160)
     steps = train(annotator, data, args.minutes, args.batch, args.lr)
     result = {"minutes": args.minutes, "steps": steps, **score(annotator, corpus.make(SEED, "val", 64))}
     print(json.dumps(result))

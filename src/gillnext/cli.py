@@ -24,6 +24,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "vae": ("gillnext.foundations.vae", "train the autoencoder"),
     "text": ("gillnext.foundations.text_train", "train tokenizer and text encoder (a small ChatGLM)"),
     "base": ("gillnext.foundations.base", "train the UNet; save everything as one KolorsPipeline"),
+    "review": ("gillnext.annotate.review", "a page of annotated images for a person to look through"),
     "planner": ("gillnext.planner.train", "train the layout planner: caption to boxes"),
     "plan": ("gillnext.planner.stage", "plan layouts for held-out captions and score the planner"),
     "cache": ("gillnext.adapter.cache", "encode annotated images and captions once, for every arm"),

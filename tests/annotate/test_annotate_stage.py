@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from gillnext.annotate import rows as rows_
 from gillnext.annotate import stage
 from gillnext.annotate.base import Found, Vocabulary
 from gillnext.boxes import Convention
-from gillnext.config.model import Annotate
+from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.workers import Workers
 
 VOCABULARY = Vocabulary(["猫", "树", "船"])
 
@@ -62,9 +64,12 @@ def index(tmp_path):
 
 
 def run(index, out, annotator=None, batch=4, job="job"):
-    return stage.annotate(
-        rows_.read_index(index), annotator or Brightness(), Annotate(batch=batch), out, VOCABULARY, job
-    )
+    return annotate(rows_.read_index(index), annotator or Brightness(), out, batch, job)
+
+
+def annotate(rows, annotator, out, batch=4, job="job"):
+    with Workers(lambda: partial(stage.answer_batch, annotator=annotator, vocabulary=VOCABULARY), Config()) as workers:
+        return stage.annotate(rows, workers, batch, out, job)
 
 
 def test_rows_are_kept_in_order_or_counted_by_reason(index, tmp_path):
@@ -161,7 +166,7 @@ def test_a_tsv_of_file_names_and_captions_gives_the_same(index, tmp_path):
     table = tmp_path / "pairs.tsv"
     table.write_text("\n".join(lines) + "\n", encoding="utf-8")
     rows = rows_.read_tsv(table, tmp_path)
-    stage.annotate(rows, Brightness(), Annotate(), tmp_path / "tsv.jsonl", VOCABULARY, "job")
+    annotate(rows, Brightness(), tmp_path / "tsv.jsonl")
     run(index, tmp_path / "out.jsonl")
     told = [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "tsv.jsonl")]
     assert told == [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "out.jsonl")]

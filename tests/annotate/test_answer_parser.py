@@ -5,7 +5,8 @@ import random
 import pytest
 
 from gillnext import boxes
-from gillnext.annotate.qwen2vl import MOST, parse
+from gillnext.annotate.answers import MOST
+from gillnext.annotate.families.qwen2_vl import parse
 
 CAT = "<|object_ref_start|>猫<|object_ref_end|>"
 BOX = "<|box_start|>(100,200),(300,400)<|box_end|>"

@@ -21,9 +21,13 @@ from gillnext.world.classes import CLASSES
 CONFIG = from_dict({"world": {"parts": 1}})
 
 
-def say(captions):
+def rule_of(caption):
+    return "strong" if "左" in caption else "weak" if "旁边" in caption else "none"
+
+
+def say(batch):
     """Stands in for the classifier: the rule that the tests can compute on their own."""
-    return ["strong" if "左" in c else "weak" if "旁边" in c else "none" for c in captions]
+    return [rule_of(caption) for _, caption in batch]
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def shards(tmp_path):
 
 @pytest.fixture
 def rule(monkeypatch):
-    monkeypatch.setattr(stage, "_labeller", lambda config, model: say)
+    monkeypatch.setattr(stage, "make_labeller", lambda config, model: say)
 
 
 def test_kept_rows_and_counts_by_reason(shards, rule, tmp_path):
@@ -62,34 +66,45 @@ def test_kept_rows_and_counts_by_reason(shards, rule, tmp_path):
 def test_killed_filter_goes_on_and_ends_equal(shards, rule, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
     stage.run(CONFIG, shards, "none", whole)
-    original, calls = stage.filter_shard, []
+    passed, sift, asked = [], stage.sift_shard, []
 
-    def dies(path, label, keep):
-        calls.append(path.name)
-        if len(calls) == 3:
+    def sift_shard(path, *rest):
+        passed.append(path.name)
+        return sift(path, *rest)
+
+    def noting(batch):
+        if len(asked) == 6 and not resumed:
             raise KeyboardInterrupt
-        return original(path, label, keep)
+        asked.extend(batch)
+        return say(batch)
 
-    monkeypatch.setattr(stage, "filter_shard", dies)
+    resumed = []
+    config = dataclasses.replace(CONFIG, filter=dataclasses.replace(CONFIG.filter, batch=2))
+    monkeypatch.setattr(stage, "sift_shard", sift_shard)
+    monkeypatch.setattr(stage, "make_labeller", lambda config, model: noting)
     with pytest.raises(KeyboardInterrupt):
-        stage.run(CONFIG, shards, "none", broken)
-    assert not broken.exists()
-    stage.run(CONFIG, shards, "none", broken)
-    assert calls == [s.name for s in (*shards[:3], *shards[2:])]
+        stage.run(config, shards, "none", broken)
+    assert not broken.exists() and len(asked) == 6
+    resumed.append(True)
+    stage.run(config, shards, "none", broken)
+    assert passed == [s.name for s in shards]  # each shard once
+    assert len(asked) == 4 * 4 and len(set(asked)) == 16  # and each row that names a place
     assert broken.read_bytes() == whole.read_bytes()
     assert broken.with_suffix(".json").read_text() == whole.with_suffix(".json").read_text()
 
 
-def test_shard_that_changed_after_the_kill_is_filtered_again(shards, rule, tmp_path):
-    out = tmp_path / "out.parquet"
-    key = stage._key(CONFIG, "none")
-    stage._keep(tmp_path / "out.parquet.work", shards[0], key, say, ["strong"])
-    assert stage._finished(tmp_path / "out.parquet.work", shards[0], key)
-    assert not stage._finished(tmp_path / "out.parquet.work", shards[0], [*key, "other"])
+def test_shard_that_changed_after_the_kill_is_passed_again(shards, rule, tmp_path, monkeypatch):
+    passed, sift = [], stage.sift_shard
+    monkeypatch.setattr(stage, "sift_shard", lambda path, *rest: passed.append(path.name) or sift(path, *rest))
+    sifted = stage.Sifted(tmp_path / "work")
+    for _ in range(2):
+        sifted.read(shards[0])
+    assert len(passed) == 1
     shards[0].write_text("url,caption\nhttp://b,左边是船\n", encoding="utf-8")
-    assert not stage._finished(tmp_path / "out.parquet.work", shards[0], key)
-    stage.run(CONFIG, shards[:1], "none", out)
-    assert pl.read_parquet(out)["caption"].to_list() == ["左边是船"]
+    assert sifted.read(shards[0])[0]["caption"].to_list() == ["左边是船"] and len(passed) == 2
+    sifted.key = ["another lexicon"]
+    sifted.read(shards[0])
+    assert len(passed) == 3
 
 
 def test_target_stops_early_and_counts_what_it_cut(shards, rule, tmp_path):
@@ -97,6 +112,18 @@ def test_target_stops_early_and_counts_what_it_cut(shards, rule, tmp_path):
     report = stage.run(config, shards, "none", tmp_path / "t.parquet")
     assert (report["kept"], report["shards"]) == (4, 2)
     assert pl.read_parquet(tmp_path / "t.parquet").height == 4
+
+
+def test_a_lexicon_of_ones_own(shards, rule, tmp_path):
+    """Its words alone count; an edit passes the shards again."""
+    words = tmp_path / "words.txt"
+    words.write_text("[terms]\n右\n", encoding="utf-8")
+    config = dataclasses.replace(CONFIG, filter=dataclasses.replace(CONFIG.filter, lexicon=str(words), keep=["none", "strong"]))
+    stage.run(config, shards, "none", tmp_path / "own.parquet")
+    assert set(pl.read_parquet(tmp_path / "own.parquet")["caption"]) == {"100元左右", "右边栏"}
+    words.unlink()
+    with pytest.raises(UserError, match=r"filter\.lexicon"):
+        stage.run(config, shards, "none", tmp_path / "own.parquet")
 
 
 def test_shard_given_twice_and_unknown_label_are_refused(shards, rule, tmp_path):

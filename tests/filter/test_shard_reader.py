@@ -5,10 +5,19 @@ import csv
 import numpy as np
 import pytest
 
-from gillnext.filter.shards import read_shard
+from gillnext.filter.lexicon import Lexicon
+from gillnext.filter.shards import pass_shard
 from gillnext.runtime.errors import UserError
 
 GOOD = ["http://a.example/1.jpg,一棵树", "http://a.example/2.jpg,一只猫"]
+
+
+EVERY = Lexicon(("",), ())  # a term that stands in every caption
+
+
+def read_shard(path):
+    """Every whole row of a shard, by a lexicon that lets all captions through."""
+    return pass_shard(path, EVERY, path.with_suffix(".parquet"))[0]
 
 
 def write(tmp_path, body, encoding="utf-8"):
@@ -59,9 +68,19 @@ def test_quotes_commas_newlines_emoji_and_empty_fields_read_as_the_csv_module_re
     path = tmp_path / "wukong_100m_0.csv"
     with open(path, "w", encoding="utf-8", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows([("url", "caption"), *rows])
-    table = read_shard(path)
-    assert table["row"].to_list() == list(range(500))
-    assert list(zip(table["url"], table["caption"], strict=True)) == rows
+    expected = [(number, *row) for number, row in enumerate(rows) if row[1]]
+    assert len(expected) > 400 and read_shard(path).rows() == expected
+    counts = pass_shard(path, EVERY, tmp_path / "out.parquet")[1]
+    assert counts == {"rows": 500, "empty": 500 - len(expected), "no_keyword": 0}
+
+
+def test_a_short_row_is_found_whatever_stands_in_it(tmp_path):
+    """Its comma may stand in quotes; empty fields beside it are no short rows."""
+    good = 'http://a/1,\n,猫\n"http://a,2",""\n"http://a/3","a\nb"\n'.replace("\\n", "\n")
+    assert pass_shard(write(tmp_path, "url,caption\n" + good), EVERY, tmp_path / "o")[1]["empty"] == 2
+    for short in ('"http://a,5"', "http://a/5", '"http://a\n/5"'):
+        with pytest.raises(UserError, match="1 fields instead of 2"):
+            read_shard(write(tmp_path, f"url,caption\n{good}{short}\n"))
 
 
 def test_byte_order_mark_extra_columns_and_column_order_do_not_matter(tmp_path):

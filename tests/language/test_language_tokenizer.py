@@ -4,6 +4,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from gillnext.language import batching, model
+from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import token_bytes, train_tokenizer
 
 TEXTS = ["左边是一棵树，右边是一座房子", "上海的天气 100元左右", "一只猫在图的左上角"] * 3
@@ -48,7 +49,7 @@ def test_weights_depend_on_name_and_seed_only(tokenizer):
 
 def test_batches_cover_every_row_once_and_get_longer():
     lengths = [5, 1, 9, 3, 3, 7, 2]
-    batches = list(batching.by_length(lengths, 3))
+    batches = list(by_length(lengths, 3))
     assert sorted(i for b in batches for i in b) == list(range(7))
     assert [lengths[i] for b in batches for i in b] == sorted(lengths)
 

@@ -166,3 +166,18 @@ def test_parts_are_numbers_not_text():
     assert [quality.number(n) for n in ("10.parquet", "wukong_100m_3.csv", "7")] == [10, 3, 7]
     with pytest.raises(UserError, match="no shard number"):
         quality.number("truth.parquet")
+
+
+def test_intervals_hold_the_score_statistics_own_ends():
+    """Wilson's ends are where a proportion p is 1.96 of its standard errors from what was seen."""
+    metrics = {"filter_precision": (0.9, 50), "annotation_miou": (0.8, 50), "filter_recall": (0.0, 0)}
+    ends = quality.intervals(metrics)
+    assert list(ends) == ["filter_precision"]  # a mean of overlaps is no share, and nothing has no interval
+    for p in ends["filter_precision"]:
+        assert abs(0.9 - p) / np.sqrt(p * (1 - p) / 50) == pytest.approx(1.959964, abs=1e-3)
+
+
+def test_every_share_of_the_report_has_an_interval_around_it(report):
+    assert set(report["intervals"]) == set(quality.SHARES) & set(report["metrics"])
+    for name, (low, high) in report["intervals"].items():
+        assert 0 <= low <= report["metrics"][name] <= high <= 1

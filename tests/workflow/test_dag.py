@@ -54,6 +54,20 @@ def test_wukong_takes_given_models_instead_of_training_them(checkout):
     assert jobs["filter"] == jobs["download"] == jobs["annotate"] == 64
 
 
+def test_real_shards_go_from_their_files_to_layouts(checkout):
+    """256 files of the release's own names, in 64 jobs a stage; nothing is drawn, nothing else is trained."""
+    release = checkout.root / "data" / "wukong_release"
+    release.mkdir(parents=True)
+    for i in range(256):
+        (release / f"wukong_100m_{i}.csv").touch()
+    settings = ("--configfile", "config/wukong.yaml", "--config", 'world={"release": "data/wukong_release"}')
+    jobs, output = checkout.jobs(*settings)
+    assert jobs == {"filter": 64, "download": 64, "annotate": 64, "data": 1}
+    (release / "wukong_100m_77.csv").unlink()
+    status, output = checkout.snakemake("-n", "--cores", "2", *settings)
+    assert status and "wukong_100m_77.csv" in output
+
+
 def test_an_arm_more_is_a_row_more(checkout):
     """In the study at once; in the main job when its subset names it."""
     study = ("--configfile", "config/study.yaml")

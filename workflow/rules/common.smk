@@ -25,12 +25,14 @@ RUN = source(cfg.from_reference) if cfg.from_reference else RESULTS
 # What the stages read; rules follow the sections that they name, not the file.
 CONFIG = f"{RESULTS}/config.json"
 GPU = int(cfg.run.device.startswith("cuda"))
+HANDS = 1 if cfg.ray.address else max(cfg.ray.actors, 1)  # devices of a job whose model may live on several
 ARMS = list(cfg.study.arms)
 TRAINED = cfg.study.trained
 END_TO_END = cfg.study.end_to_end_arms
 DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  # the arms that draw a split
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
+RELEASE = cfg.world.release  # real shards instead of the world's
 UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
@@ -98,7 +100,8 @@ def model(role):
 
 def shards_of(wildcards):
     """The shards of one part."""
-    return [f"{RESULTS}/world/shards/{shard_name(i)}" for i in part_shards(cfg.world, int(wildcards.part))]
+    folder = RELEASE or f"{RESULTS}/world/shards"
+    return [f"{folder}/{shard_name(i)}" for i in part_shards(cfg.world, int(wildcards.part))]
 
 
 def adapter_of(wildcards):

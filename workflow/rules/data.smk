@@ -6,6 +6,7 @@ rule filter:
         image=image(),
         shards=shards_of,
         model=trained("classifier"),
+        lexicon=cfg.filter.lexicon or [],
         code=code("gillnext.filter.stage"),
     output:
         table="<results>/filtered/{part}.parquet",
@@ -19,10 +20,10 @@ rule filter:
     benchmark:
         "<results>/benchmarks/filter/{part}.tsv"
     priority: 60
-    threads: cfg.run.threads
+    threads: cfg.run.threads * HANDS
     resources:
         mem_mb=1500,
-        gpu=GPU,
+        gpu=GPU * HANDS,
     message:
         "filter: keeping the spatial captions of part {wildcards.part}"
     shell:
@@ -34,8 +35,8 @@ rule download:
     input:
         image=image(),
         table="<results>/filtered/{part}.parquet",
-        world=rules.world.output.about,
-        truth=rules.world.output.truth,
+        world=[] if RELEASE else rules.world.output.about,
+        truth=[] if RELEASE else rules.world.output.truth,
         code=code("gillnext.download.stage", "gillnext.world.serve"),
     output:
         images=directory("<results>/images/{part}"),
@@ -43,7 +44,7 @@ rule download:
         outcomes="<results>/index/{part}.json",
     params:
         config=CONFIG,
-        world=folder("world"),
+        world="" if RELEASE else f"--world {RESULTS}/world",
         settings=settings("run.seed", "download", "world"),
     log:
         "<results>/logs/download/{part}.log",
@@ -56,7 +57,7 @@ rule download:
     message:
         "download: fetching the images of part {wildcards.part}"
     shell:
-        "gillnext download --config {params.config} --table {input.table} --world {params.world} "
+        "gillnext download --config {params.config} --table {input.table} {params.world} "
         "--images {output.images} --out {output.index} > {log} 2>&1"
 
 
@@ -79,10 +80,10 @@ rule annotate:
     benchmark:
         "<results>/benchmarks/annotate/{part}.tsv"
     priority: 60
-    threads: cfg.run.threads
+    threads: cfg.run.threads * HANDS
     resources:
         mem_mb=2000,
-        gpu=GPU,
+        gpu=GPU * HANDS,
     message:
         "annotate: writing boxes for part {wildcards.part}"
     shell:

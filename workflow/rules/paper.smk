@@ -5,6 +5,7 @@ rule quality:
     input:
         image=image(),
         about="<results>/world/world.json",
+        lexicon=cfg.filter.lexicon or [],
         truth=rules.world.output.truth,
         filtered=expand("<results>/filtered/{part}.parquet", part=PARTS),
         index=expand("<results>/index/{part}.jsonl", part=PARTS),

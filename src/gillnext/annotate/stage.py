@@ -14,56 +14,30 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gillnext import layouts
 from gillnext.annotate import rows as rows_
-from gillnext.annotate.base import Annotator, Found, Vocabulary, read_vocabulary
-from gillnext.annotate.journal import Journal
+from gillnext.annotate.base import Annotator, Found, Names, Vocabulary, read_vocabulary
 from gillnext.annotate.rows import Row
 from gillnext.config import Config, arguments
-from gillnext.config.model import Annotate
 from gillnext.layouts import Layout
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.halving import halving
+from gillnext.runtime.journal import Journal
 from gillnext.runtime.progress import Progress
+from gillnext.runtime.workers import Workers
 
 DIGITS = 4  # of a coordinate: a ten-thousandth of the image
 NO_OBJECT = "no object named"
 OUT_OF_MEMORY = "out of memory at batch 1"
+Asked = tuple[Any, str, Names]  # image, caption, names to look for
 Answer = dict[str, Any]  # {"objects": [[name, box, score]], "dropped": [reason of an object], "reason": of the row}
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that host or device memory ran out."""
-    text = str(error).lower()
-    told = "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told
-
-
-def free_memory() -> None:
-    """Hand the device memory that torch keeps for later back."""
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def ask(annotator: Annotator, images: list, captions: list[str], names: list) -> list[list[Found] | None]:
-    """The annotator's answers; out of memory halves the batch, and at one image gives None for it."""
-    try:
-        return list(annotator.annotate(images, captions, names))
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-    free_memory()
-    if len(images) == 1:
-        return [None]
-    half = len(images) // 2
-    parts = (slice(None, half), slice(half, None))
-    return [a for part in parts for a in ask(annotator, images[part], captions[part], names[part])]
+DIED: Answer = {"objects": [], "dropped": [], "reason": "the annotator died over it"}
 
 
 def to_answer(found: list[Found] | None) -> Answer:
@@ -75,24 +49,20 @@ def to_answer(found: list[Found] | None) -> Answer:
     return {"objects": objects, "dropped": dropped, "reason": "" if objects else "no object left"}
 
 
-def annotate_batch(batch: list[Row], annotator: Annotator, vocabulary: Vocabulary | None) -> dict[str, Answer]:
-    """Answers by key; rows that name nothing, and images that cannot be read, never reach the model."""
-    answers: dict[str, Answer] = {}
-    keys, images, captions, names = [], [], [], []
+def answer_batch(batch: Sequence[Row], annotator: Annotator, vocabulary: Vocabulary | None) -> list[Answer]:
+    """An answer a row; rows that name nothing, and images that cannot be read, never reach the model."""
+    answers: list[Answer | None] = []
+    asked: list[Asked] = []
     for row in batch:
         wanted = vocabulary.find(row.caption) if vocabulary else None
         image = rows_.read_image(row.path) if wanted is None or wanted else NO_OBJECT
         if isinstance(image, str):
-            answers[row.key] = {"objects": [], "dropped": [], "reason": image}
-            continue
-        keys.append(row.key)
-        images.append(image)
-        captions.append(row.caption)
-        names.append(wanted)
-    if images:
-        found = ask(annotator, images, captions, names)
-        answers |= {key: to_answer(f) for key, f in zip(keys, found, strict=True)}
-    return answers
+            answers.append({"objects": [], "dropped": [], "reason": image})
+        else:
+            answers.append(None)
+            asked.append((image, row.caption, wanted))
+    found = iter(halving(lambda part: annotator.annotate(*map(list, zip(*part, strict=True))), asked) if asked else [])
+    return [answer if answer is not None else to_answer(next(found)) for answer in answers]
 
 
 def batches(rows: list[Row], done: dict[str, Answer], size: int) -> Iterator[list[Row]]:
@@ -128,32 +98,38 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
     return counts
 
 
-def annotate(
-    rows: list[Row], annotator: Annotator, settings: Annotate, out: Path, vocabulary: Vocabulary | None, job: str
-) -> dict[str, Any]:
-    """Annotate `rows` into `out`, resuming a journal of the same `job`; returns the counts by reason."""
-    if annotator.needs_names and vocabulary is None:
-        raise UserError(f"{annotator.name} needs a vocabulary", remedy="set annotate.vocabulary")
+def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, out: Path, job: str) -> dict[str, Any]:
+    """Annotate `rows` into `out`, `size` at a time, resuming a journal of the same `job`; returns counts by reason."""
     with Journal(out.with_name(out.name + ".work"), job) as journal:
         keys = {row.key for row in rows}
         start = len(keys & journal.done.keys())
         with Progress("annotate", len(keys), "images", start=start) as progress:
-            for batch in batches(rows, journal.done, settings.batch):
-                journal.add(annotate_batch(batch, annotator, vocabulary))
-                progress.step(len(batch))
+            for batch, answers in workers.map(batches(rows, journal.done, size)):
+                answers = answers if answers is not None else [DIED] * len(batch)
+                journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
+                progress.step(len(batch), **workers.counts)
         counts = finish(rows, journal.done, out)
     journal.remove()
     return counts
+
+
+def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]], list[Answer]]:
+    """The configured backend on this process's device, as a function of rows."""
+    training.setup(config.run.threads, config.run.device)
+    annotator, vocabulary = load_annotator(config, model)
+    if annotator.needs_names and vocabulary is None:
+        raise UserError(f"{annotator.name} needs a vocabulary", remedy="set annotate.vocabulary")
+    return lambda batch: answer_batch(batch, annotator, vocabulary)
 
 
 def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabulary | None]:
     """The configured backend on `model`, and the vocabulary that captions are read with."""
     settings = config.annotate
     vocabulary = read_vocabulary(settings.vocabulary) if settings.vocabulary else None
-    if settings.backend == "qwen2vl":
-        from gillnext.annotate.qwen2vl import Qwen2VLAnnotator
+    if settings.backend == "vlm":
+        from gillnext.annotate.vlm import VisionLanguageAnnotator
 
-        return Qwen2VLAnnotator.from_pretrained(model, config.run.device, settings.max_image_size), vocabulary
+        return VisionLanguageAnnotator.from_pretrained(model, config.run.device, settings.max_image_size), vocabulary
     from gillnext.annotate.detector import AnnotatorNetwork, DetectorAnnotator
     from gillnext.world.classes import BY_NAME
 
@@ -161,11 +137,11 @@ def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabu
     return DetectorAnnotator(network, settings.threshold), vocabulary or Vocabulary(BY_NAME)
 
 
-def job_name(config: Config, model: Path | str, vocabulary: Vocabulary | None) -> str:
+def job_name(config: Config, model: Path | str) -> str:
     """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
     settings = dataclasses.asdict(config.annotate) | {"batch": 0}
-    weights = files.sha256(model) if Path(model).exists() else str(model)
-    return training.fingerprint(settings, weights, vocabulary.names if vocabulary else None)
+    made_from = [files.sha256(path) if Path(path).exists() else path for path in (str(model), settings["vocabulary"])]
+    return training.fingerprint(settings, *made_from)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,8 +163,6 @@ def main(args: argparse.Namespace) -> None:
     if args.tsv and not args.images:
         raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
     rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)
-    training.setup(config.run.threads, config.run.device)
-    annotator, vocabulary = load_annotator(config, model)
-    job = job_name(config, model, vocabulary)
-    counts = annotate(rows, annotator, config.annotate, args.out, vocabulary, job)
+    with Workers(partial(make_annotator, config, model), config) as workers:
+        counts = annotate(rows, workers, config.annotate.batch, args.out, job_name(config, model))
     print(f"annotate: {counts['kept']} of {counts['rows']} rows kept; dropped: {counts['rows_dropped']}")

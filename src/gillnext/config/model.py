@@ -40,6 +40,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class World:
+    release: str = s("", "folder of a real release's shards, wukong_100m_{i}.csv; empty: Mini-Wukong, drawn")
     rows: int = s(100_000, "caption rows of the release")
     shards: int = s(20, "CSV shards that they are spread over")
     parts: int = s(2, "jobs that the shards are spread over in filter, download and annotate")
@@ -63,6 +64,7 @@ class LanguageModel:
 @dataclass(frozen=True)
 class Filter:
     model: str = s("", "caption classifier folder or hub id; empty: the one that the workflow trains")
+    lexicon: str = s("", "file of the words of place; empty: the one in the package, src/gillnext/filter/lexicon.txt")
     batch: int = s(256, "captions in a classifier batch")
     target: int = s(0, "stop after this many kept rows in all parts together; 0 keeps all")
     keep: list[str] = s(["strong", "weak"], "labels that are kept")
@@ -71,13 +73,18 @@ class Filter:
 @dataclass(frozen=True)
 class Download:
     concurrency: int = s(64, "requests in flight")
+    per_host: int = s(64, "of these, to one host at most; 0: no cap")
     connect_timeout: float = s(2.0, "seconds to connect")
     read_timeout: float = s(3.0, "seconds without a byte")
     total_timeout: float = s(6.0, "seconds for a whole request")
     retries: int = s(2, "further tries after an error that may pass")
     backoff: float = s(0.2, "seconds before the first retry, doubled each time")
+    patience: float = s(5.0, "longest wait that a server may ask for (Retry-After), seconds; beyond it the row fails")
     min_side: int = s(16, "smallest accepted side in pixels")
+    max_aspect: float = s(4.0, "largest accepted ratio of the longer side to the shorter one")
     max_bytes: int = s(5_000_000, "largest accepted body")
+    hosts: dict[str, str] = s({}, "hosts that stand for another server, as address:port; the only way to a private one")
+    max_pixels: int = s(100_000_000, "largest accepted picture, width times height; larger ones are not decoded")
 
 
 @dataclass(frozen=True)
@@ -95,12 +102,12 @@ class AnnotatorTraining(Detector):
 
 @dataclass(frozen=True)
 class Annotate:
-    backend: Literal["detector", "qwen2vl"] = s("detector", "the demo's detector, or a Qwen2-VL checkpoint")
+    backend: Literal["detector", "vlm"] = s("detector", "the demo's detector, or a vision-language checkpoint")
     model: str = s("", "annotator folder or hub id; empty: the one that the workflow trains")
     batch: int = s(32, "images a batch")
     max_image_size: int = s(1024, "longest side given to the model, pixels")
     threshold: float = s(0.5, "detector score below which an object counts as not found")
-    vocabulary: str = s("", "file of names to look for; empty: the demo's classes; qwen2vl: the caption's words")
+    vocabulary: str = s("", "file of names to look for; empty: the demo's classes; vlm: the caption's words")
 
 
 @dataclass(frozen=True)
@@ -263,6 +270,15 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Ray:
+    actors: int = s(0, "Ray actors that share the models of filter and annotate, one a device; 0: no Ray, one process")
+    address: str = s("", "Ray cluster to join, auto or host:port; empty: one on this machine, for the job alone")
+    restarts: int = s(16, "dead actors that are replaced before a job gives up")
+    timeout: float = s(900.0, "seconds that a batch may take before its actor counts as hung")
+    start_timeout: float = s(1800.0, "seconds without any answer, for actors that start, before a job gives up")
+
+
+@dataclass(frozen=True)
 class Config:
     run: Run = field(default_factory=Run)
     world: World = field(default_factory=World)
@@ -283,4 +299,5 @@ class Config:
     sample: Sample = field(default_factory=Sample)
     guided: Guided = field(default_factory=Guided)
     memory: Memory = field(default_factory=Memory)
+    ray: Ray = field(default_factory=Ray)
     from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")

@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -76,6 +79,36 @@ def check_url(url: str) -> None:
         raise Rejected("refused", f"{host} is not a public address")
 
 
+def retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks to wait, a number or a date; 0 where it says neither."""
+    try:
+        seconds = float(value)
+        return seconds if seconds > 0 else 0.0
+    except ValueError:
+        pass
+    try:
+        return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
+    """(piece, most) → at most that many bytes of what the piece unpacks to: a small body may hold a huge one."""
+    if encoding in ("", "identity"):
+        return lambda piece, most: piece
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise Rejected("http_error", f"content encoding {encoding!r}")
+    stream = zlib.decompressobj(wbits=47)  # gzip or zlib, told by its first bytes
+
+    def unpack(piece: bytes, most: int) -> bytes:
+        try:
+            return stream.decompress(piece, most)
+        except zlib.error as error:
+            raise Rejected("truncated", str(error)[:80]) from error
+
+    return unpack
+
+
 class Client:
     """`await fetch(url)` gives a checked `Picture` or raises `Rejected` with the kind of failure."""
 
@@ -84,11 +117,14 @@ class Client:
 
     async def __aenter__(self) -> Client:
         limits = aiohttp.ClientTimeout(sock_connect=self.settings.connect_timeout, sock_read=self.settings.read_timeout)
-        connector = aiohttp.TCPConnector(limit=self.settings.concurrency, resolver=Resolver(self.mapped))
+        connector = aiohttp.TCPConnector(
+            resolver=Resolver(self.mapped), limit=self.settings.concurrency, limit_per_host=self.settings.per_host
+        )
         self.session = aiohttp.ClientSession(
             connector=connector,
             timeout=limits,
-            headers={"User-Agent": AGENT},
+            headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
+            auto_decompress=False,  # `_body` does so, with a limit
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -97,7 +133,7 @@ class Client:
         await self.session.close()
 
     async def fetch(self, url: str) -> Picture:
-        """Try, and try again after an error that may pass, with a doubled wait each time."""
+        """Try, and try again after an error that may pass, with a doubled wait each time, or the server's own."""
         wait, tries = self.settings.backoff, 0
         while True:
             try:
@@ -105,9 +141,10 @@ class Client:
             except Rejected as failure:
                 tries += 1
                 allowed = min(self.settings.retries, 1) if failure.kind in ONCE else self.settings.retries
-                if failure.kind not in PASSING or tries > allowed:
+                if failure.kind not in PASSING or tries > allowed or failure.after > self.settings.patience:
                     raise
-            await asyncio.sleep(wait)
+                asked = failure.after
+            await asyncio.sleep(max(wait, asked))
             wait *= 2
 
     async def _attempt(self, url: str) -> Picture:
@@ -122,7 +159,7 @@ class Client:
             raise Rejected("refused", str(error)[:80]) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Rejected("connection", f"{type(error).__name__}: {error}"[:80]) from error
-        return await asyncio.to_thread(check, body, self.settings.min_side)
+        return await asyncio.to_thread(check, body, self.settings)
 
     async def _follow(self, url: str) -> bytes:
         """The body at the end of the redirects; every hop is checked like the first address."""
@@ -140,13 +177,14 @@ class Client:
         if status != 200:
             passing = status >= 500 or status == 429
             kind = "not_found" if status in (404, 410) else "server_error" if passing else "http_error"
-            raise Rejected(kind, f"status {status}")
+            raise Rejected(kind, f"status {status}", retry_after(response.headers.get("Retry-After", "")))
         limit = self.settings.max_bytes
         if (response.content_length or 0) > limit:
             raise Rejected("too_large", f"{response.content_length} bytes")
+        unpack = unpacker(response.headers.get("Content-Encoding", "identity").strip().lower())
         body = bytearray()
         async for piece in response.content.iter_any():
-            body += piece
+            body += unpack(piece, limit + 1 - len(body))
             if len(body) > limit:
                 raise Rejected("too_large", f"more than {limit} bytes")
         return bytes(body)

@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import collections
 import hashlib
+import ipaddress
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -65,7 +66,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 def job_name(rows: list[dict[str, Any]], config: Config, world: Path | None) -> str:
     """A hash of what the outcomes depend on: rows, settings of what is accepted, the world, our code."""
     there = files.sha256(world / "world.json") if world and (world / "world.json").exists() else ""
-    accepted = {"min_side": config.download.min_side, "max_bytes": config.download.max_bytes}
+    accepted = [getattr(config.download, name) for name in ("min_side", "max_aspect", "max_bytes", "max_pixels")]
     text = json.dumps([rows, accepted, config.world.host, there, provenance.code_hash()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -133,11 +134,23 @@ def finish(rows: list[dict[str, Any]], journal: Journal, images: Path, out: Path
         shutil.move(journal.images, temporary)
 
 
+def address_of(host: str, place: str) -> tuple[str, int]:
+    """(IP address, port) of "address:port"."""
+    ip, _, port = place.rpartition(":")
+    try:
+        return str(ipaddress.ip_address(ip.strip("[]"))), int(port)
+    except ValueError as error:
+        raise UserError(
+            f"{place!r} is no address and port", where=f"download.hosts.{host}", remedy="write 127.0.0.1:8080"
+        ) from error
+
+
 @contextmanager
 def hosts_of(config: Config, world: Path | None) -> Iterator[Hosts]:
-    """Host to server: the world's, which runs while the context lasts; empty without a world."""
+    """Host to server: those of `download.hosts`, and the world's, which runs while the context lasts."""
+    mapped = {host: address_of(host, place) for host, place in config.download.hosts.items()}
     if world is None:
-        yield {}
+        yield mapped
         return
     from gillnext.world.server import manifest, running
 
@@ -149,8 +162,7 @@ def hosts_of(config: Config, world: Path | None) -> Iterator[Hosts]:
             remedy="use the configuration that the world was made with",
         )
     with running(world) as address:
-        ip, port = address.rsplit(":", 1)
-        yield {host: (ip, int(port))}
+        yield mapped | {host: address_of(host, address)}
 
 
 def download(config: Config, table: Path, images: Path, out: Path, world: Path | None = None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gillnext.config.arguments import config as read_config
 from gillnext.filter.corpus import examples
 from gillnext.filter.prompts import LABELS, label_tokens, prompt
 from gillnext.language import batching, model
+from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import train_tokenizer
 from gillnext.runtime import seeds, training
 
@@ -47,31 +48,24 @@ class Classifier:
         prompts = [prompt(c[:_MAX_TOKENS], self.tokenizer) for c in captions]
         return self.tokenizer(prompts, add_special_tokens=False).input_ids if prompts else []
 
-    @torch.inference_mode()
-    def log_likelihoods(
-        self, captions: Sequence[str], batch: int = 256, step: Callable[[int], None] | None = None
-    ) -> np.ndarray:
-        """(N, 3) log-likelihoods of the labels in the order of LABELS, among the three; float64.
-
-        `step(k)` is called after each batch of k captions.
-        """
+    def log_likelihoods(self, captions: Sequence[str], batch: int = 256) -> np.ndarray:
+        """(N, 3) log-likelihoods of the labels in the order of LABELS, among the three; float64."""
         tokens = self.encode(captions)
         scores = np.zeros((len(tokens), len(LABELS)))
-        for rows in batching.by_length([len(t) for t in tokens], batch):
+        for rows in by_length([len(t) for t in tokens], batch):
             scores[rows] = self._answer([tokens[i] for i in rows])
-            if step:
-                step(len(rows))
         return scores
 
+    @torch.inference_mode()
     def _answer(self, tokens: list[list[int]]) -> np.ndarray:
         given = batching.inputs(tokens, self.tokenizer.pad_token_id, self.network.device)
         logits_B1V = self.network(**given, use_cache=False, logits_to_keep=1).logits
         return F.log_softmax(logits_B1V[:, -1, self.words].double(), dim=-1).cpu().numpy()
 
-    def label(self, captions: Sequence[str], batch: int = 256, step: Callable[[int], None] | None = None) -> list[str]:
+    def label(self, captions: Sequence[str], batch: int = 256) -> list[str]:
         """The likeliest of strong, weak, none for each caption."""
         names = list(LABELS)
-        return [names[int(i)] for i in self.log_likelihoods(captions, batch, step).argmax(1)]
+        return [names[int(i)] for i in self.log_likelihoods(captions, batch).argmax(1)]
 
 
 def train(config: Config, out: Path) -> Path:

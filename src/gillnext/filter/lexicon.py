@@ -18,6 +18,25 @@ class Lexicon:
     terms: tuple[str, ...]
     traps: tuple[str, ...]
 
+    @functools.cached_property
+    def overlaps(self) -> tuple[str, ...]:
+        """The texts that two words make where they overlap, at least one of them a trap, and terms that hold a trap.
+
+        Where none of them stands in a text, every trap lies apart from all terms but those inside it.
+        """
+        words = {*self.terms, *self.traps}
+        pairs = {(a, b) for trap in self.traps for word in words for a, b in ((trap, word), (word, trap))}
+        joined = {a + b[k:] for a, b in pairs for k in range(1, min(len(a), len(b))) if a.endswith(b[:k])}
+        around = {term for term in self.terms for trap in self.traps if trap in term}
+        return tuple(sorted(joined | around))
+
+
+def lexicon_file(name: str) -> Path:
+    """The lexicon that `filter.lexicon` names, or the package's own."""
+    if name and not Path(name).is_file():
+        raise UserError("no such lexicon", where=f"filter.lexicon: {name}", remedy=f"start from a copy of {DEFAULT}")
+    return Path(name) if name else DEFAULT
+
 
 @functools.cache
 def read_lexicon(path: Path = DEFAULT) -> Lexicon:

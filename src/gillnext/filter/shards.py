@@ -12,65 +12,87 @@ from typing import NoReturn
 
 import polars as pl
 
+from gillnext.filter.keyword import settle, sift
+from gillnext.filter.lexicon import Lexicon
 from gillnext.runtime.errors import UserError
 
 COLUMNS = ("url", "caption")
 _REMEDY = "fetch or write the shard again, or leave it out of --shards"
 
 
-def read_shard(path: Path | str) -> pl.DataFrame:
-    """`row` (int, from 0), `url`, `caption` (str; missing ones as "") of a shard.
+def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows of a shard that the keyword pass lets through (row, url, caption), and counts: rows, empty, no_keyword.
 
-    Raises `UserError` for a broken quote, a missing column or field, an encoding other than UTF-8, and no rows.
+    `out` is a Parquet file that what may pass streams through, so that memory does not grow with the shard. Raises
+    `UserError` for a broken quote, a missing column or field, an encoding other than UTF-8, and no rows.
     """
     path = Path(path)
     if not path.exists():
         raise UserError("no such shard", where=str(path), remedy=_REMEDY)
+    empty = pl.any_horizontal(pl.col(column).is_null() for column in COLUMNS)  # an empty field, or none
     try:
-        table = pl.read_csv(path, columns=list(COLUMNS), infer_schema=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.ColumnNotFoundError) as error:
+        scan = pl.scan_csv(path, infer_schema=False, row_index_name="row")
+        rows = int(scan.select(pl.len()).collect(engine="streaming").item())
+        shard = scan.select(pl.col("row").cast(pl.Int64), *COLUMNS)
+        sift(shard, lexicon, also=empty).sink_parquet(out, engine="streaming")
+        table = pl.read_parquet(out)
+    except pl.exceptions.PolarsError as error:
         _explain(path, str(error).splitlines()[0])
-    if not table.height:
+    if not rows:
         _explain(path, "no rows")
-    if table["caption"].null_count() or table["url"].null_count():
-        _refuse_short_rows(path)
-    return table.select(
-        pl.int_range(pl.len(), dtype=pl.Int64).alias("row"), *(pl.col(c).fill_null("") for c in COLUMNS)
-    )
+    if (nothing := table.filter(empty)).height:
+        _refuse_short_rows(path, nothing)
+    whole = table.filter(~empty & (pl.col("url").str.strip_chars() != ""))
+    kept = settle(whole, lexicon)
+    without = table.height - whole.height
+    return kept, {"rows": rows, "empty": without, "no_keyword": rows - without - kept.height}
 
 
 def _explain(path: Path, otherwise: str) -> NoReturn:
     """Raise the error that says what is wrong with the file, and where."""
-    data = path.read_bytes()
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"byte 0x{data[error.start]:02x} is not UTF-8",
-            where=f"{path}, line {line}",
-            remedy="convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8",
-        ) from error
-    lines = text.splitlines()
+    lines = 0
+    with open(path, "rb") as data:
+        for lines, line in enumerate(data, 1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"byte 0x{line[error.start]:02x} is not UTF-8",
+                    where=f"{path}, line {lines}",
+                    remedy="convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8",
+                ) from error
     if not lines:
         raise UserError("the shard is empty", where=str(path), remedy=_REMEDY)
-    header = next(csv.reader(lines[:1]))
+    with open(path, encoding="utf-8-sig", newline="") as text:
+        header = next(csv.reader(text))
     if missing := [c for c in COLUMNS if c not in header]:
         raise UserError(
             f"no column {', '.join(missing)} (the header has: {', '.join(header)})",
             where=f"{path}, line 1",
             remedy="the first line must be: url,caption",
         )
-    if len(lines) == 1:
+    if lines == 1:
         raise UserError("the shard has a header and no rows", where=str(path), remedy=_REMEDY)
     _walk(path, len(header))
     raise UserError(f"cannot read the shard: {otherwise}", where=str(path), remedy=_REMEDY)
 
 
-def _refuse_short_rows(path: Path) -> None:
-    with open(path, encoding="utf-8-sig", newline="") as text:
-        width = len(next(csv.reader(text)))
-    _walk(path, width)
+def _refuse_short_rows(path: Path, empty: pl.DataFrame) -> None:
+    """Raise at the first row with too few fields, of a shard with `empty` fields.
+
+    Such a row has no comma in its line, or its commas stand in quotes: where there is none of either, the file need not
+    be walked.
+    """
+    lines = pl.scan_csv(
+        path, separator="\x01", quote_char=None, has_header=False, infer_schema=False, new_columns=["line"],
+        truncate_ragged_lines=True,
+    )  # fmt: skip
+    bare = lines.select((~pl.col("line").fill_null("").str.contains(",", literal=True)).sum())
+    quoted = pl.any_horizontal(pl.col(column).str.contains("[,\n]") for column in COLUMNS)
+    if bare.collect(engine="streaming").item() or empty.select(quoted.any()).item():
+        with open(path, encoding="utf-8-sig", newline="") as text:
+            width = len(next(csv.reader(text)))
+        _walk(path, width)
 
 
 def _walk(path: Path, width: int) -> None:

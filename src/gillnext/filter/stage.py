@@ -1,18 +1,22 @@
-"""Filter caption shards: drop repeated rows, then the keyword pass, then the classifier.
+"""Filter caption shards: the keyword pass, then repeated rows go, then the classifier.
 
     gillnext filter --config config.yaml --shards world/shards/*.csv --model models/classifier --out filtered/0.parquet
 
 Writes the kept rows (url, caption, spatial_type, shard, row) and, beside them, what was dropped and why (`.json`).
-Every finished shard is kept in `<out>.work`, so that a killed run goes on with the next one.
+Every finished shard of the keyword pass and every label is kept in `<out>.work`, so that a killed run goes on
+where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import re
-import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +25,20 @@ import polars as pl
 from gillnext.config import Config
 from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
-from gillnext.filter.keyword import keyword_pass
-from gillnext.filter.lexicon import DEFAULT
+from gillnext.filter.lexicon import DEFAULT, lexicon_file, read_lexicon
 from gillnext.filter.prompts import LABELS
-from gillnext.filter.shards import read_shard
+from gillnext.filter.shards import pass_shard
+from gillnext.language.lengths import by_length
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.halving import halving
+from gillnext.runtime.journal import Journal
 from gillnext.runtime.progress import Progress
+from gillnext.runtime.workers import Workers
 
 SCHEMA = {"url": pl.String, "caption": pl.String, "spatial_type": pl.String, "shard": pl.Int64, "row": pl.Int64}
-Label = Callable[[list[str]], Sequence[str]]
+Batch = list[tuple[str, str]]  # key and caption
+Label = Callable[[Sequence[tuple[str, str]]], list[str]]
 
 
 def shard_number(path: Path) -> int:
@@ -41,26 +49,59 @@ def shard_number(path: Path) -> int:
     return int(numbers[-1])
 
 
-def filter_shard(path: Path, label: Label, keep: Sequence[str]) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The kept rows of one shard (SCHEMA) and counts: rows, kept_<label>, and each reason for dropping."""
-    table = read_shard(path)
-    counts: Counter[str] = Counter({"rows": table.height})
+def sift_shard(path: Path, out: Path, lexicon: Path = DEFAULT) -> dict[str, int]:
+    """Write rows of a shard that name a place (row, url, caption), each once, to `out`; returns counts by reason."""
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        table, counts = pass_shard(path, read_lexicon(lexicon), Path(folder) / out.name)
+    once = table.unique(["url", "caption"], keep="first", maintain_order=True)
+    with files.atomic(out) as temporary:
+        once.rechunk().write_parquet(temporary)  # the same bytes, in whatever pieces the rows came
+    return counts | {"repeated": table.height - once.height}
 
-    def drop(kept: pl.DataFrame, reason: str) -> pl.DataFrame:
-        counts[reason] += table.height - kept.height
-        return kept
 
-    table = drop(table.filter(pl.all_horizontal(pl.col("url", "caption").str.strip_chars() != "")), "empty")
-    table = drop(table.unique(["url", "caption"], keep="first", maintain_order=True), "repeated")
-    table = drop(table.filter(keyword_pass(table["caption"])), "no_keyword")
-    table = table.with_columns(
-        pl.Series("spatial_type", label(table["caption"].to_list()), dtype=pl.String),
-        pl.lit(shard_number(path), dtype=pl.Int64).alias("shard"),
-    )
-    for name in LABELS:
-        found = int((table["spatial_type"] == name).sum())
-        counts[f"kept_{name}" if name in keep else f"label_{name}"] += found
-    return table.filter(pl.col("spatial_type").is_in(list(keep))).select(*SCHEMA), dict(counts)
+class Sifted:
+    """The keyword pass over shards, each kept in `work` when it is done, so that a killed run goes on with the next."""
+
+    def __init__(self, work: Path, lexicon: Path = DEFAULT) -> None:
+        self.work, self.lexicon, self.key = work, lexicon, [provenance.code_hash(), files.sha256(lexicon)]
+        work.mkdir(parents=True, exist_ok=True)
+
+    def read(self, shard: Path) -> tuple[pl.DataFrame, dict[str, int]]:
+        """The shard's rows that name a place (url, caption, shard, row), and counts.
+
+        From an earlier run, if nothing that they depend on has changed.
+        """
+        table, notes = self.work / f"{shard.stem}.parquet", self.work / f"{shard.stem}.json"
+        made_from = {"sha256": files.sha256(shard) if shard.exists() else "", "key": self.key}
+        known = files.read_json(notes) if notes.exists() else {}
+        if {k: known.get(k) for k in made_from} != made_from:
+            known = made_from | {"counts": sift_shard(shard, table, self.lexicon)}
+            files.write_json(notes, known)
+        number = pl.lit(shard_number(shard), dtype=pl.Int64).alias("shard")
+        return pl.read_parquet(table).select("url", "caption", number, "row"), known["counts"]
+
+
+def batches(rows: Batch, size: int) -> list[Batch]:
+    """The rows in batches of captions of about one length, so that little is padded; the same for any devices."""
+    return [[rows[i] for i in batch] for batch in by_length([len(caption) for _, caption in rows], size)]
+
+
+def label_rows(
+    table: pl.DataFrame, workers: Workers[tuple[str, str], list[str]], size: int, journal: Journal
+) -> pl.DataFrame:
+    """`table` with its `spatial_type`; rows that the journal knows are not asked about again.
+
+    A caption that no worker could answer gets the label "" and is counted as such.
+    """
+    keys = [f"{shard}/{row}" for shard, row in table.select("shard", "row").iter_rows()]
+    left = [(key, c) for key, c in zip(keys, table["caption"], strict=True) if key not in journal.done]
+    with Progress("filter: classifier", len(keys), "captions", start=len(keys) - len(left)) as progress:
+        for batch, labels in workers.map(batches(left, size)):
+            labels = labels if labels is not None else [""] * len(batch)
+            journal.add({key: label for (key, _), label in zip(batch, labels, strict=True)})
+            progress.step(len(batch))
+    found = pl.Series("spatial_type", [journal.done[key] for key in keys], dtype=pl.String)
+    return table.with_columns(found).select(*SCHEMA)
 
 
 def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) -> dict[str, Any]:
@@ -73,71 +114,55 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
     if repeated := [n for n, count in Counter(map(shard_number, shards)).items() if count > 1]:
         raise UserError(f"shard {repeated[0]} is given twice", where="--shards", remedy="name every shard once")
     work, target = out.with_name(out.name + ".work"), -(-settings.target // max(config.world.parts, 1))
-    label, key = _labeller(config, model), _key(config, model)
     tables, counts = [], Counter[str]()
-    with Progress("filter", len(shards), "shards") as progress:
+    sifted = Sifted(work / "sifted", lexicon_file(settings.lexicon))
+    make = partial(make_labeller, config, settings.model or model)
+    with (
+        Journal(work, _job(config, model)) as journal,
+        Workers(make, config) as workers,
+        Progress("filter", len(shards), "shards") as progress,
+    ):
         for path in shards:
-            table, found = _finished(work, path, key) or _keep(work, path, key, label, settings.keep)
-            tables.append(table)
+            rows, found = sifted.read(path)
+            table = label_rows(rows, workers, settings.batch, journal)
             counts.update(found)
+            for name in (*LABELS, ""):
+                reason = f"kept_{name}" if name in settings.keep else f"label_{name}" if name else "not_answered"
+                counts[reason] += int((table["spatial_type"] == name).sum())
+            tables.append(table.filter(pl.col("spatial_type").is_in(settings.keep)))
             kept = sum(t.height for t in tables)
             progress.step(rows=counts["rows"], kept=kept)
             if target and kept >= target:
                 break
-    return _write(tables, counts, target, out, work)
+        report = _write(tables, counts, target, out)
+    journal.remove()
+    return report
 
 
-def _labeller(config: Config, model: Path | str) -> Label:
-    """The classifier's `label`; it is loaded at the first call, which a finished run never makes."""
-    loaded: list[Any] = []
+def make_labeller(config: Config, model: Path | str) -> Label:
+    """The classifier on this process's device, as a function of (key, caption) pairs."""
+    from gillnext.filter.classifier import Classifier
+    from gillnext.runtime import training
 
-    def label(captions: list[str]) -> Sequence[str]:
-        if not captions:
-            return []
-        if not loaded:
-            from gillnext.filter.classifier import Classifier
-            from gillnext.runtime import training
+    training.setup(config.run.threads, config.run.device)
+    classifier = Classifier.from_pretrained(model, config.run.device)
 
-            training.setup(config.run.threads, config.run.device)
-            loaded.append(Classifier.from_pretrained(config.filter.model or model, config.run.device))
-        with Progress("filter: classifier", len(captions), "captions") as progress:
-            return loaded[0].label(captions, config.filter.batch, progress.step)
+    def label(batch: Sequence[tuple[str, str]]) -> list[str]:
+        captions = [caption for _, caption in batch]
+        return [found or "" for found in halving(lambda part: classifier.label(part, len(part)), captions)]
 
     return label
 
 
-def _key(config: Config, model: Path | str) -> list[Any]:
-    """What a finished shard's rows depend on besides the shard: code, settings, and the classifier's files."""
+def _job(config: Config, model: Path | str) -> str:
+    """A fingerprint of what a label depends on besides its caption: code, and the classifier's files."""
     folder = Path(config.filter.model or model)
     parts = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     weights = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in parts]
-    lexicon = files.sha256(DEFAULT)
-    return [provenance.code_hash(), lexicon, str(config.filter.model or model), weights, config.filter.keep]
+    return hashlib.sha256(json.dumps([provenance.code_hash(), str(folder), weights]).encode()).hexdigest()
 
 
-def _finished(work: Path, shard: Path, key: list[Any]) -> tuple[pl.DataFrame, dict[str, int]] | None:
-    """What an earlier run kept of this shard; None where it did not finish it, or something has changed since."""
-    notes = work / f"{shard.stem}.json"
-    if not notes.exists() or not shard.exists():
-        return None
-    known = files.read_json(notes)
-    if known["key"] != key or known["sha256"] != files.sha256(shard):
-        return None
-    return pl.read_parquet(work / f"{shard.stem}.parquet"), known["counts"]
-
-
-def _keep(
-    work: Path, shard: Path, key: list[Any], label: Label, keep: Sequence[str]
-) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Filter a shard and keep what came of it in `work`."""
-    table, counts = filter_shard(shard, label, keep)
-    with files.atomic(work / f"{shard.stem}.parquet") as temporary:
-        table.write_parquet(temporary)
-    files.write_json(work / f"{shard.stem}.json", {"sha256": files.sha256(shard), "key": key, "counts": counts})
-    return table, counts
-
-
-def _write(tables: list[pl.DataFrame], counts: Counter[str], target: int, out: Path, work: Path) -> dict[str, Any]:
+def _write(tables: list[pl.DataFrame], counts: Counter[str], target: int, out: Path) -> dict[str, Any]:
     table = pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
     once = table.unique(["url", "caption"], keep="first", maintain_order=True)
     counts["repeated_in_other_shard"] = table.height - once.height
@@ -147,9 +172,8 @@ def _write(tables: list[pl.DataFrame], counts: Counter[str], target: int, out: P
         table = table.head(target)
     report = {"shards": len(tables), "kept": table.height, **counts}
     with files.atomic(out) as temporary:
-        table.write_parquet(temporary)
+        table.rechunk().write_parquet(temporary)
     files.write_json(out.with_suffix(".json"), report)
-    shutil.rmtree(work, ignore_errors=True)
     return report
 
 

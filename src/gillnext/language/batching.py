@@ -1,20 +1,13 @@
-"""Batches of token lists: sorted by length, padded on the left, positions counted from the first real token."""
+"""Batches of token lists: padded on the left, positions counted from the first real token."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 IGNORE = -100  # label that the loss leaves out
-
-
-def by_length(lengths: Sequence[int], batch: int) -> Iterator[list[int]]:
-    """Indices in batches of at most `batch`, shortest first, so that little is padded; ties keep their order."""
-    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
 
 
 def left_pad(sequences: Sequence[Sequence[int]], value: int) -> Tensor:

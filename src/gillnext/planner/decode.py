@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
 
 from gillnext.language import batching
+from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import token_bytes
 from gillnext.planner.grammar import Grammar, State, TokenTable
 
@@ -76,7 +77,7 @@ def generate(
     table = TokenTable(token_bytes(tokenizer), tokenizer.eos_token_id) if constrained else None
     prompts = [tokenizer(prompt(c)).input_ids for c in captions]
     answers = [""] * len(captions)
-    for rows in batching.by_length([len(p) for p in prompts], batch):
+    for rows in by_length([len(p) for p in prompts], batch):
         grammars = [Grammar(nouns_in(captions[i], vocabulary), most) for i in rows]
         processors = LogitsProcessorList([GrammarProcessor(table, grammars)] if table else [])
         given = batching.inputs([prompts[i] for i in rows], tokenizer.pad_token_id, model.device)

@@ -40,10 +40,10 @@ class Progress:
         self.told = time.monotonic()
         seconds = max(self.told - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
-        left = (self.total - self.done) / rate if rate else float("inf")
+        left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
         extra = "".join(f", {k} {v:.4g}" if isinstance(v, float) else f", {k} {v}" for k, v in notes.items())
         print(
-            f"{self.name}: {self.done}/{self.total} {self.unit}, {rate:.4g}/s, {left:.0f} s left{extra}",
+            f"{self.name}: {self.done}/{self.total} {self.unit}, {rate:.4g}/s, {left}{extra}",
             file=sys.stderr,
             flush=True,
         )

@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.stats import binomtest
 
 from gillnext import layouts
 from gillnext.config import Config, arguments
 from gillnext.filter.keyword import keyword_pass
+from gillnext.filter.lexicon import Lexicon, lexicon_file, read_lexicon
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
@@ -40,12 +42,29 @@ PROTOCOL = {
     "download_first": "estimated: every row at the kept rows' mean size and share alive",
 }
 Metrics = dict[str, tuple[float, int]]  # name -> (value, number that it is a mean over)
+# Metrics that are shares of rows, links or objects, each counted right or wrong: they get Wilson's interval.
+SHARES = (
+    "filter_precision", "filter_recall", "filter_label_accuracy", "filter_spatial_label_accuracy", "keyword_precision",
+    "keyword_recall", "download_alive", "download_kept", "download_recovered", "download_bad_accepted",
+    "annotation_recall", "annotation_found", "annotation_wrong", "annotation_rows_kept",
+)  # fmt: skip
 
 
 def _share(flags: Any) -> tuple[float, int]:
     """Mean of booleans or numbers, and how many there were; 0 where none."""
     values = np.asarray(flags, dtype=np.float64)
     return (float(values.mean()) if values.size else 0.0), int(values.size)
+
+
+def intervals(metrics: Metrics) -> dict[str, list[float]]:
+    """The 95% interval of every share (Wilson 1927, by SciPy), where there is something that it is a share of."""
+    found = {}
+    for name in SHARES:
+        value, n = metrics.get(name, (0.0, 0))
+        if n:
+            ends = binomtest(round(value * n), n).proportion_ci(method="wilson")
+            found[name] = [round(float(end), 6) for end in ends]
+    return found
 
 
 def number(name: str) -> int:
@@ -87,13 +106,13 @@ def judge(truth: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def filter_metrics(judged: pl.DataFrame) -> Metrics:
+def filter_metrics(judged: pl.DataFrame, lexicon: Lexicon) -> Metrics:
     """Precision, recall and labels of the filter over all rows, and the share of spatial captions before and
     after.
     """
     truth, predicted = judged["label"], judged["predicted"]
     spatial, kept = truth.is_in(SPATIAL), predicted != "none"
-    passed = keyword_pass(judged["caption"])
+    passed = keyword_pass(judged["caption"], lexicon)
     return {
         "filter_precision": _share(spatial.filter(kept)),
         "filter_recall": _share(kept.filter(spatial)),
@@ -237,7 +256,7 @@ def quality(
     alive = alive_metric(counted)
     sizes = [path.stat().st_size for row in index if (path := Path(row["image_path"])).is_file()]
     metrics: Metrics = {
-        **filter_metrics(judged),
+        **filter_metrics(judged, read_lexicon(lexicon_file(config.filter.lexicon))),
         **alive,
         **arrived,
         **annotation_metrics(pictures, by_picture, scene_of, config.run.seed),
@@ -251,6 +270,7 @@ def quality(
         "n": len(truth),
         "metrics": {key: round(value, 6) for key, (value, _) in metrics.items()},
         "counts": {key: n for key, (_, n) in metrics.items()},
+        "intervals": intervals(metrics),
         "breakdown": {**filter_breakdown(judged), "kept_by_fault": by_fault, "outcomes": dict(counted)},
         "protocol": PROTOCOL,
         "hashes": {key: "+".join(map(files.sha256, paths)) for key, paths in hashes.items()},

@@ -208,12 +208,19 @@ def _listing(results: Results, place: tuple[str, str], known: dict[str, str], na
     metrics, counts = score.get("metrics", {}), score.get("counts", {})
     labels = known | {k: v for k, v in OPTIONAL.items() if k in metrics and known is DATA}
     labels |= {k: k.replace("_", " ") for k in sorted(metrics) if k not in labels}
-    rows = []
+    intervals, rows = score.get("intervals", {}), []
     for key, label in labels.items():
         value, n = results.metric(file, command, key), counts.get(key, results.size(file, command))
         rows.append([text(label), _listed(key, value), integer(n)])
+        if intervals:
+            between = [f"{end:.3f}" for end in intervals.get(key, ())]
+            rows[-1].insert(2, text(" to ".join(between)))
     columns = [Column("metric", "metric", left=True), Column("value", "value"), Column("n", "n")]
-    return Table(name, title, columns, rows)
+    notes = []
+    if intervals:
+        columns.insert(2, Column("ci95", "95% interval"))
+        notes = ["Intervals are Wilson's, over rows, links or objects as if these were independent."]
+    return Table(name, title, columns, rows, notes)
 
 
 def _listed(key: str, value: float) -> Cell:

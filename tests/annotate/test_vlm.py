@@ -1,12 +1,14 @@
-"""The Qwen2-VL path, run through `from_pretrained` on a miniature of the real classes."""
+"""The vision-language path, run through `from_pretrained` on miniatures of the real classes of each family."""
 
 import pytest
 import torch
 from PIL import Image
 
 from gillnext.annotate import miniature
-from gillnext.annotate.qwen2vl import Answer, Qwen2VLAnnotator, to_found
+from gillnext.annotate.answers import Answer, to_found
+from gillnext.annotate.vlm import VisionLanguageAnnotator
 from gillnext.boxes import Convention
+from gillnext.runtime.errors import UserError
 from gillnext.world import corpus
 
 
@@ -15,17 +17,21 @@ def data():
     return corpus.make(3, "tiny", 4)
 
 
+@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, data):
+def folder(tmp_path_factory, data, kind):
     torch.manual_seed(0)
-    processor = miniature.make_processor(
-        [*data.captions, "请在图中框出描述里提到的每一个物体", "0123456789(),"], size=56
-    )
-    model = miniature.make_model(processor, width=32, layers=1)
+    texts = [*data.captions, "请在图中框出描述里提到的每一个物体", "0123456789(),"]
+    processor = miniature.make_processor(texts, size=56, family=kind)
+    model = miniature.make_model(processor, width=32, layers=1, family=kind)
     with torch.no_grad():
         for parameter in model.parameters():  # livelier than the default, so that answers depend on the input
             parameter.normal_(0, 0.3)
-    path = tmp_path_factory.mktemp("qwen2vl")
+    path = tmp_path_factory.mktemp(kind)
     model.save_pretrained(path)
     processor.save_pretrained(path)
     return path
@@ -33,7 +39,7 @@ def folder(tmp_path_factory, data):
 
 @pytest.fixture(scope="module")
 def annotator(folder):
-    return Qwen2VLAnnotator.from_pretrained(folder, max_new_tokens=12)
+    return VisionLanguageAnnotator.from_pretrained(folder, max_new_tokens=12)
 
 
 def pictures(data):
@@ -58,8 +64,8 @@ def test_a_batch_answers_as_each_image_alone_does(annotator, data):
     assert len({len(p) for p in prompts}) > 1, "the captions must differ in length for padding to matter"
     together = annotator.answer(images, prompts)
     alone = [annotator.answer([i], [p])[0] for i, p in zip(images, prompts, strict=True)]
-    strip = [text.split("<|im_end|>")[0].replace("<|endoftext|>", "") for text in together]
-    assert strip == [text.split("<|im_end|>")[0].replace("<|endoftext|>", "") for text in alone]
+    strip = [(text.split("<|im_end|>")[0].replace("<|endoftext|>", ""), size) for text, size in together]
+    assert strip == [(text.split("<|im_end|>")[0].replace("<|endoftext|>", ""), size) for text, size in alone]
 
 
 def test_answers_keep_their_special_tokens(annotator, data, monkeypatch):
@@ -67,15 +73,28 @@ def test_answers_keep_their_special_tokens(annotator, data, monkeypatch):
     monkeypatch.setattr(
         annotator.model, "generate", lambda input_ids, **_: torch.cat([input_ids, input_ids[:, :1] * 0 + mark], 1)
     )
-    assert annotator.answer(pictures(data)[:1], [annotator.prompt("猫", None)]) == ["<|box_start|>"]
+    ((text, _),) = annotator.answer(pictures(data)[:1], [annotator.prompt("猫", None)])
+    assert text == "<|box_start|>"
 
 
-def test_annotate_turns_thousandths_into_fractions(annotator, data, monkeypatch):
-    said = "<|object_ref_start|>猫<|object_ref_end|><|box_start|>(100,200),(300,1000)<|box_end|><|im_end|>"
-    monkeypatch.setattr(annotator, "answer", lambda images, prompts: [said] * len(images))
-    found = annotator.annotate(pictures(data)[:1], ["一只猫"], [None])
-    assert annotator.convention is Convention.THOUSANDTHS
-    assert [(f.name, f.box) for f in found[0]] == [("猫", (0.1, 0.2, 0.3, 1.0))]
+SAID = {  # the same box, as each family writes it about an image that its processor brings to 56 × 56 pixels
+    "qwen2_vl": "<|object_ref_start|>猫<|object_ref_end|><|box_start|>(125,250),(500,1000)<|box_end|><|im_end|>",
+    "qwen2_5_vl": '```json\n[{"bbox_2d": [7, 14, 28, 56], "label": "猫"}]\n```<|im_end|>',
+}
+
+
+def test_annotate_turns_the_familys_coordinates_into_fractions(annotator, kind, data, monkeypatch):
+    """The size comes from the processor: only the text is put in the model's mouth."""
+    monkeypatch.setattr(annotator.processor, "batch_decode", lambda *_, **__: [SAID[kind]])
+    ((found,),) = annotator.annotate(pictures(data)[:1], ["一只猫"], [None])
+    assert annotator.convention is {"qwen2_vl": Convention.THOUSANDTHS, "qwen2_5_vl": Convention.PIXELS}[kind]
+    assert (found.name, found.box) == ("猫", (0.125, 0.25, 0.5, 1.0))
+
+
+def test_a_family_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2"}')
+    with pytest.raises(UserError, match=r"qwen2_vl, qwen2_5_vl"):
+        VisionLanguageAnnotator.from_pretrained(tmp_path)
 
 
 def test_an_untrained_model_gives_reasons_and_not_errors(annotator, data):

@@ -1,4 +1,4 @@
-"""What has been annotated already: one JSON line an image, appended and synced batch by batch.
+"""What a stage has answered already: one JSON line a row or image, appended and synced batch by batch.
 
 The first line names the job (a fingerprint of model, settings and code); the journal of another job is thrown away.
 A half-written last line, as SIGKILL leaves it, is dropped.
@@ -18,11 +18,11 @@ from gillnext.runtime.errors import UserError
 
 
 class Journal:
-    """`done` maps an image's key to its answer, a JSON object; a context manager over `folder`/journal.jsonl."""
+    """`done` maps a key to its answer, a JSON value; a context manager over `folder`/journal.jsonl."""
 
     def __init__(self, folder: Path, job: str) -> None:
         self.folder, self.job, self.path = folder, job, folder / "journal.jsonl"
-        self.done: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, Any] = {}
 
     def __enter__(self) -> Journal:
         self.done = self._read()
@@ -34,7 +34,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.stream.close()
 
-    def _read(self) -> dict[str, dict[str, Any]]:
+    def _read(self) -> dict[str, Any]:
         if not self.path.exists():
             return {}
         whole = self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
@@ -44,7 +44,7 @@ class Journal:
         except (json.JSONDecodeError, KeyError, TypeError):
             return {}
 
-    def add(self, answers: dict[str, dict[str, Any]]) -> None:
+    def add(self, answers: dict[str, Any]) -> None:
         """Append the answers of a batch and sync them to disk."""
         try:
             for key, answer in answers.items():
@@ -56,11 +56,11 @@ class Journal:
                 raise UserError(
                     "no space left while writing the journal",
                     where=str(self.path),
-                    remedy="free some disk and run the same command again; annotated images are kept",
+                    remedy="free some disk and run the same command again; finished work is kept",
                 ) from error
             raise
         self.done.update(answers)
 
     def remove(self) -> None:
-        """Throw the work folder away, once the layouts are written."""
+        """Throw the work folder away, once the results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,78 @@
+"""The classifier in batches sorted by length, against a plain loop of one caption at a time.
+
+    python benchmarks/data/labels.py --model results/demo/models/classifier --captions 4000
+
+`--published` takes the size of Qwen2.5-7B with random weights instead (a GPU). Told: captions a second of
+each, and the share of captions with the same label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from keyword_pass import caption
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
+
+from gillnext.filter.classifier import Classifier
+from gillnext.filter.prompts import LABELS
+from gillnext.runtime import training
+
+# Qwen2.5-7B-Instruct, as its model card's config.json has it.
+QWEN = {
+    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+    "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 32768, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def plain(classifier: Classifier, captions: list[str]) -> list[str]:
+    """transformers as its documentation shows it: one prompt, one forward, the likeliest label word."""
+    labels = []
+    for tokens in classifier.encode(captions):
+        with torch.inference_mode():
+            logits = classifier.network(torch.tensor([tokens], device=classifier.network.device)).logits[0, -1]
+        labels.append(list(LABELS)[int(logits[classifier.words].argmax())])
+    return labels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=Path("results/demo/models/classifier"))
+    parser.add_argument("--published", action="store_true", help="Qwen2.5-7B's own size with random weights, bfloat16")
+    parser.add_argument("--captions", type=int, default=4000)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    training.setup(2, args.device)
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    if args.published:
+        with torch.device(args.device):
+            network = AutoModelForCausalLM.from_config(Qwen2Config(**QWEN), dtype=torch.bfloat16)
+    else:
+        network = AutoModelForCausalLM.from_pretrained(args.model).to(args.device)
+    classifier = Classifier(network, tokenizer)
+    captions = [caption(i) for i in range(args.captions)]
+    results = []
+    for name, label in [("loop", plain), *((f"batch {b}", lambda c, t, b=b: c.label(t, b)) for b in args.batches)]:
+        label(classifier, captions[:32])
+        began = time.perf_counter()
+        found = np.array(label(classifier, captions))
+        seconds = time.perf_counter() - began
+        first = found if not results else results[0]["labels"]
+        results.append({"way": name, "captions_per_second": len(captions) / seconds, "labels": found,
+                        "agree_with_loop": float((found == first).mean())})  # fmt: skip
+        print(
+            f"{name:<10} {len(captions) / seconds:8.1f} captions/s   same labels {results[-1]['agree_with_loop']:.4f}"
+        )
+    if args.out:
+        told = [{k: v for k, v in r.items() if k != "labels"} for r in results]
+        args.out.write_text(json.dumps(told, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

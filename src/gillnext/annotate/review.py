@@ -1,0 +1,119 @@
+"""A contact sheet of annotated images for a person to scroll through: one HTML file, nothing fetched.
+
+    gillnext review --layouts results/demo/layouts/*.jsonl --out review.html --count 200
+
+The images are drawn at random with a seed from all layouts, so that what is seen speaks for the whole; each stands with
+its caption, its boxes and their names. `--worst` shows those with the smallest boxes first instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from PIL import Image
+
+from gillnext import layouts
+from gillnext.annotate.rows import read_image
+from gillnext.config.arguments import add_out
+from gillnext.layouts import Layout
+from gillnext.runtime import files, seeds
+from gillnext.runtime.errors import UserError
+
+SIDE = 256  # pixels of a thumbnail's longer side
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+PAGE = """<!DOCTYPE html>
+<html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Review: {{ items|length }} of {{ total }} images</title><style>
+body { font: 14px/1.5 "Noto Sans CJK SC", sans-serif; color: #222; margin: 1.5rem auto; max-width: 82rem;
+  padding: 0 1rem }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1.2rem }
+figure { margin: 0 } figcaption { margin-top: .3rem }
+.picture { position: relative; line-height: 0 } .picture img { width: 100% }
+svg { position: absolute; inset: 0; width: 100%; height: 100% }
+rect { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke }
+li { list-style: none; display: inline-block; margin-right: .6rem } ul { margin: 0; padding: 0; font-size: 12px }
+small { color: #767676; overflow-wrap: anywhere }
+</style></head><body>
+<h1>Review</h1>
+<p>{{ items|length }} of {{ total }} annotated images, {{ order }}. Boxes: {{ objects }} in all of them.</p>
+<main>{% for item in items %}
+<figure id="{{ item.id }}"><div class="picture"><img alt="" src="{{ item.image }}" loading="lazy">
+<svg viewBox="0 0 1 1" preserveAspectRatio="none">{% for o in item.objects %}
+<rect x="{{ o.x }}" y="{{ o.y }}" width="{{ o.w }}" height="{{ o.h }}" stroke="{{ o.colour }}"
+><title>{{ o.name }}</title></rect>{% endfor %}
+</svg></div><figcaption>{{ item.caption }}<ul>{% for o in item.objects %}
+<li style="color:{{ o.colour }}">{{ o.name }}</li>
+{% endfor %}</ul><small>{{ item.path }}</small></figcaption></figure>{% endfor %}
+</main></body></html>
+"""
+
+
+def chosen(rows: Sequence[Layout], count: int, seed: int, worst: bool) -> list[Layout]:
+    """`count` rows: at random, or those with the smallest boxes first; the same for the same seed."""
+    if worst:
+        return sorted(rows, key=lambda row: min((_area(box) for box in row.boxes), default=0.0))[:count]
+    picked = seeds.rng("review", seed).permutation(len(rows))[:count]
+    return [rows[int(i)] for i in picked]
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def thumbnail(path: Path) -> str:
+    """A data URI of the image, or of a grey one where it cannot be read."""
+    image = read_image(path)
+    if isinstance(image, str):
+        image = Image.new("RGB", (SIDE, SIDE), "#d9d9d9")
+    image.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def item(row: Layout, images: Path | None) -> dict[str, Any]:
+    """What the page tells of one image."""
+    path = images / row.image_path if images else Path(row.image_path)
+    objects = [
+        {"name": name, "x": x1, "y": y1, "w": x2 - x1, "h": y2 - y1, "colour": COLOURS[i % len(COLOURS)]}
+        for i, (name, (x1, y1, x2, y2)) in enumerate(zip(row.names, row.boxes, strict=True))
+    ]
+    told = {"id": row.id, "caption": row.caption, "path": row.image_path}
+    return told | {"image": thumbnail(path), "objects": objects}
+
+
+def review(sources: Sequence[Path], images: Path | None, out: Path, count: int, seed: int, worst: bool) -> int:
+    """Write the page; returns how many images it shows."""
+    rows = [row for source in sources for row in layouts.read(source)]
+    if not rows:
+        raise UserError("no layouts", where=", ".join(map(str, sources)), remedy="run `gillnext annotate` first")
+    picked = chosen(rows, count, seed, worst)
+    page = Environment(autoescape=True).from_string(PAGE)
+    order = "the smallest boxes first" if worst else f"drawn at random with seed {seed}"
+    objects = sum(len(row.names) for row in rows)
+    items = [item(row, images) for row in picked]
+    files.write_text(out, page.render(items=items, total=len(rows), objects=objects, order=order))
+    return len(picked)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--layouts", type=Path, nargs="+", required=True, metavar="JSONL", help="of `gillnext annotate`"
+    )
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="what relative image paths start from")
+    parser.add_argument("--count", type=int, default=200, help="images on the page (default: 200)")
+    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument("--worst", action="store_true", help="the smallest boxes first, instead of a random choice")
+    add_out(parser, "the HTML page")
+
+
+def main(args: argparse.Namespace) -> None:
+    shown = review(args.layouts, args.images, args.out, args.count, args.seed, args.worst)
+    print(f"{args.out}: {shown} images")

@@ -1,0 +1,239 @@
+"""A model on several devices: one Ray actor a device, batches handed out as actors get free, dead actors replaced.
+
+    with Workers(partial(load, folder), config) as workers:
+        for batch, answer in workers.map(batches):
+            …
+
+`make()` runs where the model is to live and returns a function of a batch. With `ray.actors` 0 that is this process,
+and no Ray is started. Answers come in the order in which they are ready, each with its batch; which actor worked on it
+does not matter to it. An actor that dies, or that takes longer than `ray.timeout` over a batch, is replaced (where a
+node is lost, as soon as there is room) and its batches are given to others; a batch over which two actors have died is
+cut in halves, again with every further death, and an item that is left alone comes back with the answer None.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from gillnext.config.model import Config
+from gillnext.runtime.errors import UserError
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Model = Callable[[Sequence[Item]], Answer]
+
+QUEUE = 2  # batches that an actor has: one that it works on, one that waits, so that it is never idle
+DEATHS = 2  # of actors over a batch, before it is cut in halves
+POLL = 1.0  # seconds between two looks at the clock
+CONNECT = 10.0  # seconds in which a cluster must answer
+
+
+class Actor:
+    """What runs on a device: the model, and who and where it is."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.error: Exception | None = None
+        try:
+            self.model = make()
+        except Exception as error:  # told by `place`: an error here would look like a death
+            self.error = error
+
+    def place(self) -> str:
+        """Node and device, for the counts; raises what has kept the model from being made."""
+        import ray
+
+        if self.error:
+            raise self.error
+        context = ray.get_runtime_context()
+        gpus = context.get_accelerator_ids().get("GPU", [])
+        return f"{context.get_node_id()[:6]}{''.join(f'/cuda:{gpu}' for gpu in gpus)}/{os.getpid()}"
+
+    def answer(self, batch: Sequence[Any]) -> Any:
+        return self.model(batch)
+
+
+@dataclass
+class _Task(Generic[Item]):
+    """A batch on its way: how many actors have died over it, and by when it must be done."""
+
+    batch: Sequence[Item]
+    deaths: int = 0
+
+
+@dataclass(eq=False)
+class _Hand:  # compared by identity
+    """An actor as the driver sees it; `tasks` are its batches by their references, the oldest first."""
+
+    handle: Any
+    starting: Any  # reference to the place; None once the actor is there
+    place: str = "not yet placed"
+    tasks: dict[Any, _Task[Any]] = field(default_factory=dict)
+    since: float = 0.0  # when the oldest of them came to be the oldest
+
+
+class Workers(Generic[Item, Answer]):
+    """Copies of a model on the devices that `config.ray` names; a context manager."""
+
+    def __init__(self, make: Callable[[], Model[Item, Answer]], config: Config) -> None:
+        self.make, self.config, self.settings = make, config, config.ray
+        self.counts: Counter[str] = Counter()  # items done, by place
+        self.hands: list[_Hand] = []
+        self.replaced = 0
+        self.model: Model[Item, Answer] | None = None
+        self.ours = False  # whether the Ray that runs was started here
+        self.heard = 0.0  # when an actor last answered
+
+    def __enter__(self) -> Workers[Item, Answer]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.hands:
+            return
+        import ray
+
+        for hand in self.hands:
+            ray.kill(hand.handle)
+        if self.ours:
+            ray.shutdown()
+
+    def map(self, batches: Iterable[Sequence[Item]]) -> Iterator[tuple[Sequence[Item], Answer | None]]:
+        """(batch, answer) as answers come; a batch that was cut in halves comes as its parts."""
+        waiting = deque(_Task(batch) for batch in batches if len(batch))
+        if not waiting:
+            return
+        if not self.settings.actors:
+            yield from self._here(waiting)
+            return
+        self._start()
+        while waiting or any(hand.tasks for hand in self.hands):
+            self._hand_out(waiting)
+            yield from self._collect(waiting)
+
+    def _here(self, waiting: deque[_Task[Item]]) -> Iterator[tuple[Sequence[Item], Answer]]:
+        if self.model is None:
+            self.model = self.make()
+        for task in waiting:
+            yield task.batch, self.model(task.batch)
+            self.counts["here"] += len(task.batch)
+
+    # With Ray
+
+    def _start(self) -> None:
+        if self.hands:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        if not ray.is_initialized():
+            self.ours = True
+            self._connect()
+        self.hands = [self._hand() for _ in range(self.settings.actors)]
+        self.heard = time.monotonic()
+
+    def _connect(self) -> None:
+        import ray
+
+        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if address := self.settings.address:
+            try:
+                host, _, port = address.rpartition(":")
+                if host:  # Ray itself would try for minutes
+                    socket.create_connection((host, int(port)), CONNECT).close()
+                ray.init(address=address, **quiet)
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"no Ray cluster answers: {str(error).splitlines()[0]}",
+                    where=f"ray.address: {address}",
+                    remedy="start one with `ray start --head`, or leave ray.address empty",
+                ) from error
+            return
+        cpus = self.settings.actors * max(self.config.run.threads, 1)
+        ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+
+    def _hand(self) -> _Hand:
+        import ray
+
+        on_device = ray.remote(num_cpus=max(self.config.run.threads, 1), num_gpus=int(self.config.run.device != "cpu"))
+        handle: Any = on_device(Actor).remote(self.make)
+        return _Hand(handle, handle.place.remote())
+
+    def _hand_out(self, waiting: deque[_Task[Item]]) -> None:
+        """Fill the queue of every actor that is there, the emptiest first."""
+        there = [hand for hand in self.hands if hand.starting is None]
+        while waiting and there:
+            hand = min(there, key=lambda h: len(h.tasks))
+            if len(hand.tasks) >= QUEUE:
+                return
+            if not hand.tasks:
+                hand.since = time.monotonic()
+            task = waiting.popleft()
+            hand.tasks[hand.handle.answer.remote(task.batch)] = task
+
+    def _collect(self, waiting: deque[_Task[Item]]) -> Iterator[tuple[Sequence[Item], Answer | None]]:
+        """Wait for answers for a while; yields those that came, and the items that no actor lives through."""
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        flying = {reference: hand for hand in self.hands for reference in hand.tasks}
+        flying |= {hand.starting: hand for hand in self.hands if hand.starting is not None}
+        ready, _ = ray.wait(list(flying), num_returns=1, timeout=POLL)
+        for reference in ready:
+            hand, self.heard = flying[reference], time.monotonic()
+            if hand not in self.hands:  # replaced a moment ago
+                continue
+            try:
+                answer = ray.get(reference)
+            except RayActorError as error:
+                yield from self._died(hand, waiting, f"died ({' '.join(str(error).split())[-300:]})")
+                continue
+            except RayTaskError as error:  # the model's own error, with the actor's traceback as its cause
+                raise error.cause if isinstance(error.cause, UserError) else error from None
+            hand.since = self.heard
+            if reference == hand.starting:
+                hand.starting, hand.place = None, answer
+                continue
+            task = hand.tasks.pop(reference)
+            self.counts[hand.place] += len(task.batch)
+            yield task.batch, answer
+        now = time.monotonic()
+        for hand in list(self.hands):
+            if hand.tasks and now - hand.since > self.settings.timeout:
+                ray.kill(hand.handle)
+                yield from self._died(hand, waiting, f"took longer than {self.settings.timeout:g} s over a batch")
+        if now - self.heard > self.settings.start_timeout:
+            raise UserError(
+                f"no actor has started or answered for {self.settings.start_timeout:g} s",
+                where="ray.start_timeout",
+                remedy="ask for as many actors as the cluster has devices (`ray status` tells)",
+            )
+
+    def _died(self, hand: _Hand, waiting: deque[_Task[Item]], how: str) -> Iterator[tuple[Sequence[Item], None]]:
+        """Replace an actor and take its batches back; the one that it was at is told apart from the one that waited."""
+        self.replaced += 1
+        if self.replaced > self.settings.restarts:
+            raise UserError(
+                f"{self.replaced} actors were lost; the last, at {hand.place}, {how}",
+                where="ray.restarts",
+                remedy="see the logs of Ray and of the system for why; finished work is kept, the same command goes on",
+            )
+        tasks = list(hand.tasks.values())
+        self.hands[self.hands.index(hand)] = self._hand()
+        waiting.extendleft(reversed(tasks[1:]))
+        for at in tasks[:1]:
+            at.deaths += 1
+            if at.deaths < DEATHS:
+                waiting.appendleft(at)
+            elif len(at.batch) > 1:
+                half = len(at.batch) // 2
+                waiting.extendleft([_Task(part, DEATHS - 1) for part in (at.batch[half:], at.batch[:half])])
+            else:
+                yield at.batch, None
