@@ -118,7 +118,8 @@ def test_a_lexicon_of_ones_own(shards, rule, tmp_path):
     """Its words alone count; an edit passes the shards again."""
     words = tmp_path / "words.txt"
     words.write_text("[terms]\n右\n", encoding="utf-8")
-    config = dataclasses.replace(CONFIG, filter=dataclasses.replace(CONFIG.filter, lexicon=str(words), keep=["none", "strong"]))
+    own = dataclasses.replace(CONFIG.filter, lexicon=str(words), keep=["none", "strong"])
+    config = dataclasses.replace(CONFIG, filter=own)
     stage.run(config, shards, "none", tmp_path / "own.parquet")
     assert set(pl.read_parquet(tmp_path / "own.parquet")["caption"]) == {"100元左右", "右边栏"}
     words.unlink()

@@ -77,6 +77,13 @@ class _Hand:  # compared by identity
     tasks: dict[Any, _Task[Any]] = field(default_factory=dict)
     since: float = 0.0  # when the oldest of them came to be the oldest
 
+    def takes(self, task: _Task[Any]) -> bool:
+        """Whether a batch fits in its queue. One over which an actor has died is alone: an actor's last answer may be
+        lost with it, and the next death must be laid to the right batch.
+        """
+        suspect = task.deaths or any(other.deaths for other in self.tasks.values())
+        return not self.tasks or (len(self.tasks) < QUEUE and not suspect)
+
 
 class Workers(Generic[Item, Answer]):
     """Copies of a model on the devices that `config.ray` names; a context manager."""
@@ -168,11 +175,11 @@ class Workers(Generic[Item, Answer]):
 
     def _hand_out(self, waiting: deque[_Task[Item]]) -> None:
         """Fill the queue of every actor that is there, the emptiest first."""
-        there = [hand for hand in self.hands if hand.starting is None]
-        while waiting and there:
-            hand = min(there, key=lambda h: len(h.tasks))
-            if len(hand.tasks) >= QUEUE:
+        while waiting:
+            fit = [hand for hand in self.hands if hand.starting is None and hand.takes(waiting[0])]
+            if not fit:
                 return
+            hand = min(fit, key=lambda h: len(h.tasks))
             if not hand.tasks:
                 hand.since = time.monotonic()
             task = waiting.popleft()
