@@ -190,3 +190,15 @@ def test_relative_paths_start_from_the_images_folder(tmp_path):
     files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "a.png", "caption": "猫"}])
     row = rows_.read_index(tmp_path / "i.jsonl", tmp_path / "pictures")[0]
     assert row.path == tmp_path / "pictures" / "a.png" and row.image_path == "a.png"
+
+
+def test_a_job_is_named_by_its_models_files_and_by_no_other(tmp_path, monkeypatch):
+    """Without a vocabulary the folder that the command is given in does not count."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("1")
+    first = stage.job_name(Config(), "model")
+    (tmp_path / "another").write_text("file")
+    assert stage.job_name(Config(), "model") == first
+    (tmp_path / "model" / "weights").write_text("2")
+    assert stage.job_name(Config(), "model") != first

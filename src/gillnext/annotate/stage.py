@@ -140,8 +140,8 @@ def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabu
 def job_name(config: Config, model: Path | str) -> str:
     """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
     settings = dataclasses.asdict(config.annotate) | {"batch": 0}
-    made_from = [files.sha256(path) if Path(path).exists() else path for path in (str(model), settings["vocabulary"])]
-    return training.fingerprint(settings, *made_from)
+    named = [name for name in (str(model), settings["vocabulary"]) if name]  # an empty path would be this folder
+    return training.fingerprint(settings, *(files.sha256(name) if Path(name).exists() else name for name in named))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
