@@ -10,7 +10,7 @@ from scipy import stats
 
 from gillnext.config.load import from_dict
 from gillnext.runtime.errors import UserError
-from gillnext.tables.bars import BARS
+from gillnext.tables.bars import BARS, Bar
 from gillnext.tables.stage import tables
 from gillnext.tables.table import decimals
 
@@ -82,6 +82,14 @@ def test_bars_are_met_or_not_by_their_thresholds(results_root, config, tmp_path)
     assert rows["filter, precision for spatial"]["met"] == "no"
     assert rows["filter, recall for spatial"]["met"] == "yes"
     assert rows["test images of the reference arm, each seed"]["met"] == "no"
+
+
+@pytest.mark.parametrize(
+    ("value", "printed"), [(0.7499, "0.7499"), (0.74999, "0.74999"), (0.7504, "0.750"), (0.75, "0.750"), (0.7, "0.700")]
+)
+def test_a_value_never_looks_as_if_it_met_the_bar_that_it_misses(value, printed):
+    bar = Bar("x", "x", ">=", 0.75, lambda results: value)
+    assert bar.shown(value).text == printed
 
 
 def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tmp_path):

@@ -12,9 +12,10 @@ from typing import Literal
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
 from gillnext.tables.statistics import Estimate, paired
-from gillnext.tables.table import Column, Table, number, scientific, text
+from gillnext.tables.table import Cell, Column, Table, number, scientific, text
 
 Sense = Literal[">=", "<="]
+EXACT = 6  # digits at most
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class Bar:
 
     def met(self, value: float) -> bool:
         return value >= self.threshold if self.sense == ">=" else value <= self.threshold
+
+    def shown(self, value: float) -> Cell:
+        """The value as printed, with as many more digits as it takes to stand on its side of the threshold."""
+        if self.digits < 0:
+            return scientific(value)
+        near = (d for d in range(self.digits, EXACT) if self.met(round(value, d)) == self.met(value))
+        return number(value, next(near, EXACT))
 
 
 @dataclass(frozen=True)
@@ -169,14 +177,13 @@ def bars_table(results: Results) -> Table:
         if bar.tier not in (None, tier) or (bar.against_base and results.base is None):
             continue
         value = bar.measure(results)
-        show = scientific if bar.digits < 0 else (lambda v, d=bar.digits: number(v, d))
         sign = "≥" if bar.sense == ">=" else "≤"
         threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
         rows.append(
             [
                 text(bar.name),
                 text(f"{sign} {threshold}"),
-                show(value),
+                bar.shown(value),
                 text("yes" if bar.met(value) else "no"),
             ]
         )
