@@ -62,8 +62,7 @@ def from_row(row: dict[str, Any], where: str, convention: str = "unit") -> Layou
 
 def read(path: Path | str, convention: str = "unit") -> list[Layout]:
     """All layouts of a JSONL file, each checked; the first bad row raises with its line number."""
-    rows = enumerate(files.read_jsonl(path), 1)
-    return [from_row(row, f"{path}, line {n}", convention) for n, row in rows]
+    return [from_row(row, f"{path}, line {n}", convention) for n, row in files.numbered_jsonl(path)]
 
 
 def write(path: Path | str, layouts: Iterable[Layout]) -> None:

@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import struct
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,10 +182,114 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path):
     with pytest.raises(UserError, match="UTF-8"):
         rows_.read_tsv(tmp_path / "t.tsv", tmp_path)
     files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "a.png", "caption": "猫"}, {"image_path": "a.png"}])
-    with pytest.raises(UserError, match=r"i\.jsonl, row 2"):
+    with pytest.raises(UserError, match=r"i\.jsonl, line 2"):
         rows_.read_index(tmp_path / "i.jsonl")
     with pytest.raises(UserError, match="no such index"):
         rows_.read_index(tmp_path / "none.jsonl")
+
+
+def test_a_resumed_run_asks_for_batches_of_the_unbroken_one(index, tmp_path):
+    """One that was answered in part comes whole again; what its rows had been given stays."""
+
+    def batches(annotator, out, batch=3):
+        seen = []
+
+        def answer(rows):
+            seen.append([row.image_path for row in rows])
+            return stage.answer_batch(rows, annotator, VOCABULARY)
+
+        with Workers(lambda: answer, Config()) as workers:
+            stage.annotate(rows_.read_index(index), workers, batch, out, "job")
+        return seen
+
+    whole, out = batches(Brightness(), tmp_path / "whole.jsonl"), tmp_path / "out.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        batches(Brightness(fail_after=5), out)
+    journal = tmp_path / "out.jsonl.work" / "journal.jsonl"
+    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert len(lines) == 1 + 6  # the job, and two batches
+    journal.write_text("".join(lines[:-1]), encoding="utf-8")
+    again = batches(Brightness(), out)
+    assert again == whole[1:] and len(whole) == 4
+    assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+
+
+def test_images_are_found_from_any_folder(index, tmp_path, monkeypatch):
+    """As by an actor on a node whose working directory is another."""
+    monkeypatch.chdir(tmp_path)
+    files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "0.png", "caption": "猫"}])
+    (tmp_path / "t.tsv").write_text("0.png\t猫\n", encoding="utf-8")
+    rows = [*rows_.read_index(Path("i.jsonl")), *rows_.read_index(Path("i.jsonl"), Path("."))]
+    rows += rows_.read_tsv(Path("t.tsv"), Path("."))
+    monkeypatch.chdir("/")
+    assert [row.image_path for row in rows] == ["0.png"] * 3
+    assert all(rows_.read_image(row.path).size == (8, 8) for row in rows)
+
+
+def test_a_missing_image_is_looked_for_again(index, tmp_path, monkeypatch):
+    """In the folder that the error asks for, and in a run that was interrupted."""
+    files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": f"{i}.png", "caption": "一只猫"} for i in (0, 1, 2)])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="not one image is there"):
+        run(tmp_path / "i.jsonl", tmp_path / "out.jsonl")
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path / "i.jsonl", tmp_path / "out.jsonl")["kept"] == 3
+
+
+def test_a_box_that_rounding_makes_empty_is_dropped_and_what_is_written_can_be_read(index, tmp_path):
+    class Thin(Brightness):
+        def found(self, image, name):
+            x1, x2 = (0.30004, 0.30006) if name == "猫" else (0.30001, 0.30004)
+            return Found(name, (x1, 0.1, x2, 0.9), 0.8)
+
+    counts = run(index, tmp_path / "out.jsonl", Thin())
+    kept = layouts.read(tmp_path / "out.jsonl")
+    assert {row.names for row in kept} == {("猫",)} and {row.boxes for row in kept} == {((0.3, 0.1, 0.3001, 0.9),)}
+    assert counts["objects_dropped"] == {"reversed or empty": 3}
+
+
+def test_a_row_that_layouts_would_refuse_is_told_before_anything_is_written(index, tmp_path):
+    rows = rows_.read_index(index)[:2]
+    good, bad = ({"objects": [["猫", box, 1.0]], "dropped": [], "reason": ""} for box in ([0, 0, 1, 1], [0, 0, 1, 1.2]))
+    with pytest.raises(UserError, match=r"1\.png.*out of the range"):
+        stage.finish(rows, {rows[0].key: good, rows[1].key: bad}, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists() and not (tmp_path / "out.json").exists()
+
+
+def test_a_caption_of_a_tsv_ends_at_its_newline_alone(tmp_path):
+    """Not where Python ends lines besides: U+2028, U+0085, \\x0b, \\r."""
+    caption = "左边\u2028是\x85一\x0b只\r猫"
+    text = f"\ufeffa.png\t{caption}\r\n\n  \nb.png\t一棵树\tx"
+    (tmp_path / "t.tsv").write_bytes(text.encode())
+    rows = rows_.read_tsv(tmp_path / "t.tsv", tmp_path)
+    assert [row.caption for row in rows] == [caption, "一棵树\tx"]
+    assert [row.image_path for row in rows] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+
+
+@pytest.mark.parametrize("end", ["c.png 一棵树".encode(), "c.png\t一棵树".encode("gbk")])
+def test_blank_lines_of_a_tsv_count(tmp_path, end):
+    (tmp_path / "t.tsv").write_bytes("a.png\t一只猫\n\n\nb.png\t一只猫\n".encode() + end)
+    with pytest.raises(UserError, match=r"t\.tsv, line 5"):
+        rows_.read_tsv(tmp_path / "t.tsv", tmp_path)
+
+
+def test_a_picture_is_upright_and_whatever_a_decoder_raises_is_a_reason(tmp_path, monkeypatch):
+    """Tag 0x0112 is 6, as of a camera held on its side: what is stored on the left belongs on top."""
+    stored = Image.new("RGB", (20, 10), (255, 255, 255))
+    stored.paste((0, 0, 0), (15, 0, 20, 10))
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    stored.save(tmp_path / "a.png", exif=tags)
+    seen = np.asarray(rows_.read_image(tmp_path / "a.png"))
+    assert seen.shape == (20, 10, 3) and seen[:15].min() == 255 and seen[15:].max() == 0
+    for error in (IndexError("bug in a plugin"), ZeroDivisionError(), struct.error("short header")):
+
+        def fail(path, error=error):
+            raise error
+
+        monkeypatch.setattr(rows_.Image, "open", fail)
+        assert rows_.read_image(tmp_path / "a.png") == "unreadable image"
 
 
 def test_relative_paths_start_from_the_images_folder(tmp_path):

@@ -55,6 +55,7 @@ def test_several_boxes_of_a_name_in_one_object_or_in_several():
         (said({"bbox_2d": [20, 10, None, 50], "label": "猫"}), ["malformed"]),
         (said({"bbox_2d": [20, True, 100, 50], "label": "猫"}), ["malformed"]),
         (said({"bbox_2d": [20, 10, 10**400, 50], "label": "猫"}), ["malformed"]),
+        ('[{"bbox_2d": [' + "9" * 5000 + ', 10, 100, 50], "label": "猫"}]', ["malformed"]),
         (said({"bbox_2d": [[20, 10], [100, 50]], "label": "猫"}), ["malformed", "malformed"]),
         (said({"bbox_2d": [100, 50, 20, 10], "label": "猫"}), ["reversed or empty"]),
         (said({"bbox_2d": [20, 10, 100, 101], "label": "猫"}), ["out of range"]),

@@ -4,17 +4,20 @@ import asyncio
 import dataclasses
 import gzip
 import io
+import socket
 import struct
+import threading
 import time
 import zlib
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
-from PIL import Image
+from PIL import Image, ImageFile
 
-from gillnext.config.model import Download
+from gillnext.config.data import Download
 from gillnext.download.client import Client, Resolver, check_url, public, retry_after
 from gillnext.download.pictures import Rejected, check
 
@@ -27,21 +30,30 @@ def encoded(form="PNG", mode="RGB", side=20):
     return buffer.getvalue()
 
 
+@asynccontextmanager
+async def serving(handler):
+    """A server with this handler on loopback, as (IP, port)."""
+    runner = web.ServerRunner(web.Server(handler, access_log=None, handler_cancellation=True), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield runner.addresses[0][:2]
+    finally:
+        await runner.cleanup()
+
+
 def fetch(handler, path="/", settings=SETTINGS, hosts=("site.example",)):
-    """What the client makes of a path on a server with this handler: a Picture or the kind of failure."""
+    """What the client makes of a path, or a whole URL with {port}, on a server with this handler: a Picture or the
+    kind of failure."""
 
     async def go():
-        runner = web.ServerRunner(web.Server(handler, access_log=None, handler_cancellation=True), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        ip, port = runner.addresses[0][:2]
-        try:
-            async with Client(settings, {host: (ip, port) for host in hosts}) as client:
-                return await client.fetch(f"http://site.example{path}")
-        except Rejected as failure:
-            return failure.kind
-        finally:
-            await runner.cleanup()
+        async with serving(handler) as (ip, port):
+            try:
+                async with Client(settings, {host: (ip, port) for host in hosts}) as client:
+                    url = path.format(port=port)
+                    return await client.fetch(url if url.startswith("http") else f"http://site.example{url}")
+            except Rejected as failure:
+                return failure.kind
 
     return asyncio.run(asyncio.wait_for(go(), 20))
 
@@ -77,6 +89,62 @@ def test_a_redirect_to_a_private_or_foreign_place_is_refused(target):
         return web.Response(status=302, headers={"Location": target})
 
     assert fetch(answer) == "refused"
+
+
+# Ways to write 127.0.0.1 and a link-local address that IDNA maps to plain digits and dots (UTS 46).
+DISGUISED = ("１２７.０.０.１", "127。0。0。1", "①②⑦.0.0.1", "169。254。169。254")
+
+
+@pytest.mark.parametrize("host", [*DISGUISED, "2130706433", "127.1", "127.0.0.1."])
+def test_no_spelling_of_a_private_address_reaches_it(host):
+    asked = []
+
+    async def answer(request):
+        asked.append(request.path)
+        if request.path == "/moved":
+            port = request.transport.get_extra_info("sockname")[1]
+            return web.Response(status=302, headers={"Location": f"http://{host}:{port}/secret"})
+        return web.Response(body=encoded(), content_type="image/png")
+
+    assert fetch(answer, f"http://{host}:{{port}}/secret") == "refused" and asked == []
+    assert fetch(answer, "/moved") == "refused" and asked == ["/moved"]
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "127.0.0.1", "[fec0::1]"])
+def test_a_mapped_address_leads_to_its_server(host):
+    asked = []
+
+    async def answer(request):
+        asked.append(request.host)
+        return web.Response(body=encoded(), content_type="image/png")
+
+    assert fetch(answer, f"http://{host}/a.png", hosts=[host.strip("[]")]).width == 20
+    assert asked == [host]
+
+
+# Worked out by hand from RFC 3056 (6to4), 4291 (mapped, compatible, link- and site-local), 4380 (Teredo), 6052 (NAT64).
+ADDRESSES = {
+    "8.8.8.8": True, "2606:4700::1111": True, "::ffff:8.8.8.8": True, "64:ff9b::8.8.8.8": True,
+    "2002:808:808::1": True,
+    "127.0.0.1": False, "0.0.0.0": False, "100.100.100.200": False, "169.254.169.254": False, "192.0.0.192": False,
+    "224.0.0.1": False, "240.0.0.1": False, "255.255.255.255": False,
+    "::": False, "::1": False, "::127.0.0.1": False, "::ffff:10.0.0.1": False, "64:ff9b::7f00:1": False,
+    "64:ff9b::169.254.169.254": False, "64:ff9b:1::a00:1": False, "2002:7f00:1::": False, "2002:a9fe:a9fe::1": False,
+    "2001:0:4136:e378::1": False, "2001:db8::1": False, "fc00::1": False, "fe80::1%lo": False, "fec0::1": False,
+    "ff02::1": False, "4000::1": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_is_judged_by_where_its_packets_go(address):
+    assert public(address) == ADDRESSES[address]
+    if "%" not in address:
+        try:
+            check_url(f"http://[{address}]/" if ":" in address else f"http://{address}/")
+        except Rejected as failure:
+            assert failure.kind == "refused" and not ADDRESSES[address]
+        else:
+            assert ADDRESSES[address]
 
 
 def test_large_bodies_are_cut_off_announced_or_not():
@@ -133,9 +201,35 @@ def test_a_server_that_hangs_up_is_a_connection_error():
     assert fetch(answer) == "connection"
 
 
+def abort(request):
+    """Reset the connection, so that the kernel tells the client (RST), too."""
+    linger = struct.pack("ii", 1, 0)
+    request.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    request.transport.abort()
+
+
+def test_a_body_that_is_not_what_was_announced_is_a_broken_picture():
+    body = encoded("JPEG", side=40)
+    half, whole, double = body[: len(body) // 2], len(body), 2 * len(body)
+    sent = {"/reset": (half, whole), "/short": (half, len(half)), "/long": (body, double), "/whole": (body, whole)}
+
+    async def answer(request):
+        data, length = sent[request.path]
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        request.transport.write(head.encode() + data)
+        await asyncio.sleep(0.1)  # the client has read this by now
+        abort(request) if request.path == "/reset" else request.transport.close()
+        return web.Response()
+
+    for path in ("/reset", "/short", "/long"):
+        assert fetch(answer, path) == "truncated", path
+    assert fetch(answer, "/whole").data == body
+
+
 def test_addresses_that_are_no_web_addresses_are_refused():
     for url in ("", "ftp://a.example/x", "javascript:1", "http://", "http://[::1", "//a/b", "http://192.168.0.1/a.jpg",
-                "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/", "http://localhost:99999/"):  # fmt: skip
+                "http://0.0.0.0/", "http://[::ffff:127.0.0.1]/", "http://localhost:99999/", "http://[a]@/",
+                "http://[fe80::1%]/", "http://[::ffff:127.0.0.1%25]/"):  # fmt: skip
         with pytest.raises(Rejected) as failure:
             check_url(url)
         assert failure.value.kind == "refused", url
@@ -191,7 +285,7 @@ def test_a_camera_that_was_held_sideways_is_turned_upright():
 
 
 def test_long_and_huge_pictures_are_refused_by_their_header(monkeypatch):
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
     for size, kind in (
         ((20, 90), "too_long"),
         ((90, 20), "too_long"),
@@ -203,8 +297,8 @@ def test_long_and_huge_pictures_are_refused_by_their_header(monkeypatch):
         assert failure.value.kind == kind
 
 
-def blank(size):
-    """A PNG of that size, written without Pillow."""
+def blank(size, *chunks):
+    """A PNG of that size, written without Pillow; `chunks` are (name, data) to put before its end."""
     width, height = size
     raw = b"".join(b"\0" + bytes(3 * width) for _ in range(height))
 
@@ -212,7 +306,33 @@ def blank(size):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(raw)) + chunk(b"IEND", b"")
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(raw)), *chunks, (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def test_a_picture_with_broken_exif_is_a_broken_picture():
+    body = blank((20, 20), (b"eXIf", b"II*\0"))  # a TIFF header that ends before the place of its first directory
+    assert check(blank((20, 20)), SETTINGS).width == 20
+    with Image.open(io.BytesIO(body)) as image:
+        image.load()
+        with pytest.raises(struct.error):
+            image.getexif()
+
+    async def answer(request):
+        return web.Response(body=body, content_type="image/png")
+
+    assert fetch(answer) == "truncated"
+
+
+@pytest.mark.parametrize("error", [IndexError, KeyError, MemoryError, TypeError, ZeroDivisionError, struct.error])
+def test_whatever_a_decoder_raises_is_a_broken_picture(monkeypatch, error):
+    def load(self):
+        raise error("odd")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    with pytest.raises(Rejected) as failure:
+        check(blank((20, 20)), SETTINGS)
+    assert failure.value.kind == "truncated" and error.__name__ in failure.value.detail
 
 
 def test_the_server_says_how_long_to_wait_and_is_heard_within_reason():
@@ -230,6 +350,50 @@ def test_the_server_says_how_long_to_wait_and_is_heard_within_reason():
     assert fetch(answer, "/late") == "server_error" and len(asked) == 1
 
 
+def test_a_host_that_asks_to_wait_is_left_alone_by_every_row():
+    asked = {}
+
+    async def answer(request):
+        asked[request.host, request.path] = time.monotonic()
+        if len(asked) == 1:
+            return web.Response(status=503, headers={"Retry-After": "0.6"})
+        return web.Response(body=encoded(), content_type="image/png")
+
+    async def go():
+        hosts = ["site.example", "other.example"]
+        async with serving(answer) as place, Client(SETTINGS, dict.fromkeys(hosts, place)) as client:
+            first = asyncio.create_task(client.fetch("http://site.example/0"))
+            while not asked:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # the client has read the answer by now
+            await asyncio.gather(first, *(client.fetch(f"http://{host}/1") for host in hosts))
+
+    began = time.monotonic()
+    asyncio.run(asyncio.wait_for(go(), 20))
+    assert asked["site.example", "/1"] - began >= 0.6
+    assert asked["other.example", "/1"] < asked["site.example", "/1"]
+
+
+def test_an_overlong_wait_of_one_row_holds_its_host_off_for_the_patience_alone():
+    times = []
+
+    async def answer(request):
+        times.append(time.monotonic())
+        if len(times) == 1:
+            return web.Response(status=429, headers={"Retry-After": "3600"})
+        return web.Response(body=encoded(), content_type="image/png")
+
+    async def go():
+        settings = dataclasses.replace(SETTINGS, patience=0.5)
+        async with serving(answer) as place, Client(settings, {"site.example": place}) as client:
+            with pytest.raises(Rejected):
+                await client.fetch("http://site.example/0")
+            await client.fetch("http://site.example/1")
+
+    asyncio.run(asyncio.wait_for(go(), 20))
+    assert 0.5 <= times[1] - times[0] < 5
+
+
 def test_dates_and_nonsense_in_retry_after():
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     assert 80 < retry_after(soon) <= 90
@@ -240,6 +404,20 @@ def test_dates_and_nonsense_in_retry_after():
         0,
         0,
     ]
+
+
+def test_a_date_that_no_calendar_has_is_no_wait():
+    odd = "Thu, 01 Jan 99999999999999999999 00:00:00 GMT"
+    assert retry_after(odd) == 0
+    asked = []
+
+    async def answer(request):
+        asked.append(1)
+        if len(asked) == 1:
+            return web.Response(status=503, headers={"Retry-After": odd})
+        return web.Response(body=encoded(), content_type="image/png")
+
+    assert fetch(answer).width == 20
 
 
 def test_a_packed_body_is_unpacked_and_a_bomb_is_not():
@@ -276,3 +454,45 @@ def test_no_more_than_the_cap_are_asked_of_one_host():
         most[0] = 0
         asyncio.run(asyncio.wait_for(go(dataclasses.replace(SETTINGS, per_host=cap)), 20))
         assert most[0] == cap
+
+
+def test_the_wait_for_a_place_at_a_host_is_not_the_rows_time():
+    async def answer(request):
+        await asyncio.sleep(0.3)
+        return web.Response(body=encoded(), content_type="image/png")
+
+    async def go():
+        settings = dataclasses.replace(SETTINGS, per_host=1, total_timeout=1.0, read_timeout=1.0, retries=0)
+        async with serving(answer) as place, Client(settings, {"site.example": place}) as client:
+            return await asyncio.gather(*(client.fetch(f"http://site.example/{i}") for i in range(6)))
+
+    assert len(asyncio.run(asyncio.wait_for(go(), 20))) == 6  # the last one waits for 1.5 s before it is asked
+
+
+def test_dead_names_hold_up_no_other_row(monkeypatch):
+    """More names that nobody answers than asyncio has threads for its own look-ups (32 at most)."""
+    answered, look_up = threading.Event(), socket.getaddrinfo
+
+    def slow(host, *args, **options):
+        if str(host).startswith("dead"):
+            answered.wait(15)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up(host, *args, **options)
+
+    async def answer(request):
+        return web.Response(body=encoded(), content_type="image/png")
+
+    async def go():
+        async with serving(answer) as place, Client(SETTINGS, {"site.example": place}) as client:
+            dead = [asyncio.create_task(client.fetch(f"http://dead{i}.example/")) for i in range(40)]
+            try:
+                await asyncio.sleep(0.1)
+                picture = await asyncio.wait_for(client.fetch("http://site.example/"), 5)
+                await asyncio.wait_for(asyncio.to_thread(int), 5)  # as the journal writes its images
+            finally:
+                answered.set()
+            return picture, await asyncio.gather(*dead, return_exceptions=True)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    picture, dead = asyncio.run(asyncio.wait_for(go(), 20))
+    assert picture.width == 20 and {failure.kind for failure in dead} <= {"timeout", "connection"}

@@ -1,7 +1,11 @@
 """The filter: counts add up, labels do not depend on the batch, and a killed run ends as an unbroken one."""
 
 import dataclasses
+import inspect
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import polars as pl
@@ -93,6 +97,106 @@ def test_killed_filter_goes_on_and_ends_equal(shards, rule, tmp_path, monkeypatc
     assert broken.with_suffix(".json").read_text() == whole.with_suffix(".json").read_text()
 
 
+def batches_of(size):
+    return dataclasses.replace(CONFIG, filter=dataclasses.replace(CONFIG.filter, batch=size))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gillnext.config.load import from_dict
+from gillnext.filter import stage
+
+asked = []
+
+def say(batch):
+    asked.extend(batch)
+    if len(asked) > 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return [rule_of(caption) for _, caption in batch]
+
+stage.make_labeller = lambda config, model: say
+config = from_dict({"world": {"parts": 1}, "filter": {"batch": 2}})
+stage.run(config, [Path(path) for path in sys.argv[2:]], "none", Path(sys.argv[1]))
+"""
+
+
+def test_a_filter_killed_by_the_system_goes_on_where_it_was(shards, rule, tmp_path, monkeypatch):
+    """SIGKILL in the fourth batch: what was passed and labelled before is neither passed nor asked about again."""
+    whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
+    stage.run(CONFIG, shards, "none", whole)
+    script = inspect.getsource(rule_of) + KILLED
+    process = subprocess.run([sys.executable, "-c", script, str(broken), *map(str, shards)], stderr=subprocess.DEVNULL)
+    assert process.returncode == -signal.SIGKILL and not broken.exists()
+    with open(tmp_path / "broken.parquet.work" / "journal.jsonl", "a", encoding="utf-8") as journal:
+        journal.write('{"key": "half a li')
+    passed, asked, sift = [], [], stage.sift_shard
+    monkeypatch.setattr(stage, "sift_shard", lambda path, *rest: passed.append(path.name) or sift(path, *rest))
+    monkeypatch.setattr(stage, "make_labeller", lambda config, model: lambda batch: asked.extend(batch) or say(batch))
+    stage.run(batches_of(2), shards, "none", broken)
+    assert passed == [shards[2].name, shards[3].name] and len(asked) == 4 * 4 - 6
+    assert broken.read_bytes() == whole.read_bytes()
+    assert broken.with_suffix(".json").read_text() == whole.with_suffix(".json").read_text()
+
+
+def interrupted_after(calls, seen):
+    """A labeller that notes its batches and is interrupted after some of them."""
+
+    def label(batch):
+        if len(seen) == calls:
+            raise KeyboardInterrupt
+        seen.append(list(batch))
+        return say(batch)
+
+    return lambda config, model: label
+
+
+def test_a_resumed_run_labels_batches_of_the_unbroken_one(shards, tmp_path, monkeypatch):
+    """One that was answered in part comes whole again."""
+    config, whole, first, again = batches_of(3), [], [], []
+    monkeypatch.setattr(stage, "make_labeller", interrupted_after(99, whole))
+    stage.run(config, shards, "none", tmp_path / "whole.parquet")
+    monkeypatch.setattr(stage, "make_labeller", interrupted_after(3, first))
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(config, shards, "none", tmp_path / "broken.parquet")
+    journal = tmp_path / "broken.parquet.work" / "journal.jsonl"
+    lines = journal.read_text(encoding="utf-8").splitlines(keepends=True)
+    journal.write_text("".join(lines[:-1]), encoding="utf-8")
+    monkeypatch.setattr(stage, "make_labeller", interrupted_after(99, again))
+    stage.run(config, shards, "none", tmp_path / "broken.parquet")
+    assert [len(batch) for batch in whole] == [3, 1] * 4
+    assert first == whole[:3] and again == whole[2:]
+    assert (tmp_path / "broken.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_shard_that_changed_after_the_kill_is_labelled_anew(shards, rule, tmp_path, monkeypatch):
+    """Row for row other captions: none gets the label of what stood there before."""
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "make_labeller", interrupted_after(1, []))
+        with pytest.raises(KeyboardInterrupt):
+            stage.run(CONFIG, shards, "none", tmp_path / "broken.parquet")
+    text = shards[0].read_text(encoding="utf-8")
+    shards[0].write_text(text.replace("左边是猫", "鱼旁边有猫"), encoding="utf-8")
+    stage.run(CONFIG, shards, "none", tmp_path / "broken.parquet")
+    table = pl.read_parquet(tmp_path / "broken.parquet")
+    assert [rule_of(caption) for caption in table["caption"]] == table["spatial_type"].to_list()
+    assert table.filter(pl.col("shard") == 0)["caption"].to_list() == ["鱼旁边有猫", "猫旁边有树", "左边是树"]
+
+
+def test_a_shard_that_is_gone_is_told_though_it_was_passed(shards, tmp_path):
+    sifted = stage.Sifted(tmp_path / "work")
+    sifted.read(shards[0])
+    shards[0].unlink()
+    with pytest.raises(UserError, match="no such shard"):
+        sifted.read(shards[0])
+
+
+def test_a_filter_without_a_classifier_is_refused_before_any_shard_is_read(shards, rule, tmp_path):
+    with pytest.raises(UserError, match="--model"):
+        stage.run(CONFIG, shards, "", tmp_path / "t.parquet")
+    assert not (tmp_path / "t.parquet.work").exists()
+
+
 def test_shard_that_changed_after_the_kill_is_passed_again(shards, rule, tmp_path, monkeypatch):
     passed, sift = [], stage.sift_shard
     monkeypatch.setattr(stage, "sift_shard", lambda path, *rest: passed.append(path.name) or sift(path, *rest))
@@ -112,6 +216,14 @@ def test_target_stops_early_and_counts_what_it_cut(shards, rule, tmp_path):
     report = stage.run(config, shards, "none", tmp_path / "t.parquet")
     assert (report["kept"], report["shards"]) == (4, 2)
     assert pl.read_parquet(tmp_path / "t.parquet").height == 4
+
+
+def test_the_target_counts_no_row_twice(shards, rule, tmp_path):
+    """Three rows of the first shard and two of each other: what all of them have comes once."""
+    config = dataclasses.replace(CONFIG, filter=dataclasses.replace(CONFIG.filter, target=6))
+    report = stage.run(config, shards, "none", tmp_path / "t.parquet")
+    assert (report["kept"], report["shards"], report["over_target"]) == (6, 3, 1)
+    assert pl.read_parquet(tmp_path / "t.parquet").select("url", "caption").n_unique() == 6
 
 
 def test_a_lexicon_of_ones_own(shards, rule, tmp_path):

@@ -42,6 +42,41 @@ def brute(text, lexicon):
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "门口左右各有一只石狮", "左右两只猫", "画面左右分成两半", "左右对称的一对花瓶", "中间人物是一位老人",
+        "上部分是天空", "下部分是草地", "广场中心区有一座喷泉", "三百元左右的灯，左右各挂一盏", "左右两边都是山",
+    ],
+)  # fmt: skip
+def test_left_and_right_of_a_picture_and_its_parts_are_places(text):
+    assert keyword_pass(pl.Series([text])).to_list() == [True] and brute(text, read_lexicon())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "三百元左右", "五点左右到货", "左右为难的选择", "上海一日游", "中国加油", "软件下载", "新款上衣",
+        "里程表维修", "前列腺保健", "没有中间商赚差价", "市中心区房价", "中间件教程", "老板的左右手", "上部队报到",
+    ],
+)  # fmt: skip
+def test_words_that_only_hold_a_place_character_are_no_places(text):
+    assert keyword_pass(pl.Series([text])).to_list() == [False] and not brute(text, read_lexicon())
+
+
+def test_mini_wukong_says_nothing_that_only_real_captions_say():
+    """The lexicon's words for these change nothing of the demo's rows, whose texts are all from templates."""
+    only_real = ("左右各", "左右两", "左右分", "左右对称", "中心区", "中间人", "上部分", "下部分")
+    texts = []
+    for i in range(1000):
+        rng, scene = seeds.rng("lexicon-test", i), scenes.sample(5, "lexicon-test", i)
+        for split in ("train", "world"):
+            stated = captions.spatial(scene, rng, split)
+            texts += [*(captions.noise(rng, split) for _ in range(10)), captions.weak(scene, rng, split)]
+            texts += [stated[0]] if stated else []
+    assert [text for text in texts if any(word in text for word in only_real)] == []
+
+
 def test_pass_agrees_with_brute_force_on_random_text():
     rng = np.random.default_rng(1)
     lexicon = Lexicon(("左", "上面", "旁", "上下"), ("左右", "上面包", "右左右", "旁白"))

@@ -1,10 +1,12 @@
 """The shard reader takes what the web throws at it, and names the row of what it cannot take."""
 
 import csv
+import io
 
 import numpy as np
 import pytest
 
+from gillnext.filter import shards
 from gillnext.filter.lexicon import Lexicon
 from gillnext.filter.shards import pass_shard
 from gillnext.runtime.errors import UserError
@@ -81,6 +83,49 @@ def test_a_short_row_is_found_whatever_stands_in_it(tmp_path):
     for short in ('"http://a,5"', "http://a/5", '"http://a\n/5"'):
         with pytest.raises(UserError, match="1 fields instead of 2"):
             read_shard(write(tmp_path, f"url,caption\n{good}{short}\n"))
+
+
+def test_short_rows_are_found_as_the_csv_module_finds_them(tmp_path):
+    """Beside empty fields, captions of several lines, and lines inside them that look like a short row."""
+    whole = [
+        "http://a/{i},猫", "http://a/{i},", '"http://a/{i},b",', '"http://a/{i}",', ",猫", 'http://a/{i},"a\nb"',
+        'http://a/{i},"a\nhttp://a/0\n"', 'http://a/{i},""',
+    ]  # fmt: skip
+    short = ["http://a/{i}", '"http://a/{i}"', '"http://a/{i},b"', '"http://a\n{i}"']
+    rng, found = np.random.default_rng(2), []
+    for case in range(80):
+        lines = [str(line).format(i=rng.integers(3)) for line in rng.choice(whole, 6)]
+        if case % 2:
+            lines.insert(int(rng.integers(7)), short[case // 2 % 4].format(i=rng.integers(3)))
+        text = "\n".join(["url,caption", *lines]) + "\n"
+        found.append(any(len(fields) == 1 for fields in csv.reader(io.StringIO(text, newline=""))))
+        path = write(tmp_path, text)
+        if found[-1]:
+            with pytest.raises(UserError, match="1 fields instead of 2"):
+                read_shard(path)
+        else:
+            read_shard(path)
+    assert sum(found) == 40
+
+
+@pytest.mark.parametrize("text", ["caption,url\n猫,http://a\n树\n", "url,caption\r\nhttp://a,猫\r\nhttp://b\r\n"])
+def test_a_short_row_is_found_with_columns_in_another_order_and_lines_of_windows(tmp_path, text):
+    with pytest.raises(UserError, match=r"1 fields instead of 2") as error:
+        read_shard(write(tmp_path, text))
+    assert "row 1 (line 3)" in str(error.value)
+
+
+def test_empty_captions_beside_captions_of_several_lines_cost_no_walk(tmp_path, monkeypatch):
+    """Python's csv module takes many times as long as the pass."""
+    monkeypatch.setattr(shards, "_walk", lambda *_: pytest.fail("the file was walked"))
+    text = 'url,caption\nhttp://a/1,\nhttp://a/2,"一行\n又一行"\n"http://a/3,b",\nhttp://a/4,猫\n'
+    assert read_shard(write(tmp_path, text))["row"].to_list() == [1, 3]
+
+
+def test_more_rows_that_name_a_place_than_memory_holds_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "MOST", 1)
+    with pytest.raises(UserError, match="2 rows hold a word of place"):
+        read_shard(write(tmp_path, "\n".join(["url,caption", *GOOD])))
 
 
 def test_byte_order_mark_extra_columns_and_column_order_do_not_matter(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -27,6 +28,31 @@ def test_a_folder_replaces_the_old_one(tmp_path):
             temporary.mkdir()
             (temporary / name).write_text(name)
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["second"]
+
+
+def test_the_old_folder_is_deleted_once_the_new_one_is_in_its_place(tmp_path, monkeypatch):
+    there, rmtree = [], shutil.rmtree
+
+    def watched(path, **options):
+        there.append([p.name for p in (tmp_path / "model").iterdir()])
+        rmtree(path, **options)
+
+    for name in ("first", "second"):
+        with files.atomic(tmp_path / "model") as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+            monkeypatch.setattr(files.shutil, "rmtree", watched)
+    assert there == [["first"], ["second"]]
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_that_was_not_made_leaves_the_old_one(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "first").write_text("first")
+    with pytest.raises(FileNotFoundError), files.atomic(tmp_path / "model"):
+        pass
+    assert (tmp_path / "model" / "first").read_text() == "first"
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_an_error_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
@@ -102,6 +128,10 @@ def test_a_broken_line_is_told_with_file_and_number(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n\n{"a": \n', encoding="utf-8")
     with pytest.raises(UserError, match=r"rows\.jsonl, line 3"):
         list(files.read_jsonl(tmp_path / "rows.jsonl"))
+    (tmp_path / "rows.jsonl").write_bytes('{"a": "猫"}\n\n'.encode() + '{"a": "左边"}\n'.encode("gbk"))
+    with pytest.raises(UserError, match=r"not UTF-8") as caught:
+        list(files.read_jsonl(tmp_path / "rows.jsonl"))
+    assert "rows.jsonl, line 3" in str(caught.value)
     (tmp_path / "a.json").write_text('{\n"a": }', encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.json, line 2"):
         files.read_json(tmp_path / "a.json")

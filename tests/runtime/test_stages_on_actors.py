@@ -1,19 +1,27 @@
 """Filter and annotate with the settings of the wukong tier, on miniatures of its models' classes: by one process, or by
-Ray actors, the outputs are the same files.
+Ray actors whose working directory is another, the outputs are the same files.
 """
 
 import dataclasses
+import hashlib
+import os
+import sys
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import polars as pl
 import pytest
 import torch
 from PIL import Image
+from ray import cloudpickle
 
-from gillnext.annotate import miniature
+from gillnext import layouts
+from gillnext.annotate import families, miniature
 from gillnext.annotate import rows as rows_
 from gillnext.annotate import stage as annotate
+from gillnext.annotate.answers import Answer
+from gillnext.boxes import Convention
 from gillnext.config.load import load
 from gillnext.filter import stage as filter_
 from gillnext.filter.corpus import examples
@@ -24,13 +32,48 @@ from gillnext.runtime import files
 from gillnext.runtime.workers import Workers
 from gillnext.world import corpus
 
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # actors cannot import this file
 ROOT = Path(__file__).parents[2]
 CAPTIONS, _ = examples(7, 80)
+
+
+class Heard:
+    """A family that reads a box off any text: every character of an answer moves it."""
+
+    CONVENTION = Convention.UNIT
+
+    @staticmethod
+    def question(caption, names):
+        return f"描述：{caption}"
+
+    @staticmethod
+    def parse(text, size):
+        said = text.split("<|im_end|>")[0].replace("<|endoftext|>", "")
+        x, y, *_ = (byte / 512 for byte in hashlib.sha256(said.encode("utf-8", "replace")).digest())
+        return Answer((("一", (x, y, x + 0.5, y + 0.5)),), ())  # every caption has 一只猫, 一棵树, …
+
+
+def hearing(make, folder):
+    """The annotator that `make` makes in that folder, its answers read by `Heard`."""
+    os.chdir(folder)
+    with patch.dict(families.FAMILIES, dict.fromkeys(families.FAMILIES, Heard)):
+        return make()
+
+
+def labeller_elsewhere(config, name):
+    os.chdir("/")
+    return filter_.make_labeller(config, name)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("actors")
+
+
+@pytest.fixture(autouse=True)
+def here(folder, monkeypatch):
+    """Paths in these tests are relative to the folder."""
+    monkeypatch.chdir(folder)
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +86,22 @@ def classifier(folder):
         for parameter in network.parameters():
             parameter.normal_(0, 0.4)
     model.save(network, tokenizer, folder / "classifier", {}, "classifier")
-    return folder / "classifier"
+    return "classifier"
 
 
-@pytest.fixture(scope="module")
-def annotator(folder):
+@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl"])
+def annotator(folder, request):
+    """Random weights, large enough that answers depend on the input, and many tokens that end one."""
     torch.manual_seed(0)
-    processor = miniature.make_processor(CAPTIONS, size=56, family="qwen2_5_vl")
-    miniature.make_model(processor, width=32, layers=1, family="qwen2_5_vl").save_pretrained(folder / "annotator")
-    processor.save_pretrained(folder / "annotator")
-    return folder / "annotator"
+    processor = miniature.make_processor(CAPTIONS, size=56, family=request.param)
+    network = miniature.make_model(processor, width=32, layers=1, family=request.param)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.3)
+    network.generation_config.eos_token_id = list(range(0, len(processor.tokenizer), 16))
+    network.save_pretrained(folder / request.param)
+    processor.save_pretrained(folder / request.param)
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +110,9 @@ def index(folder):
     rows = []
     for i, (image, caption) in enumerate(zip(data.images, data.captions, strict=True)):
         Image.fromarray(image).save(folder / f"{i}.png")
-        rows.append({"image_path": str(folder / f"{i}.png"), "caption": caption, "url": f"u{i}", "row": i})
+        rows.append({"image_path": f"{i}.png", "caption": caption, "url": f"u{i}", "row": i})
     files.write_jsonl(folder / "index.jsonl", rows)
-    return folder / "index.jsonl"
+    return Path("index.jsonl")
 
 
 def wukong(actors, **models):
@@ -81,12 +130,14 @@ def outputs(out):
     return out.read_bytes(), out.with_suffix(".json").read_bytes()
 
 
-def test_the_filter_labels_alike_on_any_number_of_actors(classifier, folder):
+def test_the_filter_labels_alike_on_any_number_of_actors(classifier, folder, monkeypatch):
     shard = folder / "wukong_100m_0.csv"
     urls = [f"http://a.example/{i}" for i in range(len(CAPTIONS))]
     pl.DataFrame({"url": urls, "caption": CAPTIONS}).write_csv(shard)
     found, tables = [], []
     for actors in (0, 1, 2):
+        if actors:
+            monkeypatch.setattr(filter_, "make_labeller", labeller_elsewhere)
         out = folder / f"filtered-{actors}.parquet"
         config = wukong(actors, filter=classifier)
         config = dataclasses.replace(config, filter=dataclasses.replace(config.filter, batch=8))
@@ -104,9 +155,11 @@ def test_the_annotator_answers_alike_on_any_number_of_actors(annotator, index, f
     for actors in (0, 2):
         config = wukong(actors, annotate=annotator)
         assert config.annotate.backend == "vlm"
-        out = folder / f"layouts-{actors}.jsonl"
-        with Workers(partial(annotate.make_annotator, config, annotator), config) as workers:
+        out = folder / f"{annotator}-{actors}.jsonl"
+        make = annotate.annotator_maker(config, annotator)
+        with Workers(partial(hearing, make, "/" if actors else "."), config) as workers:
             counts = annotate.annotate(rows_.read_index(index), workers, 2, out, "job")
         found.append(outputs(out))
-    assert counts["rows"] == 6 and sum(counts["rows_dropped"].values()) + counts["kept"] == 6
+    assert counts["rows"] == counts["kept"] == counts["objects"] == 6
+    assert len({row.boxes for row in layouts.read(out)}) > 1, "the answers must differ for their equality to tell"
     assert found[0] == found[1]

@@ -5,13 +5,14 @@ import signal
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 from ray import cloudpickle
 
 from gillnext.config.load import from_dict
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.workers import Workers
+from gillnext.runtime.workers import Workers, absolute
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # actors cannot import this file
 
@@ -46,8 +47,32 @@ def hangs_over(poison):
     return answer
 
 
+def raises_over(poison):
+    """A bug or a device's error over an item: an exception, and the process lives on."""
+
+    def answer(batch):
+        if poison in batch:
+            raise ValueError(f"cannot take {poison}")
+        return [n * n for n in batch]
+
+    return answer
+
+
+def refuses_over(poison):
+    def answer(batch):
+        if poison in batch:
+            raise UserError("no vocabulary", where="there", remedy="name one")
+        return [n * n for n in batch]
+
+    return answer
+
+
 def refuses():
     raise UserError("no such model", where="there", remedy="name another")
+
+
+def breaks():
+    raise ValueError("half a checkpoint")
 
 
 def answers(make, actors, batches, **settings):
@@ -97,6 +122,32 @@ def test_an_actor_that_hangs_is_replaced():
     assert [batch for batch, answer in found if answer is None] == [[7]]
 
 
+def test_an_item_over_which_the_model_raises_is_set_aside_alone_and_told(capsys):
+    """Every other item is answered, and answered once, whatever shared its batch or its actor's queue."""
+    found, workers = answers(partial(raises_over, 31), 2, BATCHES)
+    assert [batch for batch, answer in found if answer is None] == [[31]]
+    assert sorted(n for batch, _ in found for n in batch) == list(range(60))
+    assert all(answer == [n * n for n in batch] for batch, answer in found if answer is not None)
+    assert workers.replaced == 4  # two over [30, 31, 32], one over a half of two, one over 31 alone
+    assert "ValueError: cannot take 31" in capsys.readouterr().err
+
+
+def test_a_model_that_raises_too_often_ends_the_job_with_its_error():
+    with pytest.raises(UserError, match=r"ray\.restarts.*cannot take 31"):
+        answers(partial(raises_over, 31), 1, BATCHES, restarts=1)
+
+
+def test_an_error_that_the_user_can_act_on_is_laid_to_no_batch():
+    with pytest.raises(UserError, match="no vocabulary"):
+        answers(partial(refuses_over, 31), 2, BATCHES)
+
+
+@pytest.mark.parametrize("actors", [0, 1])
+def test_a_model_that_cannot_be_made_is_not_tried_again(actors):
+    with pytest.raises(ValueError, match="half a checkpoint"):
+        answers(breaks, actors, BATCHES)
+
+
 def test_too_many_deaths_end_the_job_with_a_remedy():
     with pytest.raises(UserError, match=r"ray\.restarts"):
         answers(partial(dies_over, 31), 1, BATCHES, restarts=1)
@@ -111,6 +162,19 @@ def test_an_error_of_the_model_is_told_as_it_is(actors):
 def test_a_cluster_that_is_not_there_is_named():
     with pytest.raises(UserError, match=r"ray\.address"):
         answers(squares, 1, BATCHES, address="127.0.0.1:1")
+
+
+def test_no_other_cluster_is_joined_without_an_address(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    assert len(answers(squares, 1, BATCHES[:2])[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-7B-Instruct", ""])
+def test_what_names_no_file_here_stays_as_it_is(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    assert absolute(name) == name
+    assert absolute("model") == absolute(Path("model")) == str(tmp_path / "model")
 
 
 def test_actors_for_which_there_is_no_room_end_the_job_with_a_remedy():

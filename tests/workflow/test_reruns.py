@@ -23,6 +23,11 @@ def test_a_second_call_does_nothing_and_an_edit_redoes_what_depends_on_it(checko
     assert checkout.snakemake(*TARGET)[0] == 0
     assert checkout.ran() == ["annotate", "quality"]
 
+    with open(checkout.root / "src/gillnext/filter/lexicon.txt", "a") as lexicon:
+        lexicon.write("# edited\n")
+    assert checkout.snakemake(*TARGET)[0] == 0
+    assert checkout.ran() == ["annotate", "classifier", "download", "filter", "quality"]  # both read the words
+
     with open(checkout.root / "config/smoke.yaml", "a") as config:
         config.write("download: { retries: 1 }\n")
     assert checkout.snakemake(*TARGET)[0] == 0

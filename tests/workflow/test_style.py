@@ -38,7 +38,7 @@ def test_snakemake_lint_finds_nothing():
 
 @pytest.mark.parametrize(("pattern", "most"), [("workflow/**/*.smk", 150), ("src/**/*.py", 300)])
 def test_files_are_short(pattern, most):
-    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob(pattern)}
+    lines = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob(pattern)}
     assert lines and {name: n for name, n in lines.items() if n > most} == {}
 
 

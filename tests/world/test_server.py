@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from gillnext.config.model import Config, Faults, Sample, World
+from gillnext.config.data import Faults, World
+from gillnext.config.model import Config, Sample
 from gillnext.runtime.errors import UserError
 from gillnext.world import scenes, server, stage
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from gillnext import layouts
-from gillnext.config.model import Config, Faults, Sample, World
+from gillnext.config.data import Faults, World
+from gillnext.config.model import Config, Sample
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.world import corpus, scenes, shards, stage

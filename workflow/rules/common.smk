@@ -6,7 +6,7 @@ import re
 from gillnext.config.load import from_dict, load
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.imports import closure
+from gillnext.runtime.imports import UNFOLLOWED, closure
 from gillnext.verify import kept
 from gillnext.world.shards import part_shards, shard_name
 
@@ -33,7 +33,6 @@ DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  #
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 RELEASE = cfg.world.release  # real shards instead of the world's
-UNFOLLOWED = ["gillnext.config", "gillnext.cli"]
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}

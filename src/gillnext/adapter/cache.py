@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import KolorsPipeline
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -59,7 +59,8 @@ def load_image(layout: layouts.Layout, size: int) -> np.ndarray:
     """The layout's picture, (size, size, 3) uint8 RGB."""
     try:
         with Image.open(layout.image_path) as image:
-            return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
+            upright = ImageOps.exif_transpose(image)  # as the annotator saw it
+            return np.asarray(upright.convert("RGB").resize((size, size), Image.Resampling.LANCZOS))
     except OSError as error:
         raise UserError(
             f"cannot read the image: {error}",

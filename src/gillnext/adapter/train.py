@@ -176,7 +176,8 @@ def _identity(cfg: Config, arm: Arm, *made_from: Path | None) -> str:
     """What an interrupted run must agree with to be taken up: settings, and the files that it learns from."""
     settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.adapter, arm)]
     drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch  # for the curve
-    return training.fingerprint(*settings, drawn, list(HISTORIES), *(files.sha256(path) for path in made_from if path))
+    hashes = [files.sha256(path) for path in made_from if path]
+    return provenance.fingerprint(*settings, drawn, list(HISTORIES), *hashes)
 
 
 def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[str, float]]:

@@ -20,6 +20,12 @@ class Answer:
     problems: tuple[tuple[str, str], ...]
 
 
+def refusal(box: Sequence[float]) -> str:
+    """Why four numbers are no box, in the words that the counts use; empty where they are one."""
+    reason = boxes.problem(box)
+    return "" if reason is None else "reversed or empty" if "reversed" in reason else "out of range"
+
+
 class Reading:
     """Collects an answer piece by piece while its text is read."""
 
@@ -40,8 +46,8 @@ class Reading:
             return
         if not name:
             self.problem("", "a box without a name")
-        elif reason := boxes.problem(box):
-            self.problem(name, "reversed or empty" if "reversed" in reason else "out of range")
+        elif reason := refusal(box):
+            self.problem(name, reason)
         elif (name, box) in self.objects:
             self.problem(name, "repeated")
         elif len(self.objects) >= MOST:

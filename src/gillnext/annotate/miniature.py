@@ -62,16 +62,25 @@ def _vision(family: str, width: int, layers: int) -> dict[str, int]:
 
 def make_model(processor: Any, width: int = 64, layers: int = 2, family: str = "qwen2_vl") -> Any:
     """An untrained model: patches of 14 pixels merged two by two, multimodal rotary positions, heads of 16."""
-    token = processor.tokenizer.convert_tokens_to_ids
-    _, config_class, model_class = CLASSES[family]
     text = {
         "vocab_size": len(processor.tokenizer), "hidden_size": width, "intermediate_size": 2 * width,
         "num_hidden_layers": layers, "num_attention_heads": width // 16, "num_key_value_heads": width // 32,
         "rope_parameters": {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0},
+    }  # fmt: skip
+    return build(processor, text, _vision(family, width, layers), family, tied=True)
+
+
+def build(
+    processor: Any, text: dict[str, Any], vision: dict[str, Any], family: str = "qwen2_vl", tied: bool = False
+) -> Any:
+    """An untrained model of any size that speaks the processor's tokens; `text` and `vision` are the two towers'."""
+    token = processor.tokenizer.convert_tokens_to_ids
+    marks = {
         "bos_token_id": None, "eos_token_id": token("<|im_end|>"), "pad_token_id": processor.tokenizer.pad_token_id,
     }  # fmt: skip
+    _, config_class, model_class = CLASSES[family]
     config = config_class(
-        text_config=text, vision_config=_vision(family, width, layers), tie_word_embeddings=True,
+        text_config=text | marks, vision_config=vision, tie_word_embeddings=tied,
         image_token_id=token("<|image_pad|>"), video_token_id=token("<|video_pad|>"),
         vision_start_token_id=token("<|vision_start|>"), vision_end_token_id=token("<|vision_end|>"),
     )  # fmt: skip

@@ -24,9 +24,9 @@ from gillnext.config.arguments import add_out
 from gillnext.layouts import Layout
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
+from gillnext.sample.overlay import COLOURS
 
 SIDE = 256  # pixels of a thumbnail's longer side
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 PAGE = """<!DOCTYPE html>
 <html lang="zh"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 CARRIED = ("spatial_type", "url", "shard", "row")  # index keys that layouts keep
+MISSING = "image missing"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image with its caption; `path` is where it lies, `image_path` what the index calls it."""
+    """One image with its caption; `path` is where it lies, as an absolute path: an actor may run in another folder;
+    `image_path` is what the index calls it.
+    """
 
     path: Path
     image_path: str
@@ -41,50 +44,52 @@ def read_index(index: Path, images: Path | None = None) -> list[Row]:
     if not index.is_file():
         raise UserError("no such index", where=str(index), remedy="run `gillnext download` first, or name another")
     rows = []
-    for number, row in enumerate(files.read_jsonl(index), 1):
-        where = f"{index}, row {number}"
+    for number, row in files.numbered_jsonl(index):
+        where = f"{index}, line {number}"
         if not isinstance(row, dict) or not all(
             isinstance(row.get(k), str) and row[k] for k in ("image_path", "caption")
         ):
             raise UserError(
                 'needs the texts "image_path" and "caption"', where=where, remedy="correct or delete the row"
             )
-        path = Path(row["image_path"])
+        path = (images or Path()) / row["image_path"]
         extra = {k: row[k] for k in CARRIED if k in row}
-        rows.append(
-            Row(images / path if images else path, row["image_path"], row["caption"], str(row.get("sha256", "")), extra)
-        )
+        rows.append(Row(path.absolute(), row["image_path"], row["caption"], str(row.get("sha256", "")), extra))
     return rows
 
 
 def read_tsv(table: Path, images: Path) -> list[Row]:
-    """The rows of a UTF-8 table without header: image file name, tab, caption."""
+    """The rows of a UTF-8 table without header: image file name, tab, caption; lines end with a newline alone."""
     rows = []
-    try:
-        lines = table.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise UserError("no such table", where=str(table), remedy="name a TSV of file names and captions") from error
-    except UnicodeDecodeError as error:
-        raise UserError("not UTF-8", where=f"{table}, byte {error.start}", remedy="save it as UTF-8") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name, tab, caption = line.partition("\t")
-        if not (name.strip() and tab and caption.strip()):
-            raise UserError(
-                "needs an image file name, a tab and a caption", where=f"{table}, line {number}",
-                remedy="correct or delete the line",
-            )  # fmt: skip
-        rows.append(Row(images / name.strip(), str(images / name.strip()), caption.strip()))
+    if not table.is_file():
+        raise UserError("no such table", where=str(table), remedy="name a TSV of file names and captions")
+    with open(table, "rb") as lines:  # of text Python would end lines at a carriage return as well
+        for number, line in enumerate(lines, 1):
+            where = f"{table}, line {number}"
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"byte 0x{line[error.start]:02x} is not UTF-8", where=where, remedy="save it as UTF-8"
+                ) from error
+            if not text.strip():
+                continue
+            name, tab, caption = text.partition("\t")
+            if not (name.strip() and tab and caption.strip()):
+                raise UserError(
+                    "needs an image file name, a tab and a caption", where=where, remedy="correct or delete the line"
+                )
+            path = images / name.strip()
+            rows.append(Row(path.absolute(), str(path), caption.strip()))
     return rows
 
 
 def read_image(path: Path) -> Image.Image | str:
-    """The picture in RGB, or why there is none."""
+    """The picture in RGB, turned as its EXIF data says, or why there is none."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
-        return "image missing"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return MISSING
+    except Exception:  # whatever a decoder makes of a broken file: it is one row's, not the job's
         return "unreadable image"

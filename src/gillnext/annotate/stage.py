@@ -21,31 +21,43 @@ from typing import Any
 
 from gillnext import layouts
 from gillnext.annotate import rows as rows_
+from gillnext.annotate.answers import refusal
 from gillnext.annotate.base import Annotator, Found, Names, Vocabulary, read_vocabulary
-from gillnext.annotate.rows import Row
+from gillnext.annotate.rows import MISSING, Row
 from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
-from gillnext.runtime import files, training
+from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving
 from gillnext.runtime.journal import Journal
 from gillnext.runtime.progress import Progress
-from gillnext.runtime.workers import Workers
+from gillnext.runtime.workers import Workers, absolute
 
 DIGITS = 4  # of a coordinate: a ten-thousandth of the image
 NO_OBJECT = "no object named"
 OUT_OF_MEMORY = "out of memory at batch 1"
 Asked = tuple[Any, str, Names]  # image, caption, names to look for
 Answer = dict[str, Any]  # {"objects": [[name, box, score]], "dropped": [reason of an object], "reason": of the row}
-DIED: Answer = {"objects": [], "dropped": [], "reason": "the annotator died over it"}
+FAILED = "the annotator failed over it"
+
+
+def nothing(reason: str) -> Answer:
+    """The answer of a row without objects."""
+    return {"objects": [], "dropped": [], "reason": reason}
 
 
 def to_answer(found: list[Found] | None) -> Answer:
-    """What the journal keeps of one image's answer."""
+    """What the journal keeps of one image's answer; a box that is none once it is rounded is dropped."""
     if found is None:
-        return {"objects": [], "dropped": [], "reason": OUT_OF_MEMORY}
-    objects = [[f.name, [round(v, DIGITS) for v in f.box], round(f.score, DIGITS)] for f in found if f.box]
-    dropped = [f.reason for f in found if not f.box]
+        return nothing(OUT_OF_MEMORY)
+    objects, dropped = [], []
+    for f in found:
+        box = [round(v, DIGITS) for v in f.box or ()]
+        reason = refusal(box) if f.box else f.reason
+        if f.box and not reason:
+            objects.append([f.name, box, round(f.score, DIGITS)])
+        else:
+            dropped.append(reason)
     return {"objects": objects, "dropped": dropped, "reason": "" if objects else "no object left"}
 
 
@@ -57,7 +69,7 @@ def answer_batch(batch: Sequence[Row], annotator: Annotator, vocabulary: Vocabul
         wanted = vocabulary.find(row.caption) if vocabulary else None
         image = rows_.read_image(row.path) if wanted is None or wanted else NO_OBJECT
         if isinstance(image, str):
-            answers.append({"objects": [], "dropped": [], "reason": image})
+            answers.append(nothing(image))
         else:
             answers.append(None)
             asked.append((image, row.caption, wanted))
@@ -66,14 +78,22 @@ def answer_batch(batch: Sequence[Row], annotator: Annotator, vocabulary: Vocabul
 
 
 def batches(rows: list[Row], done: dict[str, Answer], size: int) -> Iterator[list[Row]]:
-    """The rows that are not done, each key once, `size` at a time."""
-    left = list({row.key: row for row in rows if row.key not in done}.values())
-    for start in range(0, len(left), max(size, 1)):
-        yield left[start : start + size]
+    """Rows with each key once, `size` at a time; without the batches of which every row is done.
+
+    A batch is the same whether the run was interrupted or not: one that is done in part comes whole.
+    """
+    once, size = list({row.key: row for row in rows}.values()), max(size, 1)
+    for start in range(0, len(once), size):
+        batch = once[start : start + size]
+        if any(row.key not in done for row in batch):
+            yield batch
 
 
 def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any]:
-    """Write layouts in the index's order and the counts beside them; returns the counts."""
+    """Write layouts in the index's order and the counts beside them; returns the counts.
+
+    Raises `UserError` where `layouts.read` would refuse a row, and writes nothing.
+    """
     kept, reasons, dropped = [], collections.Counter[str](), collections.Counter[str]()
     for row in rows:
         answer = done[row.key]
@@ -84,11 +104,13 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
         names, boxes, _ = zip(*answer["objects"], strict=True)
         placed = tuple(tuple(box) for box in boxes)
         kept.append(Layout(row.caption, names, placed, Path(row.image_path).stem, row.image_path, row.extra))
-    if rows and reasons["image missing"] == len(rows):
+    if rows and reasons[MISSING] == len(rows):
         raise UserError(
             "not one image is there", where=str(rows[0].path),
             remedy="run from the folder that the index's paths start from, or name it with --images",
         )  # fmt: skip
+    for layout in kept:
+        layouts.from_row(layout.to_row(), f"{out}, image {layout.image_path}")
     counts = {
         "rows": len(rows), "kept": len(kept), "rows_dropped": dict(reasons),
         "objects": sum(len(layout.names) for layout in kept), "objects_dropped": dict(dropped),
@@ -101,13 +123,17 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
 def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, out: Path, job: str) -> dict[str, Any]:
     """Annotate `rows` into `out`, `size` at a time, resuming a journal of the same `job`; returns counts by reason."""
     with Journal(out.with_name(out.name + ".work"), job) as journal:
+        for key in [key for key, answer in journal.done.items() if answer["reason"] == MISSING]:
+            del journal.done[key]  # it may be there by now, or be looked for in another folder
         keys = {row.key for row in rows}
         start = len(keys & journal.done.keys())
         with Progress("annotate", len(keys), "images", start=start) as progress:
             for batch, answers in workers.map(batches(rows, journal.done, size)):
-                answers = answers if answers is not None else [DIED] * len(batch)
-                journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
-                progress.step(len(batch), **workers.counts)
+                answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
+                told = zip(batch, answers, strict=True)
+                new = {row.key: answer for row, answer in told if row.key not in journal.done}
+                journal.add(new)
+                progress.step(len(new), **workers.counts)
         counts = finish(rows, journal.done, out)
     journal.remove()
     return counts
@@ -115,11 +141,19 @@ def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, ou
 
 def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]], list[Answer]]:
     """The configured backend on this process's device, as a function of rows."""
+    from gillnext.runtime import training
+
     training.setup(config.run.threads, config.run.device)
     annotator, vocabulary = load_annotator(config, model)
     if annotator.needs_names and vocabulary is None:
         raise UserError(f"{annotator.name} needs a vocabulary", remedy="set annotate.vocabulary")
     return lambda batch: answer_batch(batch, annotator, vocabulary)
+
+
+def annotator_maker(config: Config, model: Path | str) -> Callable[[], Callable[[Sequence[Row]], list[Answer]]]:
+    """`make_annotator` for actors, which may run in another folder: files are named by absolute paths."""
+    settings = dataclasses.replace(config.annotate, vocabulary=absolute(config.annotate.vocabulary))
+    return partial(make_annotator, dataclasses.replace(config, annotate=settings), absolute(model))
 
 
 def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabulary | None]:
@@ -141,7 +175,7 @@ def job_name(config: Config, model: Path | str) -> str:
     """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
     settings = dataclasses.asdict(config.annotate) | {"batch": 0}
     named = [name for name in (str(model), settings["vocabulary"]) if name]  # an empty path would be this folder
-    return training.fingerprint(settings, *(files.sha256(name) if Path(name).exists() else name for name in named))
+    return provenance.fingerprint(settings, *(files.sha256(name) if Path(name).exists() else name for name in named))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +197,6 @@ def main(args: argparse.Namespace) -> None:
     if args.tsv and not args.images:
         raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
     rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)
-    with Workers(partial(make_annotator, config, model), config) as workers:
+    with Workers(annotator_maker(config, model), config) as workers:
         counts = annotate(rows, workers, config.annotate.batch, args.out, job_name(config, model))
     print(f"annotate: {counts['kept']} of {counts['rows']} rows kept; dropped: {counts['rows_dropped']}")

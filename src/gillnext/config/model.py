@@ -1,19 +1,16 @@
 """Every setting of the workflow, its default (the demo tier's) and its unit.
 
-A field's description is its `doc` metadata; `config/schema.json` is generated from this file (`gillnext schema`).
+The data stages' are in `data.py`. A field's description is its `doc` metadata; `config/schema.json` is generated from
+these files (`gillnext schema`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-
-def s(default: Any, doc: str) -> Any:
-    """A setting with its default and one line of documentation."""
-    if isinstance(default, (dict, list)):
-        return field(default_factory=lambda: default, metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+from gillnext.config.data import Annotate, Download, Filter, Ray, World
+from gillnext.config.setting import s
 
 
 @dataclass(frozen=True)
@@ -23,31 +20,6 @@ class Run:
     threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")
     device: str = s("cpu", "torch device of the models: cpu, cuda, cuda:0")
     precision: Literal["no", "fp16", "bf16"] = s("no", "mixed precision of training, through accelerate")
-
-
-@dataclass(frozen=True)
-class Faults:
-    not_found: float = s(0.06, "share of links that answer 404")
-    server_error: float = s(0.01, "share that answer 503 once and then the image")
-    stall: float = s(0.004, "share whose body never ends in time")
-    slow: float = s(0.01, "share whose body comes slowly but in time")
-    truncated: float = s(0.015, "share with a JPEG that breaks off")
-    html: float = s(0.015, "share that answer a web page instead of an image")
-    tiny: float = s(0.01, "share that answer a 1×1 pixel image")
-    redirect: float = s(0.02, "share that redirect to the image")
-    duplicate: float = s(0.02, "share of rows that repeat another row's image")
-
-
-@dataclass(frozen=True)
-class World:
-    release: str = s("", "folder of a real release's shards, wukong_100m_{i}.csv; empty: Mini-Wukong, drawn")
-    rows: int = s(100_000, "caption rows of the release")
-    shards: int = s(20, "CSV shards that they are spread over")
-    parts: int = s(2, "jobs that the shards are spread over in filter, download and annotate")
-    strong_share: float = s(0.04, "share of rows with a strongly spatial caption")
-    weak_share: float = s(0.01, "share of rows with a weakly spatial caption")
-    host: str = s("img.mini-wukong.example", "reserved host name in the URLs")
-    faults: Faults = field(default_factory=Faults, metadata={"doc": "link rot"})
 
 
 @dataclass(frozen=True)
@@ -62,32 +34,6 @@ class LanguageModel:
 
 
 @dataclass(frozen=True)
-class Filter:
-    model: str = s("", "caption classifier folder or hub id; empty: the one that the workflow trains")
-    lexicon: str = s("", "file of the words of place; empty: the one in the package, src/gillnext/filter/lexicon.txt")
-    batch: int = s(256, "captions in a classifier batch")
-    target: int = s(0, "stop after this many kept rows in all parts together; 0 keeps all")
-    keep: list[str] = s(["strong", "weak"], "labels that are kept")
-
-
-@dataclass(frozen=True)
-class Download:
-    concurrency: int = s(64, "requests in flight")
-    per_host: int = s(64, "of these, to one host at most; 0: no cap")
-    connect_timeout: float = s(2.0, "seconds to connect")
-    read_timeout: float = s(3.0, "seconds without a byte")
-    total_timeout: float = s(6.0, "seconds for a whole request")
-    retries: int = s(2, "further tries after an error that may pass")
-    backoff: float = s(0.2, "seconds before the first retry, doubled each time")
-    patience: float = s(5.0, "longest wait that a server may ask for (Retry-After), seconds; beyond it the row fails")
-    min_side: int = s(16, "smallest accepted side in pixels")
-    max_aspect: float = s(4.0, "largest accepted ratio of the longer side to the shorter one")
-    max_bytes: int = s(5_000_000, "largest accepted body")
-    hosts: dict[str, str] = s({}, "hosts that stand for another server, as address:port; the only way to a private one")
-    max_pixels: int = s(100_000_000, "largest accepted picture, width times height; larger ones are not decoded")
-
-
-@dataclass(frozen=True)
 class Detector:
     corpus: int = s(3_000, "training scenes of its own stream")
     steps: int = s(700, "optimiser steps")
@@ -98,16 +44,6 @@ class Detector:
 @dataclass(frozen=True)
 class AnnotatorTraining(Detector):
     steps: int = s(300, "optimiser steps")
-
-
-@dataclass(frozen=True)
-class Annotate:
-    backend: Literal["detector", "vlm"] = s("detector", "the demo's detector, or a vision-language checkpoint")
-    model: str = s("", "annotator folder or hub id; empty: the one that the workflow trains")
-    batch: int = s(32, "images a batch")
-    max_image_size: int = s(1024, "longest side given to the model, pixels")
-    threshold: float = s(0.5, "detector score below which an object counts as not found")
-    vocabulary: str = s("", "file of names to look for; empty: the demo's classes; vlm: the caption's words")
 
 
 @dataclass(frozen=True)
@@ -267,15 +203,6 @@ class Memory:
     )
     batch: int = s(8, "latents a forward; at Kolors' size 1")
     repeats: int = s(3, "timed repetitions, of which the median is told")
-
-
-@dataclass(frozen=True)
-class Ray:
-    actors: int = s(0, "Ray actors that share the models of filter and annotate, one a device; 0: no Ray, one process")
-    address: str = s("", "Ray cluster to join, auto or host:port; empty: one on this machine, for the job alone")
-    restarts: int = s(16, "dead actors that are replaced before a job gives up")
-    timeout: float = s(900.0, "seconds that a batch may take before its actor counts as hung")
-    start_timeout: float = s(1800.0, "seconds without any answer, for actors that start, before a job gives up")
 
 
 @dataclass(frozen=True)

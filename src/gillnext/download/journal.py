@@ -1,13 +1,15 @@
 """What has been done already: one JSON line a row, appended and synced in batches, read again after a kill.
 
-The first line names the job (a hash of its table and settings); a journal of another job is set aside. Rows
-that ended with an error that may pass (connection, timeout, server error) are tried again; images are
+The first line names the job (a hash of its table, settings and code). The work of another job is set aside, images and
+all, as FOLDER.JOB: that job goes on with it if it comes back (a setting changed, and changed back), and nothing of it
+is used for this one. It takes its room on the disk until a job of FOLDER is done. A folder whose journal names no job
+is deleted. Rows that ended with an error that may pass (connection, timeout, server error) are tried again; images are
 believed only if their bytes still have the hash that the journal tells.
 """
 
 from __future__ import annotations
 
-import errno
+import glob
 import hashlib
 import json
 import os
@@ -17,9 +19,9 @@ from pathlib import Path
 from types import TracebackType
 
 from gillnext.runtime import files
-from gillnext.runtime.errors import UserError
+from gillnext.runtime.journal import entries, job_of
 
-PASSED_OVER = frozenset({"connection", "timeout", "server_error"})  # tried again by the next run
+PASSED_OVER = frozenset({"connection", "timeout", "server_error"})  # tried again at the end of a run, and by the next
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,12 @@ class Journal:
         self.pending: list[Outcome] = []
 
     def __enter__(self) -> Journal:
-        kept = self._read()
-        if kept is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._take_up()
+        kept = entries(self.path, self.job, lambda row: Outcome(**row))
         self.images.mkdir(parents=True, exist_ok=True)
         for leftover in self.images.glob(".*.part"):
             leftover.unlink()
-        self.done = {o.index: o for o in kept or [] if self._valid(o)}
+        self.done = {o.index: o for o in kept if self._valid(o)}
         lines = [json.dumps({"job": self.job})] + [_line(o) for o in self.done.values()]
         files.write_text(self.path, "\n".join(lines) + "\n")
         self.stream = open(self.path, "a", encoding="utf-8")
@@ -60,21 +61,26 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
-        self.stream.close()
+        with files.full_disk_told(self.path):
+            try:
+                self.flush()
+            finally:
+                self.stream.close()
 
-    def _read(self) -> list[Outcome] | None:
-        """The outcomes of an earlier run of this job, or None; a half-written last line is dropped."""
-        if not self.path.exists():
-            return None
-        whole = self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        try:
-            rows = [json.loads(line) for line in whole]
-            if not rows or rows[0] != {"job": self.job}:
-                return None
-            return [Outcome(**row) for row in rows[1:]]
-        except (json.JSONDecodeError, TypeError):
-            return None
+    def _take_up(self) -> None:
+        """Set the work of another job aside, and bring back what was set aside of this one."""
+        other, aside = job_of(self.path), self._aside(self.job)
+        if other == self.job:
+            return
+        if other and self.folder.exists():
+            shutil.rmtree(self._aside(other), ignore_errors=True)
+            self.folder.rename(self._aside(other))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if aside.exists():
+            aside.rename(self.folder)
+
+    def _aside(self, job: str) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.{job}")
 
     def _valid(self, outcome: Outcome) -> bool:
         if outcome.kind in PASSED_OVER:
@@ -88,18 +94,13 @@ class Journal:
         """Write an image whole or not at all; cheaper than `files.atomic`, which makes a folder each time."""
         path = self.images / name
         temporary = path.with_name(f".{name}.part")
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(
-                    "no space left while writing an image",
-                    where=str(path),
-                    remedy="free some disk and run the same command again; fetched images are kept",
-                ) from error
-            raise
+        with files.full_disk_told(path):
+            try:
+                temporary.write_bytes(data)
+                os.replace(temporary, path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
 
     def add(self, outcome: Outcome) -> None:
         """Take a row's outcome; its image must have been written before."""
@@ -111,10 +112,18 @@ class Journal:
     def flush(self) -> None:
         """Write and sync what has not been written yet."""
         if self.pending:
-            self.stream.write("".join(_line(o) + "\n" for o in self.pending))
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
+            with files.full_disk_told(self.path):
+                self.stream.write("".join(_line(o) + "\n" for o in self.pending))
+                self.stream.flush()
+                os.fsync(self.stream.fileno())
             self.pending = []
+
+    def remove(self) -> None:
+        """Throw the work away, and what was set aside for it, once the results are written."""
+        for folder in self.folder.parent.glob(f"{glob.escape(self.folder.name)}.*"):
+            if folder == self._aside(job_of(folder / "journal.jsonl")):
+                shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _line(outcome: Outcome) -> str:

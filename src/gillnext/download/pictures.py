@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from gillnext.config.model import Download
+from gillnext.config.data import Download
 
 # Kinds of outcome of a row. "ok" is the only one with an image; "duplicate" is given at the end.
 KINDS = (
@@ -59,8 +59,12 @@ def check(body: bytes, settings: Download) -> Picture:
             width, height = turned.size
             buffer = io.BytesIO()
             turned.convert("RGB").save(buffer, "PNG")
+    except Rejected:
+        raise
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise Rejected("truncated", str(error)[:80]) from error
+    except Exception as error:  # of hostile bytes, decoders and EXIF readers make struct.error, IndexError and worse
+        raise Rejected("truncated", f"{type(error).__name__}: {error}"[:80]) from error
     data = buffer.getvalue()
     return Picture(data, ".png", width, height, hashlib.sha256(data).hexdigest())
 

@@ -6,8 +6,9 @@
 Writes the images (named by shard and row) with status.parquet (one line a row: shard, row, url, kind,
 detail), the index (image_path, caption, spatial_type, url, sha256, width, height, shard, row; in the table's
 order) and, beside it, a JSON with the outcomes by kind. Images with the same content are kept once, the
-first of them. With --world the world's server is started for as long as it is needed. A killed run goes on
-where it stopped: work is kept in IMAGES.work until the end.
+first of them. Rows that ended with an error that may pass are tried once more at the end. With --world the world's
+server is started for as long as it is needed. A killed run goes on where it stopped: work is kept in IMAGES.work until
+the end, and set aside (IMAGES.work.JOB) where the table, the settings or this stage's code have changed.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
-import hashlib
 import ipaddress
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,12 @@ import polars as pl
 
 from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
+from gillnext.config.data import Download
 from gillnext.config.model import Config
-from gillnext.download.client import Client
-from gillnext.download.journal import Journal, Outcome
+from gillnext.download.client import Client, host_of
+from gillnext.download.journal import PASSED_OVER, Journal, Outcome
 from gillnext.download.pictures import KINDS, Rejected
+from gillnext.download.turns import Turns
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
@@ -44,9 +46,10 @@ COLUMNS = {
     "row": pl.Int64,
 }
 Hosts = Mapping[str, tuple[str, int]]
+Rows = list[dict[str, Any]]
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
+def read_table(path: Path) -> Rows:
     """The rows to fetch; a `UserError` names a missing file or column."""
     try:
         table = pl.read_parquet(path)
@@ -63,38 +66,59 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     return table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items()).to_dicts()
 
 
-def job_name(rows: list[dict[str, Any]], config: Config, world: Path | None) -> str:
-    """A hash of what the outcomes depend on: rows, settings of what is accepted, the world, our code."""
+def job_name(rows: Rows, config: Config, world: Path | None) -> str:
+    """A hash of what the outcomes depend on: rows, settings of what is accepted, the world, the code."""
     there = files.sha256(world / "world.json") if world and (world / "world.json").exists() else ""
     accepted = [getattr(config.download, name) for name in ("min_side", "max_aspect", "max_bytes", "max_pixels")]
-    text = json.dumps([rows, accepted, config.world.host, there, provenance.code_hash()], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return provenance.fingerprint(rows, accepted, config.world.host, there, code=["gillnext.download.stage"])
 
 
 async def fetch_row(client: Client, journal: Journal, index: int, row: dict[str, Any]) -> Outcome:
-    """Fetch one row and write its image; never raises for what the network did."""
+    """Fetch one row and write its image; never raises for what the network did, but for what the disk did."""
     try:
         picture = await client.fetch(row["url"] or "")
     except Rejected as failure:
-        return Outcome(index, failure.kind, failure.detail)
+        return failed(index, failure.kind, failure.detail)
+    except Exception as error:  # whatever an answer makes a library raise ends its own row alone
+        return failed(index, "connection", f"{type(error).__name__}: {error}"[:80])
     name = f"{row['shard']:03d}_{row['row']:06d}{picture.suffix}"
-    journal.keep(name, picture.data)
+    await asyncio.to_thread(journal.keep, name, picture.data)
     return Outcome(index, "ok", "", name, picture.sha256, picture.width, picture.height)
 
 
-async def fetch_all(rows: list[dict[str, Any]], config: Config, hosts: Hosts, journal: Journal) -> None:
-    """Fetch the rows that the journal does not know yet, `download.concurrency` at a time."""
-    left: Iterator[int] = iter([i for i in range(len(rows)) if i not in journal.done])
+def failed(index: int, kind: str, detail: str) -> Outcome:
+    """The outcome of a row without an image; bytes of a header that are no text become question marks."""
+    return Outcome(index, kind, detail.encode(errors="replace").decode())
+
+
+async def fetch_all(rows: Rows, config: Config, hosts: Hosts, journal: Journal) -> None:
+    """Fetch the rows that the journal does not know yet, and once more those whose error may have passed by then."""
+    left = [i for i in range(len(rows)) if i not in journal.done]
     with Progress("download", len(rows), "rows", start=len(journal.done)) as progress:
-        async with Client(config.download, hosts) as client, asyncio.TaskGroup() as workers:
+        await fetch_pass(left, rows, config.download, hosts, journal, progress)
+    again = [i for i in left if journal.done[i].kind in PASSED_OVER]
+    if again:
+        with Progress("download: once more", len(again), "rows") as progress:
+            await fetch_pass(again, rows, replace(config.download, retries=0), hosts, journal, progress)
 
-            async def work() -> None:
-                for index in left:
-                    journal.add(await fetch_row(client, journal, index, rows[index]))
-                    progress.step()
 
-            for _ in range(max(config.download.concurrency, 1)):
-                workers.create_task(work())
+async def fetch_pass(
+    left: list[int], rows: Rows, settings: Download, hosts: Hosts, journal: Journal, progress: Progress
+) -> None:
+    """Fetch the rows `left`, `download.concurrency` at a time and `download.per_host` of these from one host."""
+    turns = Turns(((i, host_of(rows[i]["url"] or "")) for i in left), settings.per_host)
+    async with Client(settings, hosts) as client, asyncio.TaskGroup() as workers:
+
+        async def work() -> None:
+            turn = turns.first()
+            while turn:
+                index, host = turn
+                journal.add(await fetch_row(client, journal, index, rows[index]))
+                progress.step()
+                turn = turns.after(host)
+
+        for _ in range(max(settings.concurrency, 1)):
+            workers.create_task(work())
 
 
 def without_duplicates(outcomes: list[Outcome]) -> list[Outcome]:
@@ -108,7 +132,7 @@ def without_duplicates(outcomes: list[Outcome]) -> list[Outcome]:
     return marked
 
 
-def finish(rows: list[dict[str, Any]], journal: Journal, images: Path, out: Path) -> None:
+def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
     """Write index, counts and status, and put the images into their place; everything in row order."""
     outcomes = without_duplicates([journal.done[i] for i in range(len(rows))])
     kept = {o.file for o in outcomes if o.file}
@@ -121,7 +145,7 @@ def finish(rows: list[dict[str, Any]], journal: Journal, images: Path, out: Path
             told = {"sha256": o.sha256, "width": o.width, "height": o.height}
             index.append({"image_path": str(images / o.file), **row, **told})
     counts = collections.Counter(o.kind for o in outcomes)
-    if rows and counts["connection"] == len(rows):
+    if rows and counts["connection"] + counts["timeout"] == len(rows):
         raise UserError("not one address could be reached", where=outcomes[0].detail, remedy="check the network")
     status = [{k: row[k] for k in ("shard", "row", "url")} | {"kind": o.kind, "detail": o.detail}
               for o, row in zip(outcomes, rows, strict=True)]  # fmt: skip
@@ -174,10 +198,10 @@ def download(config: Config, table: Path, images: Path, out: Path, world: Path |
             with hosts_of(config, world) as hosts:
                 asyncio.run(_fetching(rows, config, hosts, journal))
         finish(rows, journal, images, out)
-    shutil.rmtree(work, ignore_errors=True)
+    journal.remove()
 
 
-async def _fetching(rows: list[dict[str, Any]], config: Config, hosts: Hosts, journal: Journal) -> None:
+async def _fetching(rows: Rows, config: Config, hosts: Hosts, journal: Journal) -> None:
     try:
         await fetch_all(rows, config, hosts, journal)
     except* UserError as group:

@@ -1,8 +1,8 @@
 """The keyword pass: does a caption hold a word of place that is not merely part of another word?
 
-Polars' Aho–Corasick search goes over all captions; those with a term are searched again with their traps cut out. That
-decides them but where two words overlap (a term that begins inside a trap and ends behind it): such captions hold one
-of `Lexicon.overlaps`, are rare, and are looked at one by one. So a shard of any size goes through as it streams.
+Polars' Aho–Corasick search goes over all captions as they stream; those with a term are searched again with their traps
+cut out. That decides them but where two words overlap (a term that begins inside a trap and ends behind it): such
+captions hold one of `Lexicon.overlaps`, are rare, and are looked at one by one.
 """
 
 from __future__ import annotations
@@ -30,26 +30,23 @@ def has_term(text: str, lexicon: Lexicon) -> bool:
 
 
 def sift(captions: pl.LazyFrame, lexicon: Lexicon, also: pl.Expr = NEVER) -> pl.LazyFrame:
-    """The rows whose `caption` may hold a term, with `doubtful`: whether `settle` has to look at the row.
-
-    Rows for which `also` holds are let through as well, as doubtful ones.
-    """
-    caption, terms = pl.col("caption"), list(lexicon.terms)
-    found = captions.filter(caption.str.contains_any(terms) | also)
-    if not lexicon.traps:
-        return found.with_columns(doubtful=also)
-    # Longest first: with `leftmost`, of the traps that begin at a place the first of the list is cut out.
-    traps = sorted(lexicon.traps, key=len, reverse=True)
-    outside = caption.str.replace_many(traps, [CUT], leftmost=True).str.contains_any(terms)
-    overlaps = caption.str.contains_any(list(lexicon.overlaps)) if lexicon.overlaps else pl.lit(False)
-    return found.with_columns(doubtful=overlaps | also).filter(pl.col("doubtful") | outside)
+    """The rows whose `caption` holds a term, be it inside a trap, and those for which `also` holds."""
+    return captions.filter(pl.col("caption").str.contains_any(list(lexicon.terms)) | also)
 
 
 def settle(rows: pl.DataFrame, lexicon: Lexicon) -> pl.DataFrame:
-    """What `sift` let through without the doubtful rows that hold no term after all."""
-    wrong = [i for i in rows["doubtful"].arg_true() if not has_term(rows["caption"][i], lexicon)]
-    kept = rows.drop("doubtful")
-    return kept.with_row_index("at").filter(~pl.col("at").is_in(wrong)).drop("at") if wrong else kept
+    """Of rows whose `caption` holds a term those where one lies inside no trap."""
+    if not lexicon.traps:
+        return rows
+    # Longest first: with `leftmost`, of the traps that begin at a place the first of the list is cut out.
+    traps, caption = sorted(lexicon.traps, key=len, reverse=True), pl.col("caption").str
+    outside = caption.replace_many(traps, [CUT], leftmost=True).str.contains_any(list(lexicon.terms))
+    overlapping = caption.contains_any(list(lexicon.overlaps)) if lexicon.overlaps else NEVER
+    found = rows.select(outside=outside, overlapping=overlapping)
+    kept, doubtful = found["outside"], found["overlapping"].arg_true()
+    if len(doubtful):
+        kept = kept.scatter(doubtful, [has_term(text, lexicon) for text in rows["caption"].gather(doubtful)])
+    return rows.filter(kept)
 
 
 def keyword_pass(captions: pl.Series, lexicon: Lexicon | None = None) -> pl.Series:

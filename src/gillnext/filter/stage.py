@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 import tempfile
 from collections import Counter
@@ -34,7 +33,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving
 from gillnext.runtime.journal import Journal
 from gillnext.runtime.progress import Progress
-from gillnext.runtime.workers import Workers
+from gillnext.runtime.workers import Workers, absolute
 
 SCHEMA = {"url": pl.String, "caption": pl.String, "spatial_type": pl.String, "shard": pl.Int64, "row": pl.Int64}
 Batch = list[tuple[str, str]]  # key and caption
@@ -69,10 +68,13 @@ class Sifted:
     def read(self, shard: Path) -> tuple[pl.DataFrame, dict[str, int]]:
         """The shard's rows that name a place (url, caption, shard, row), and counts.
 
-        From an earlier run, if nothing that they depend on has changed.
+        From an earlier run, if nothing that they depend on has changed; of the shard, its size and time of change: to
+        hash it would take as long as to pass it.
         """
         table, notes = self.work / f"{shard.stem}.parquet", self.work / f"{shard.stem}.json"
-        made_from = {"sha256": files.sha256(shard) if shard.exists() else "", "key": self.key}
+        about = shard.stat() if shard.exists() else None  # `sift_shard` tells
+        size, changed = (about.st_size, about.st_mtime_ns) if about else (-1, -1)
+        made_from = {"key": self.key, "bytes": size, "mtime_ns": changed}
         known = files.read_json(notes) if notes.exists() else {}
         if {k: known.get(k) for k in made_from} != made_from:
             known = made_from | {"counts": sift_shard(shard, table, self.lexicon)}
@@ -86,39 +88,44 @@ def batches(rows: Batch, size: int) -> list[Batch]:
     return [[rows[i] for i in batch] for batch in by_length([len(caption) for _, caption in rows], size)]
 
 
+def row_key(shard: int, row: int, caption: str) -> str:
+    """Names a row in the journal; with a hash of its caption, as the shard may have changed by the next run."""
+    return f"{shard}/{row}/{hashlib.blake2b(caption.encode(), digest_size=8).hexdigest()}"
+
+
 def label_rows(
     table: pl.DataFrame, workers: Workers[tuple[str, str], list[str]], size: int, journal: Journal
 ) -> pl.DataFrame:
-    """`table` with its `spatial_type`; rows that the journal knows are not asked about again.
+    """`table` with its `spatial_type`; batches that the journal knows are not asked about again.
 
-    A caption that no worker could answer gets the label "" and is counted as such.
+    Batches are the same whether the run was interrupted or not: one that is done in part comes whole. A caption that no
+    worker could answer gets the label "" and is counted as such.
     """
-    keys = [f"{shard}/{row}" for shard, row in table.select("shard", "row").iter_rows()]
-    left = [(key, c) for key, c in zip(keys, table["caption"], strict=True) if key not in journal.done]
-    with Progress("filter: classifier", len(keys), "captions", start=len(keys) - len(left)) as progress:
-        for batch, labels in workers.map(batches(left, size)):
+    keys = [row_key(*row) for row in table.select("shard", "row", "caption").iter_rows()]
+    known = sum(key in journal.done for key in keys)
+    whole = batches(list(zip(keys, table["caption"], strict=True)), size)
+    left = [batch for batch in whole if any(key not in journal.done for key, _ in batch)]
+    with Progress("filter: classifier", len(keys), "captions", start=known) as progress:
+        for batch, labels in workers.map(left):
             labels = labels if labels is not None else [""] * len(batch)
-            journal.add({key: label for (key, _), label in zip(batch, labels, strict=True)})
-            progress.step(len(batch))
+            told = zip(batch, labels, strict=True)
+            new = {key: label for (key, _), label in told if key not in journal.done}
+            journal.add(new)
+            progress.step(len(new))
     found = pl.Series("spatial_type", [journal.done[key] for key in keys], dtype=pl.String)
     return table.with_columns(found).select(*SCHEMA)
 
 
 def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) -> dict[str, Any]:
     """Filter `shards` into `out`; returns the counts, which are written beside it."""
-    settings = config.filter
-    if unknown := sorted(set(settings.keep) - set(LABELS)):
-        raise UserError(
-            f"no label {', '.join(unknown)}", where="filter.keep", remedy=f"choose from {', '.join(LABELS)}"
-        )
-    if repeated := [n for n, count in Counter(map(shard_number, shards)).items() if count > 1]:
-        raise UserError(f"shard {repeated[0]} is given twice", where="--shards", remedy="name every shard once")
+    settings, model = config.filter, config.filter.model or model
+    _check(config, shards, model)
     work, target = out.with_name(out.name + ".work"), -(-settings.target // max(config.world.parts, 1))
-    tables, counts = [], Counter[str]()
+    kept, read, counts = pl.DataFrame(schema=SCHEMA), 0, Counter[str]()
     sifted = Sifted(work / "sifted", lexicon_file(settings.lexicon))
-    make = partial(make_labeller, config, settings.model or model)
+    make = partial(make_labeller, config, absolute(model))
     with (
-        Journal(work, _job(config, model)) as journal,
+        Journal(work, _job(model)) as journal,
         Workers(make, config) as workers,
         Progress("filter", len(shards), "shards") as progress,
     ):
@@ -129,14 +136,31 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
             for name in (*LABELS, ""):
                 reason = f"kept_{name}" if name in settings.keep else f"label_{name}" if name else "not_answered"
                 counts[reason] += int((table["spatial_type"] == name).sum())
-            tables.append(table.filter(pl.col("spatial_type").is_in(settings.keep)))
-            kept = sum(t.height for t in tables)
-            progress.step(rows=counts["rows"], kept=kept)
-            if target and kept >= target:
+            more = pl.concat([kept, table.filter(pl.col("spatial_type").is_in(settings.keep))])
+            kept = more.unique(["url", "caption"], keep="first", maintain_order=True)
+            counts["repeated_in_other_shard"] += more.height - kept.height
+            read += 1
+            progress.step(rows=counts["rows"], kept=kept.height)
+            if target and kept.height >= target:
                 break
-        report = _write(tables, counts, target, out)
+        report = _write(kept, read, counts, target, out)
     journal.remove()
     return report
+
+
+def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
+    """Refuse what would only fail after the keyword pass."""
+    if unknown := sorted(set(config.filter.keep) - set(LABELS)):
+        raise UserError(
+            f"no label {', '.join(unknown)}", where="filter.keep", remedy=f"choose from {', '.join(LABELS)}"
+        )
+    if repeated := [n for n, count in Counter(map(shard_number, shards)).items() if count > 1]:
+        raise UserError(f"shard {repeated[0]} is given twice", where="--shards", remedy="name every shard once")
+    if not str(model):
+        raise UserError(
+            "no caption classifier named", where="--model",
+            remedy="name a folder that `gillnext classifier` wrote, or set filter.model",
+        )  # fmt: skip
 
 
 def make_labeller(config: Config, model: Path | str) -> Label:
@@ -154,23 +178,19 @@ def make_labeller(config: Config, model: Path | str) -> Label:
     return label
 
 
-def _job(config: Config, model: Path | str) -> str:
+def _job(model: Path | str) -> str:
     """A fingerprint of what a label depends on besides its caption: code, and the classifier's files."""
-    folder = Path(config.filter.model or model)
+    folder = Path(model)
     parts = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     weights = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in parts]
-    return hashlib.sha256(json.dumps([provenance.code_hash(), str(folder), weights]).encode()).hexdigest()
+    return provenance.fingerprint(str(folder), weights)
 
 
-def _write(tables: list[pl.DataFrame], counts: Counter[str], target: int, out: Path) -> dict[str, Any]:
-    table = pl.concat(tables) if tables else pl.DataFrame(schema=SCHEMA)
-    once = table.unique(["url", "caption"], keep="first", maintain_order=True)
-    counts["repeated_in_other_shard"] = table.height - once.height
-    table = once
+def _write(table: pl.DataFrame, shards: int, counts: Counter[str], target: int, out: Path) -> dict[str, Any]:
     if target and table.height > target:
         counts["over_target"] = table.height - target
         table = table.head(target)
-    report = {"shards": len(tables), "kept": table.height, **counts}
+    report = {"shards": shards, "kept": table.height, **counts}
     with files.atomic(out) as temporary:
         table.rechunk().write_parquet(temporary)
     files.write_json(out.with_suffix(".json"), report)

@@ -16,35 +16,52 @@ from typing import Any
 from gillnext.runtime.errors import UserError
 
 
-def _no_space(path: Path, error: OSError) -> UserError:
-    free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
-    return UserError(
-        f"no space left while writing ({free / 2**20:.0f} MiB free)",
-        where=str(path),
-        remedy="free some disk and run the same command again; finished work is kept",
-    )
+@contextmanager
+def full_disk_told(path: Path) -> Iterator[None]:
+    """Raise `UserError` where the disk is full while `path` is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(path.parent).free if path.parent.exists() else 0
+        raise UserError(
+            f"no space left while writing ({free / 2**20:.0f} MiB free)",
+            where=str(path),
+            remedy="free some disk and run the same command again; finished work is kept",
+        ) from error
 
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it on success, remove it on failure.
 
-    The temporary may be made a file or a folder. Raises `UserError` where the disk is full.
+    The temporary may be made a file or a folder. An existing folder is deleted once the new one stands in its place.
+    Raises `UserError` where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
     try:
-        yield temporary
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(path, error) from error
-        raise
+        with full_disk_told(path):
+            yield temporary
+            _replace(temporary, path)
     finally:
         shutil.rmtree(temporary.parent, ignore_errors=True)
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Rename `new` to `path`; a folder that is there ends beside `new`, as a rename cannot write over it."""
+    if not path.is_dir() or path.is_symlink():
+        os.replace(new, path)
+        return
+    old = new.with_name(f"{path.name}.old")
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(old, path)
+        raise
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -68,20 +85,26 @@ def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows))
 
 
-def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
-    """The rows of a JSONL file; a broken line raises `UserError` with its number."""
-    with open(path, encoding="utf-8") as lines:
+def numbered_jsonl(path: Path | str) -> Iterator[tuple[int, Any]]:
+    """(line number, value) of each line of a JSONL file that is not blank; a broken line raises `UserError`."""
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
+                yield number, json.loads(line.decode("utf-8"))
+            except ValueError as error:
+                what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not a JSON object: {error}"
                 raise UserError(
-                    f"not a JSON object: {error.msg}",
+                    what,
                     where=f"{path}, line {number}",
                     remedy="delete the file and run the stage that writes it again",
                 ) from error
+
+
+def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file; a broken line raises `UserError` with its number."""
+    return (row for _, row in numbered_jsonl(path))
 
 
 def sha256(path: Path | str) -> str:

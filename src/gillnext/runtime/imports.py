@@ -11,6 +11,9 @@ import functools
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+# What a stage's closure leaves out: settings are followed by value, and the command line names every stage.
+UNFOLLOWED = ("gillnext.config", "gillnext.cli")
+
 
 def find(module: str, root: Path) -> Path | None:
     """The file of a dotted module name under `root`, or None where it is not ours."""

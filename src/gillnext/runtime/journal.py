@@ -1,20 +1,47 @@
 """What a stage has answered already: one JSON line a row or image, appended and synced batch by batch.
 
-The first line names the job (a fingerprint of model, settings and code); the journal of another job is thrown away.
-A half-written last line, as SIGKILL leaves it, is dropped.
+The first line names the job (a fingerprint of model, settings and code); the journal of another job is thrown away. So
+is what stands behind a broken line: a half-written last one, as SIGKILL leaves it, or a damaged one in the middle.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gillnext.runtime import files
-from gillnext.runtime.errors import UserError
+
+T = TypeVar("T")
+
+
+def job_of(path: Path) -> str:
+    """The job that a journal's first line names; "" where there is no journal, or its first line names none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as lines:
+            return str(json.loads(lines.readline())["job"])
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def entries(path: Path, job: str, read: Callable[[Any], T]) -> list[T]:
+    """What `read` makes of the lines of a journal of this job, up to the first that is broken; none of another's.
+
+    A line is broken where it is no JSON, or `read` raises `KeyError`, `TypeError` or `ValueError` over it. Who goes on
+    with the journal writes it anew from what is given here, so that no line follows a broken one.
+    """
+    found: list[T] = []
+    if job_of(path) != job:
+        return found
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]:
+        try:
+            found.append(read(json.loads(line)))
+        except (KeyError, TypeError, ValueError):
+            break
+    return found
 
 
 class Journal:
@@ -25,7 +52,7 @@ class Journal:
         self.done: dict[str, Any] = {}
 
     def __enter__(self) -> Journal:
-        self.done = self._read()
+        self.done = dict(entries(self.path, self.job, lambda row: (row["key"], row["answer"])))
         lines = [{"job": self.job}] + [{"key": k, "answer": v} for k, v in self.done.items()]
         files.write_jsonl(self.path, lines)
         self.stream = open(self.path, "a", encoding="utf-8")
@@ -34,31 +61,13 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.stream.close()
 
-    def _read(self) -> dict[str, Any]:
-        if not self.path.exists():
-            return {}
-        whole = self.path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        try:
-            rows = [json.loads(line) for line in whole]
-            return {row["key"]: row["answer"] for row in rows[1:]} if rows and rows[0] == {"job": self.job} else {}
-        except (json.JSONDecodeError, KeyError, TypeError):
-            return {}
-
     def add(self, answers: dict[str, Any]) -> None:
         """Append the answers of a batch and sync them to disk."""
-        try:
+        with files.full_disk_told(self.path):
             for key, answer in answers.items():
                 self.stream.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
             self.stream.flush()
             os.fsync(self.stream.fileno())
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise UserError(
-                    "no space left while writing the journal",
-                    where=str(self.path),
-                    remedy="free some disk and run the same command again; finished work is kept",
-                ) from error
-            raise
         self.done.update(answers)
 
     def remove(self) -> None:

@@ -6,8 +6,6 @@ A checkpoint is a folder of safetensors and a JSON file; a killed run goes on fr
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -54,12 +52,6 @@ def cosine(step: int, steps: int, peak: float, warmup: float = 0.05, floor: floa
         return peak * (step + 1) / ramp
     t = (step - ramp) / max(steps - ramp, 1)
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(t, 1.0))))
-
-
-def fingerprint(*settings: Any) -> str:
-    """What a checkpoint must agree with to be resumed: settings and the code's version."""
-    text = json.dumps([*settings, provenance.code_hash()], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Ema:
@@ -156,7 +148,7 @@ def train(
     optimiser = torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
     ema = Ema(parameters, ema_decay) if ema_decay else None
     shapes = [tuple(p.shape) for p in parameters]
-    identity = fingerprint(name, steps, lr, weight_decay, betas, clip_norm, ema_decay, settings, shapes)
+    identity = provenance.fingerprint(name, steps, lr, weight_decay, betas, clip_norm, ema_decay, settings, shapes)
     first = load_state(work / "checkpoint", parameters, optimiser, ema, identity) if work else 0
     losses: list[float] = []
     with Progress(name, steps, "steps", start=first) as progress:

@@ -6,19 +6,22 @@
 
 `make()` runs where the model is to live and returns a function of a batch. With `ray.actors` 0 that is this process,
 and no Ray is started. Answers come in the order in which they are ready, each with its batch; which actor worked on it
-does not matter to it. An actor that dies, or that takes longer than `ray.timeout` over a batch, is replaced (where a
-node is lost, as soon as there is room) and its batches are given to others; a batch over which two actors have died is
-cut in halves, again with every further death, and an item that is left alone comes back with the answer None.
+does not matter to it. An actor that dies, whose model raises an error, or that takes longer than `ray.timeout` over a
+batch, is replaced (where a node is lost, as soon as there is room) and its batches are given to others; a batch over
+which that has happened twice is cut in halves, again with every further time, and an item that is left alone comes back
+with the answer None. A `UserError` ends the job as it is, and so does any error of the first model that is made.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +36,11 @@ QUEUE = 2  # batches that an actor has: one that it works on, one that waits, so
 DEATHS = 2  # of actors over a batch, before it is cut in halves
 POLL = 1.0  # seconds between two looks at the clock
 CONNECT = 10.0  # seconds in which a cluster must answer
+
+
+def absolute(name: Path | str) -> str:
+    """A path for actors to open, whose working directory may be another; a hub id, which names nothing here, stays."""
+    return str(Path(name).absolute()) if str(name) and Path(name).exists() else str(name)
 
 
 class Actor:
@@ -164,7 +172,8 @@ class Workers(Generic[Item, Answer]):
                 ) from error
             return
         cpus = self.settings.actors * max(self.config.run.threads, 1)
-        ray.init(num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        # "local": without an address Ray would join a cluster that runs here, or the one that RAY_ADDRESS names.
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
     def _hand(self) -> _Hand:
         import ray
@@ -188,7 +197,7 @@ class Workers(Generic[Item, Answer]):
     def _collect(self, waiting: deque[_Task[Item]]) -> Iterator[tuple[Sequence[Item], Answer | None]]:
         """Wait for answers for a while; yields those that came, and the items that no actor lives through."""
         import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import RayError
 
         flying = {reference: hand for hand in self.hands for reference in hand.tasks}
         flying |= {hand.starting: hand for hand in self.hands if hand.starting is not None}
@@ -199,11 +208,9 @@ class Workers(Generic[Item, Answer]):
                 continue
             try:
                 answer = ray.get(reference)
-            except RayActorError as error:
-                yield from self._died(hand, waiting, f"died ({' '.join(str(error).split())[-300:]})")
+            except RayError as error:
+                yield from self._failed(hand, reference, error, waiting)
                 continue
-            except RayTaskError as error:  # the model's own error, with the actor's traceback as its cause
-                raise error.cause if isinstance(error.cause, UserError) else error from None
             hand.since = self.heard
             if reference == hand.starting:
                 hand.starting, hand.place = None, answer
@@ -223,6 +230,27 @@ class Workers(Generic[Item, Answer]):
                 remedy="ask for as many actors as the cluster has devices (`ray status` tells)",
             )
 
+    def _failed(
+        self, hand: _Hand, reference: Any, error: Exception, waiting: deque[_Task[Item]]
+    ) -> Iterator[tuple[Sequence[Item], None]]:
+        """An actor has died, or its model has raised: it is replaced as it may be of no more use (a CUDA error)."""
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        if isinstance(error, RayActorError):
+            yield from self._died(hand, waiting, f"died ({' '.join(str(error).split())[-300:]})")
+            return
+        cause: Any = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, UserError):
+            raise cause from None
+        if reference == hand.starting and not self.replaced:  # no model could be made: no batch is to blame
+            raise error from None
+        ray.kill(hand.handle)
+        if reference in hand.tasks:  # the batch that raised is to blame, be it the oldest or not
+            hand.tasks = {reference: hand.tasks[reference]} | hand.tasks
+        told = " ".join(str(cause).split())
+        yield from self._died(hand, waiting, f"raised {type(cause).__name__}: {told[:300]}")
+
     def _died(self, hand: _Hand, waiting: deque[_Task[Item]], how: str) -> Iterator[tuple[Sequence[Item], None]]:
         """Replace an actor and take its batches back; the one that it was at is told apart from the one that waited."""
         self.replaced += 1
@@ -232,6 +260,7 @@ class Workers(Generic[Item, Answer]):
                 where="ray.restarts",
                 remedy="see the logs of Ray and of the system for why; finished work is kept, the same command goes on",
             )
+        print(f"ray: the actor at {hand.place} {how}; another takes its place", file=sys.stderr, flush=True)
         tasks = list(hand.tasks.values())
         self.hands[self.hands.index(hand)] = self._hand()
         waiting.extendleft(reversed(tasks[1:]))

@@ -22,7 +22,7 @@ from PIL import Image
 from gillnext import layouts
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.runtime import files, training
+from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 from gillnext.sample import guidance
@@ -81,7 +81,7 @@ def sample(
     weights = [files.sha256(folder) for folder in (base, adapter) if folder]
     captions = [row.to_row() for row in rows]
     ways = [dataclasses.asdict(part) for part in (cfg.run, settings, cfg.guided, cfg.study.arms[arm])]
-    open_work(work, training.fingerprint(*ways, seed, *weights, captions))
+    open_work(work, provenance.fingerprint(*ways, seed, *weights, captions))
     batches = [range(i, min(i + settings.batch, len(rows))) for i in range(0, len(rows), settings.batch)]
     with Progress("sample", len(rows), "images") as progress:
         for batch in batches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gillnext.config.model import World
+from gillnext.config.data import World
 from gillnext.runtime.errors import UserError
 
 

@@ -23,7 +23,8 @@ import polars as pl
 
 from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
-from gillnext.config.model import Config, Faults
+from gillnext.config.data import Faults
+from gillnext.config.model import Config
 from gillnext.runtime import files, seeds
 from gillnext.runtime.progress import Progress
 from gillnext.world import captions, heldout, scenes, shards

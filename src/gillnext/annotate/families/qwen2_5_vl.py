@@ -29,7 +29,7 @@ def parse(text: str, size: tuple[int, int]) -> Answer:
     while place >= 0:
         try:
             value, end = _DECODER.raw_decode(text, place)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # no JSON, or a number of more digits than Python reads
             value, end = None, place + 1
         if value is None:
             reading.problem("", "malformed" if "}" in text[place:] else "truncated")

@@ -1,0 +1,37 @@
+"""Which row is fetched next: the table's order, but a host that has all the requests it may have is passed over.
+
+So the workers never wait together at one slow host while the rows of others could be fetched.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
+
+Turn = tuple[int, str]  # a row's index and its host
+
+
+class Turns:
+    """Hands every row to one worker: `turn = first()`, and once that row is done `turn = after(host)`, until None."""
+
+    def __init__(self, rows: Iterable[Turn], per_host: int) -> None:
+        """At most `per_host` rows of a host are with workers at a time; 0: any number."""
+        self.rows, self.per_host = iter(rows), per_host
+        self.asked: Counter[str] = Counter()
+        self.passed_over: defaultdict[str, deque[int]] = defaultdict(deque)
+
+    def first(self) -> Turn | None:
+        """The first row whose host has a place. None where there is no such row: workers at the hosts do the rest."""
+        for index, host in self.rows:
+            if not self.per_host or self.asked[host] < self.per_host:
+                self.asked[host] += 1
+                return index, host
+            self.passed_over[host].append(index)
+        return None
+
+    def after(self, host: str) -> Turn | None:
+        """The next row for the worker that leaves a place at `host`: one that was passed over there has it first."""
+        if self.passed_over[host]:
+            return self.passed_over[host].popleft(), host
+        self.asked[host] -= 1
+        return self.first()
