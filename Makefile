@@ -9,7 +9,7 @@ export PIP_NO_INPUT := 1
 unexport PYTHONPATH
 
 BIN := .venv/bin
-LOCKS := envs/pipeline.txt envs/dev.txt
+LOCKS := envs/pipeline.txt envs/dev.txt envs/peers.txt
 # The environment is made anew when the locks change or the checkout moves (its scripts hold absolute paths); the
 # package's entry point when pyproject.toml changes.
 installed = .installed-$(shell (pwd; cat $(1)) | sha256sum | cut -c1-16)
@@ -89,6 +89,8 @@ lock: ## envs/*.txt from envs/*.in, with hashes
 	    --no-annotate --no-emit-index-url --output-file envs/$$set.txt envs/$$set.in || exit 1; \
 	done
 	build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-deps --output-file envs/peers.txt envs/peers.in
+	build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --output-file benchmarks/data/img2dataset.txt benchmarks/data/img2dataset.in
 
 bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their peers', and kills at random moments (20 min)
@@ -96,6 +98,7 @@ bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their pe
 	cd benchmarks/data && ../../$(BIN)/python release.py
 	cd benchmarks/data && ../../$(BIN)/python download.py --img2dataset ../../$(dir $(IMG2DATASET))bin/img2dataset
 	cd benchmarks/data && ../../$(BIN)/python labels.py --model ../../results/smoke/models/classifier
+	cd benchmarks/data && ../../$(BIN)/python annotation.py
 	$(BIN)/python benchmarks/data/kills.py --results results/smoke
 
 clean-results: ## delete everything that the workflow made

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from gillnext import cli, layouts
 from gillnext.adapter import objective, train
 from gillnext.adapter.cache import Cache
+from gillnext.adapter.curve import Curve
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.processors import Ungrounded
 from gillnext.config.model import Arm
@@ -243,6 +244,16 @@ def test_tensorboard_has_scalars_pictures_and_the_curve_its_points(tiny, tmp_pat
     assert any(tag.startswith("validation/pictures") for tag in tags["images"])
 
 
+@pytest.mark.parametrize(
+    ("steps", "points"), [(4, [2, 4]), (20, [2, 4, 10, 20]), (7, [2, 4, 6, 7])], ids=["plain", "longer", "a little"]
+)
+def test_an_arm_that_trains_longer_has_the_others_points_and_then_rarer_ones(tiny, tmp_path, steps, points):
+    curve = Curve(settings(tiny, steps=4, evaluate_every=0), steps, tmp_path, None, None)
+    assert not any(curve.due(step) for step in range(1, steps + 1))
+    curve.every = 2
+    assert [step for step in range(1, steps + 1) if curve.due(step)] == points
+
+
 def test_measuring_the_curve_does_not_touch_the_training(tiny, tmp_path, monkeypatch):
     FakeEvaluator.first = tiny.layouts[0]
     monkeypatch.setattr("gillnext.score.evaluator.Evaluator", FakeEvaluator)
@@ -318,6 +329,17 @@ def test_an_image_that_cannot_be_read_is_named(tiny, tmp_path):
     with pytest.raises(UserError, match=r"tiny-0.*gone\.png: cannot read the image"):
         cache.build(tiny.config, tiny.base, [missing], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_image_is_upright_as_it_was_for_the_annotator(tmp_path):
+    from gillnext.adapter import cache
+
+    stored, tags = Image.new("RGB", (8, 8), (255, 255, 255)), Image.Exif()
+    stored.paste((0, 0, 0), (6, 0, 8, 8))
+    tags[0x0112] = 6  # what is stored on the left belongs on top
+    stored.save(tmp_path / "a.png", exif=tags)
+    seen = cache.load_image(layouts.Layout("", (), (), image_path=str(tmp_path / "a.png")), 8)
+    assert seen[:6].min() == 255 and seen[6:].max() == 0
 
 
 def test_an_arm_that_trains_the_unet_saves_it_and_samples_with_it(tiny, tmp_path):

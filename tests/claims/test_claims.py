@@ -1,6 +1,7 @@
 """Verdicts on crafted score files, one rule at a time, and the file of claims itself."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -87,13 +88,14 @@ def test_memory_saved_is_held_against_the_claimed_two_thirds(results_root, confi
     assert verdicts(results_root, config)["C3"]["verdict"] == f"{verdict} in miniature"
 
 
-def test_claims_on_backward_tell_gills_own_losses_too(results_root, config):
+def test_claims_on_backward_tell_the_losses_of_gills_shape_too(results_root, config):
     found = verdicts(results_root, config)
-    assert found["C3"]["measured"].endswith("GILL's own three losses −16.0% (47.68 → 40.05 MiB)")
+    assert "a model of GILL's shape −16.0% (47.68 → 40.05 MiB)" in found["C3"]["measured"]
+    assert found["C3"]["measured"].endswith("L2 in place of the UNet −50.0% (11.44 → 5.72 MiB)")
     assert "InfoNCE 6.0e−1, denoising 4.0e−7" in found["C4"]["measured"]
     path = results_root / "memory.json"
     memory = json.loads(path.read_text(encoding="utf-8"))
-    del memory["gill"], memory["additivity"]
+    del memory["gill"], memory["gill_l2"], memory["additivity"]
     path.write_text(json.dumps(memory), encoding="utf-8")
     without = verdicts(results_root, config)
     assert all(without[c]["word"] == found[c]["word"] for c in ("C3", "C4", "C5"))
@@ -192,7 +194,9 @@ def test_gradient_norms_of_raw_coordinates_are_compared_where_such_an_arm_is_run
             path = results_root / f"adapters/{arm}/{seed}/position_net_norms.json"
             path.write_text(json.dumps([0.5, norm + 0.1 * seed, 1.0]), encoding="utf-8")
     found = verdicts(results_root, config)["C7"]
-    assert found["verdict"] == "reproduced in miniature" and "+38.000" in found["measured"]
+    logs = [math.log10((40 + 0.1 * s) / (2 + 0.1 * s)) for s in range(3)]
+    assert found["verdict"] == "reproduced in miniature"
+    assert f"+{sum(logs) / 3:.2f} ±" in found["measured"] and "largest of any seed 40 and 2.2" in found["measured"]
 
 
 def test_a_contrast_under_several_settings_must_hold_under_all(results_root):
@@ -226,4 +230,34 @@ def test_gradient_norms_are_compared_over_the_steps_of_the_shorter_run(results_r
             path.write_text(json.dumps(norms))
     rule = {"first": SITES["second"], "second": SITES["first"], "metrics": {"gradient_norm": "higher"}}
     (behind,) = rules.judge_paired(rule, Results(results_root, config)).numbers
-    assert behind.values == (2.0, 2.0, 2.0)  # 5 − 3, not 9 − 3
+    assert behind.values == pytest.approx([math.log10(5 / 3)] * 3)  # not 9 / 3
+
+
+def test_a_setting_with_one_seed_is_named_and_not_judged(results_root):
+    """Three seeds decide under one setting; under the other there is one, however far it lies on the other side."""
+    arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}}
+    boxed = {"attn1-box": {"site": "attn1", "bias": "box", "seeds": 1}, "attn2-box": {"bias": "box", "seeds": 1}}
+    for arm in boxed:
+        shutil.copytree(results_root / "scores" / arm[:5], results_root / "scores" / arm)
+    kids = {"attn1": [0.020, 0.021, 0.022], "attn2": [0.010, 0.011, 0.012], "attn1-box": [0.01], "attn2-box": [0.09]}
+    for arm, values in kids.items():
+        set_metric(results_root, arm, "kid", values)
+    rule = {**SITES, "under": [{"bias": "fourier"}, {"bias": "box"}], "metrics": {"kid": "lower"}}
+    config = from_dict({"study": {"arms": arms | boxed, "reference": "attn2", "seeds": [0, 1, 2]}})
+    found = rules.judge_paired(rule, Results(results_root, config))
+    assert found.word == Word.REPRODUCED and len(found.numbers) == 1
+    assert found.reason.endswith("1 more with one seed, not judged") and "0.09" not in found.measured
+
+
+def test_the_gradient_and_adams_moments_are_counted_beside_what_is_held(results_root, config):
+    told = verdicts(results_root, config)["C10"]["measured"]
+    one, full = (40_000_000 + 12 * 260_000) / 2**20, (95_000_000 + 12 * 5_800_000) / 2**20
+    assert told.startswith("bytes held −57.9%")
+    assert told.endswith(f"−{100 * (1 - one / full):.1f}% ({full:.2f} → {one:.2f} MiB)")
+
+
+def test_measured_shares_have_the_intervals_of_their_file(results_root, config):
+    path = results_root / "scores/data.json"
+    data = json.loads(path.read_text(encoding="utf-8")) | {"intervals": {"annotation_recall": [0.921, 0.938]}}
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert verdicts(results_root, config)["C15"]["measured"] == "mean IoU 0.860; recall 0.930 (0.921 to 0.938)"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gillnext.gill import losses
-from gillnext.gill.losses import TASKS
+from gillnext.gill.losses import MATCHED, TASKS
 
 
 def gradient(gill, *values):
@@ -87,6 +87,23 @@ def test_each_task_trains_its_own_part(gill, batch):
         "retrieval": {"image_RH", "find_picture", "find_text", "logit_scale"},
         "generation": {"image_RH", "mapper", "denoiser"},
     }
+
+
+@torch.no_grad()
+def test_matching_is_the_mean_squared_distance_to_the_text_encoders_states(gill, batch):
+    states, pooled = gill.text_states(batch.ids, batch.mask)
+    told = sum(
+        float(((found - wanted) ** 2).sum()) / wanted.numel()
+        for found, wanted in ((states, batch.denoising.states), (pooled, batch.denoising.pooled))
+    )
+    assert float(losses.matching(gill, batch)) == pytest.approx(told, rel=1e-5)
+
+
+def test_matching_trains_the_mapper_and_runs_no_unet(gill, batch, monkeypatch):
+    monkeypatch.setattr(gill.denoiser, "forward", None)
+    MATCHED["generation"](gill, batch).backward()
+    reached = {k.split(".")[0] for k, p in gill.trainable_parameters().items() if p.grad is not None}
+    assert reached == {"image_RH", "mapper"}
 
 
 def test_one_summed_backward_and_one_for_each_task_give_the_same_gradient(gill, batch):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from concurrent.futures import Future
 
 import numpy as np
@@ -58,12 +60,25 @@ FAMILY = {"modes", "max_gradient_difference", "parameters", "batch", "trace"}
 
 
 def test_the_file_has_every_mode_and_measure(result):
-    whole = {"additivity", "gill", "size", "precision", "accounting", "threads", "provenance"}
+    whole = {
+        "additivity",
+        "gill",
+        "gill_l2",
+        "size",
+        "precision",
+        "accounting",
+        "threads",
+        "seed",
+        "hashes",
+        "provenance",
+    }
     assert set(result) == FAMILY | whole
     assert set(result["gill"]) == FAMILY | {"tasks"}
     assert set(result["modes"]) == {"single", "summed", "split", "accumulated", "checkpointed", "full"}
+    assert set(result["gill_l2"]) == FAMILY | {"tasks"} and set(result["hashes"]) == {"base", "cache", "language"}
     assert set(result["gill"]["modes"]) == set(result["modes"]) - {"full"}
-    for family in (result, result["gill"]):
+    assert set(result["gill_l2"]["modes"]) == {"single", "summed", "split"}
+    for family in (result, result["gill"], result["gill_l2"]):
         for mode, row in family["modes"].items():
             assert set(row) == KEYS
             assert row["losses"] == (1 if mode in ("single", "full") else 3)
@@ -102,6 +117,12 @@ def test_of_gills_losses_summed_holds_the_sum_and_split_the_largest(result):
     gradients = 4 * gill["parameters"]["trained"]
     assert held(gill, "single") <= held(gill, "split") <= held(gill, "single") * 1.05 + gradients
     assert held(gill, "checkpointed") < held(gill, "summed")
+
+
+def test_gills_own_generation_loss_holds_less_than_the_unet(result):
+    assert result["gill_l2"]["tasks"]["generation"] < result["gill"]["tasks"]["generation"]
+    assert result["gill_l2"]["tasks"]["captioning"] == result["gill"]["tasks"]["captioning"]
+    assert result["gill_l2"]["max_gradient_difference"]["split"] < 1e-5
 
 
 def test_checkpointing_holds_less_and_full_training_more(result):
@@ -196,6 +217,25 @@ def test_resident_memory_sees_what_is_touched():
     block = np.ones(32 << 20, np.uint8)
     assert measure.resident() - before > 30 << 20
     del block
+
+
+def test_resident_growth_of_a_modes_first_step_is_that_of_the_graphs_it_holds():
+    """Three losses that keep 32 MiB each: at once, or one after the other; each mode in a process of its own."""
+    code = """
+import sys, torch
+from gillnext.memory.measure import measure
+from gillnext.memory.work import Work
+model = torch.nn.Linear(1, 1)
+def loss(index, parts):
+    return (torch.ones(1 << 23) * model.weight).square().mean()
+work = Work({name: loss for name in "abc"}, model, list(model.parameters()), {}, 1)
+print(measure(work, sys.argv[1], 1)["peak_rss_bytes"])
+"""
+    grown = {
+        mode: int(subprocess.run([sys.executable, "-c", code, mode], check=True, capture_output=True, text=True).stdout)
+        for mode in ("summed", "split")
+    }
+    assert grown["summed"] > grown["split"] + (48 << 20)
 
 
 def test_a_child_that_is_killed_is_told_and_not_waited_for(tiny, tmp_path):

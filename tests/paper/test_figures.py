@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gillnext.config.model import Arm
 from gillnext.layouts import Layout
 from gillnext.paper import style
 from gillnext.paper.figures import FIGURES, figures
+from gillnext.paper.gradients import look
 from gillnext.paper.grid import chosen
 from gillnext.runtime.errors import UserError
 
@@ -50,6 +52,12 @@ def test_samples_are_the_first_of_two_objects_or_more():
     rows = [Layout("x", ("树",) * k, (box,) * k) for k in (1, 2, 3, 1, 2)]
     assert chosen(rows, 2) == [1, 2]
     assert chosen(rows, 4) == [0, 1, 2, 4]
+
+
+def test_no_two_coordinate_conventions_look_alike():
+    kinds = [(c, f) for c in ("unit", "raw", "clamp") for f in ("gligen", "sin2pi")]
+    looks = {str(look(Arm(coordinates=c, frequencies=f))) for c, f in kinds}
+    assert len(looks) == len(kinds)
 
 
 def test_arms_without_an_adapter_are_grey(config):

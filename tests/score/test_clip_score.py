@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
+from gillnext.config.load import from_dict
 from gillnext.score import clip, text
 from gillnext.world import corpus
 
@@ -57,3 +59,30 @@ def test_identical_embeddings_score_100_and_opposite_ones_0():
     for sign, expected in ((1.0, 100), (-1.0, 0)):
         score = text.clip_score([(pictures, ["树"] * 3)], lambda sign=sign: (Fixed(sign), processor))
         assert score == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A miniature trained for long enough that it knows pictures from captions, and pairs that it has not seen."""
+    folder = tmp_path_factory.mktemp("trained") / "clip"
+    settings = from_dict({"clip": {"corpus": 1500, "steps": 200, "batch": 64}})
+    assert clip.train(settings, folder)["accuracy_of_16"] > 0.5
+    return folder, corpus.make(1, "test", 96)
+
+
+def test_what_harms_a_picture_or_its_caption_lowers_the_score(trained):
+    """Captions of other pictures, and blur, step by step; half the pairs leave the mean where it is."""
+    folder, data = trained
+
+    def score(pictures, captions):
+        return text.clip_score([(pictures, captions)], lambda: clip.for_torchmetrics(folder))
+
+    def blurred(sigma):
+        return np.stack([ndimage.gaussian_filter(p, (sigma, sigma, 0)) for p in data.images])
+
+    own = score(data.images, data.captions)
+    each = [score(p[None], [c]) for p, c in zip(data.images, data.captions, strict=True)]
+    assert score(data.images, data.captions[1:] + data.captions[:1]) < own - 10
+    assert own > score(blurred(3), data.captions) > score(blurred(8), data.captions)
+    half = score(data.images[::2], data.captions[::2])
+    assert half == pytest.approx(own, abs=4 * np.std(each) / len(each[::2]) ** 0.5)

@@ -1,4 +1,4 @@
-"""The metrics against other implementations: written out here, or torchmetrics' own.
+"""The metrics against other implementations: written out here, torchmetrics' own, or torch-fidelity's.
 
 Where a definition is easily got nearly right, the nearly right one is computed as well and must differ.
 """
@@ -152,6 +152,15 @@ def test_fid_is_torchmetrics_own_on_the_same_features():
     # Covariances divided by n in place of n − 1 would be seen.
     scaled = a.mean(0) + (a - a.mean(0)) * np.sqrt(89 / 90)
     assert abs(distribution.fid(scaled, b) / distribution.fid(a, b) - 1) > 1e-5
+
+
+def test_fid_is_torch_fidelitys_on_the_same_features():
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    a, b = features_of(3, 90), features_of(4, 70)
+    theirs = (fid_features_to_statistics(torch.from_numpy(features)) for features in (a, b))
+    expected = fid_statistics_to_metric(*theirs, verbose=False)[KEY_METRIC_FID]
+    assert distribution.fid(a, b) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")

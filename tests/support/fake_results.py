@@ -43,8 +43,9 @@ def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -
         "success50": level + rng.normal(0, 0.01), "miou": 0.8 * level + rng.normal(0, 0.01),
         "ap": 0.5 * level, "ap50": 0.9 * level, "wrong_class": 0.02 + rng.uniform(0, 0.01),
         "chance_success50": 0.03 + rng.uniform(0, 0.01), "chance_miou": 0.15, "clip_score": 70 + 5 * level,
-        "fid": 20 - 10 * level + rng.normal(0, 1), "kid": 0.02 - 0.015 * level + rng.normal(0, 0.0005),
-        "kid_se": 0.001, "cmmd": 3 - 2 * level, "rules_success50": 0.95 * level, "rules_miou": 0.7 * level,
+        "fid": 20 - 10 * level + rng.normal(0, 1), "kid": 20 - 15 * level + rng.normal(0, 0.5),
+        "kid_se": 1.0, "cmmd": 3 - 2 * level, "rules_success50": 0.95 * level, "rules_miou": 0.7 * level,
+        "rules_chance_success50": 0.02, "rules_chance_miou": 0.12,
     }  # fmt: skip
     breakdown = {
         "objects": {k: {"n": 9, "success50": level} for k in "123"},
@@ -92,10 +93,11 @@ def benchmarks(root: Path) -> None:
 def memory_family(modes: dict[str, tuple[int, int]]) -> dict:
     rows = {
         m: {"saved_bytes": b, "peak_bytes": b + 1000, "static_bytes": 24_000_000, "peak_rss_bytes": 2 * b,
-            "seconds": 0.3, "losses": k}
+            "seconds": 0.3, "losses": k, "trained_parameters": 5_800_000 if m == "full" else 260_000}
         for m, (b, k) in modes.items()
     }  # fmt: skip
-    trace = {m: [[0.5, modes[m][0] + 1000], [1.0, 1_000_000]] for m in ("summed", "split", "checkpointed")}
+    traced = [m for m in ("summed", "split", "checkpointed") if m in modes]
+    trace = {m: [[0.5, modes[m][0] + 1000], [1.0, 1_000_000]] for m in traced}
     return {"modes": rows, "trace": trace, "batch": 16}
 
 
@@ -108,6 +110,7 @@ def memory(root: Path) -> None:
         "summed": (50_000_000, 3), "split": (42_000_000, 3), "accumulated": (22_000_000, 3),
         "checkpointed": (15_000_000, 3), "single": (40_000_000, 1),
     }  # fmt: skip
+    matched = {"summed": (12_000_000, 3), "split": (6_000_000, 3), "single": (6_000_000, 1)}
     put(root / "memory.json", {
         **memory_family(modes),
         "parameters": {"adapter": 260_000, "unet": 5_800_000},
@@ -117,6 +120,7 @@ def memory(root: Path) -> None:
             "max_gradient_difference": {"split": 1.1e-7, "accumulated": 0.41, "checkpointed": 0.0},
             "tasks": {"captioning": 6_000_000, "retrieval": 4_000_000, "generation": 40_000_000},
         },
+        "gill_l2": memory_family(matched) | {"max_gradient_difference": {"split": 1.0e-7}},
         "additivity": {"infonce": 0.6, "denoising": 4e-7},
         "size": "base", "precision": "no", "accounting": "live tensors", "threads": 1, "provenance": {},
     })  # fmt: skip
@@ -152,10 +156,12 @@ def build(root: Path) -> Path:
                 ]
                 put(root / f"adapters/{arm}/{seed}/curve.json", curve)
                 put(root / f"adapters/{arm}/{seed}/losses.json", (0.25 + rng.exponential(0.02, 600)).tolist())
+                put(root / f"adapters/{arm}/{seed}/training.json", {"parameters": 365_465})
                 for norms in ("gradient_norms", "position_net_norms"):
                     put(root / f"adapters/{arm}/{seed}/{norms}.json", [1.5, 0.9 + 0.1 * seed])
     for seed in SEEDS:
-        metrics = {"relation_accuracy": 0.8 + 0.01 * seed, "object_recall": 0.95, "n_relations": 31}
+        metrics = {"relation_accuracy": 0.8 + 0.01 * seed, "object_recall": 0.95, "n_relations": 31,
+                   "rules_relation_accuracy": 0.6 + 0.01 * seed}  # fmt: skip
         put(root / f"scores/relations/attn2/{seed}.json", {"n": 24, "metrics": metrics, "protocol": {}})
     for name, level in (("real", 0.99), ("vae", 0.97)):
         put(root / f"scores/ceilings/{name}.json", score(name, level, rng, boxes))

@@ -30,9 +30,9 @@ def test_means_and_intervals_are_those_of_the_score_files(results_root, config, 
     values = [json.loads((results_root / f"scores/attn1/{s}.json").read_text())["metrics"]["kid"] for s in range(3)]
     row = next(r for r in rows_of(tmp_path / "t/main.csv") if r["arm"] == "attn1")
     half = stats.t.ppf(0.975, 2) * stats.sem(values)
-    assert (row["kid"], row["kid_ci95"]) == (f"{np.mean(values):.4f}", f"{half:.4f}")
+    assert (row["kid"], row["kid_ci95"]) == (f"{np.mean(values):.2f}", f"{half:.2f}")
     numbers = json.loads((tmp_path / "t/numbers.json").read_text(encoding="utf-8"))
-    assert numbers["arm.attn1.kid"] == f"{decimals(np.mean(values), 4)} ± {half:.4f}"
+    assert numbers["arm.attn1.kid"] == f"{decimals(np.mean(values), 2)} ± {half:.2f}"
 
 
 def test_the_same_scores_give_the_same_bytes(results_root, config, tmp_path):
@@ -93,11 +93,14 @@ def test_a_value_never_looks_as_if_it_met_the_bar_that_it_misses(value, printed)
 
 
 def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tmp_path):
-    for seed, (success, clip, kid) in enumerate([(0.95, 30.0, 0.02), (0.97, 31.0, 0.03), (0.96, 32.0, 0.01)]):
+    for seed, (success, clip, kid) in enumerate([(0.95, 30.0, 20), (0.97, 31.0, 30), (0.96, 32.0, 10)]):
         scores = {"success50": success, "clip_score": clip, "kid": kid, "miou": 0.7}
         edit(results_root / f"scores/attn1/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
-        scores = {"success50": 0.1, "clip_score": 30.5, "kid": 0.01}
+        scores = {"success50": 0.1, "clip_score": 30.5, "kid": 10}
         edit(results_root / f"scores/base/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
+        curve = [{"step": 100, "success50": 0.99 - 0.01 * seed, "miou": 0.8}]  # on validation layouts the better one
+        (results_root / f"adapters/attn1/{seed}/curve.json").write_text(json.dumps(curve), encoding="utf-8")
+    edit(results_root / "scores/attn2/0.json", lambda s: s["metrics"].update(success50=1.2))  # on test: no choice
     study = dataclasses.replace(config, run=dataclasses.replace(config.run, tier="study"))
     tables(study, results_root, tmp_path / "t")
     rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
@@ -105,9 +108,12 @@ def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tm
                 (", success@0.5", ", mIoU", " over the base, CLIP score")}  # fmt: skip
     assert list(measured.values()) == [("0.960", "yes"), ("0.700", "no"), ("0.50", "yes")]
     low = rows["best arm over the base, KID, lower end of the interval"]
-    assert float(low["measured"].replace("−", "-")) == pytest.approx(0.01 - 4.303 * 0.01 / 3**0.5, abs=1e-4)
+    assert float(low["measured"].replace("−", "-")) == pytest.approx(10 - 4.303 * 10 / 3**0.5, abs=1e-2)
     assert low["met"] == "yes"
-    assert "Best arm: attn1." in json.loads((tmp_path / "t/bars.json").read_text(encoding="utf-8"))["notes"]
+    assert (
+        "Best arm, by validation layouts: attn1."
+        in json.loads((tmp_path / "t/bars.json").read_text(encoding="utf-8"))["notes"]
+    )
 
 
 def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):
@@ -120,16 +126,17 @@ def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):
 def test_the_memory_table_has_both_families_of_losses(results_root, config, tmp_path):
     tables(config, results_root, tmp_path / "t")
     rows = {(r["family"], r["mode"]): r for r in rows_of(tmp_path / "t/memory.csv")}
-    assert len(rows) == 6 + 5
+    assert len(rows) == 6 + 5 + 3
     assert float(rows["UNet", "split"]["against_summed"]) == pytest.approx(-66.7)
-    assert float(rows["GILL", "split"]["against_summed"]) == pytest.approx(-16.0)
-    assert float(rows["GILL", "split, two micro-batches"]["gradient_difference"]) == 0.41
+    assert float(rows["GILL-like", "split"]["against_summed"]) == pytest.approx(-16.0)
+    assert float(rows["GILL, L2", "split"]["against_summed"]) == pytest.approx(-50.0)
+    assert float(rows["GILL-like", "split, two halves"]["gradient_difference"]) == 0.41
     numbers = json.loads((tmp_path / "t/numbers.json").read_text(encoding="utf-8"))
     assert (numbers["memory.split.reduction"], numbers["memory.gill.split.reduction"]) == ("66.7%", "16.0%")
     assert numbers["memory.additivity.infonce"] == "6.0e−1"
 
 
 def test_without_gills_losses_the_memory_table_is_the_unets(results_root, config, tmp_path):
-    edit(results_root / "memory.json", lambda m: [m.pop("gill"), m.pop("additivity")])
+    edit(results_root / "memory.json", lambda m: [m.pop("gill"), m.pop("gill_l2"), m.pop("additivity")])
     tables(config, results_root, tmp_path / "t")
     assert {r["family"] for r in rows_of(tmp_path / "t/memory.csv")} == {"UNet"}

@@ -43,11 +43,20 @@ def test_a_contrast_is_the_paired_t_interval_of_scipy(results_root):
 
 def test_what_the_seeds_cannot_tell_is_not_shown(results_root):
     for seed, value in enumerate((0.80, 0.90, 0.85)):
-        for metric, scale in (("success50", 1), ("miou", 0.8), ("kid", 0.02), ("clip_score", 80)):
+        scales = {"success50": 1, "rules_success50": 0.6, "miou": 0.8, "rules_miou": 0.5, "kid": 0.02, "clip_score": 80}
+        for metric, scale in scales.items():
             put(results_root, "attn2", seed, **{metric: scale * value})
             put(results_root, "attn1", seed, **{metric: scale * (1.7 - value)})
     (row,) = contrasts_table(study(results_root, headline=[["attn2", "attn1"]])).records()
     assert row["told"] == "nothing shown"
+
+
+def test_a_contrast_by_the_second_evaluator_stands_beside_the_first(results_root):
+    for seed in range(3):
+        put(results_root, "attn2", seed, rules_success50=0.5 + 0.01 * seed)
+        put(results_root, "attn1", seed, rules_success50=0.7 + 0.02 * seed)
+    (row,) = contrasts_table(study(results_root, headline=[["attn2", "attn1"]])).records()
+    assert row["rules_success50"] == "−0.210" and "success@0.5 by rules" in row["told"].split(", ")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +76,8 @@ def test_onset_says_how_many_seeds_began():
     assert words([300, 100, 200], 600) == "200"
     assert words([None, None], 2000) == "not within 2,000 steps"
     assert words([None, 400, 200, 600], 2000) == "400, in 3 of 4 seeds"
+    assert words([100, 100, 200], 600, first=100) == "≤ 100"  # nothing was looked at before
+    assert words([100, 200, 200], 600, first=100) == "200"
 
 
 def test_the_onset_table_has_a_row_for_each_arm_with_a_curve(results_root):
@@ -83,13 +94,14 @@ def test_the_binding_table_puts_swapped_and_unnamed_arms_side_by_side(results_ro
     shutil.copytree(results_root / "scores/attn2", results_root / "scores/attn2-unnamed")
     for seed in range(3):
         put(results_root, "attn2", seed, success50=0.8, wrong_class=0.1)
-        put(results_root, "swapped/attn2", seed, success50=0.7, wrong_class=0.2)
+        put(results_root, "swapped/attn2", seed, success50=0.7, wrong_class=0.2, rules_success50=0.4)
         put(results_root, "attn2-unnamed", seed, success50=0.3, wrong_class=0.5)
     arms = ARMS | {"attn2-unnamed": {"phrases": False}}
     table = binding_table(study(results_root, arms=arms, swapped=["attn2"]))
     named, unnamed = table.records()
     assert (named["arm"], named["phrases"], named["own_class"]) == ("attn2", "own", "0.889")
-    assert named["swapped_success50"] == "0.700" and named["swapped_wrong_class"] == "0.200"
+    assert (named["swapped_success50"], named["swapped_rules_success50"]) == ("0.700", "0.400")
+    assert named["swapped_wrong_class"] == "0.200"
     assert (unnamed["arm"], unnamed["phrases"], unnamed["own_class"]) == ("attn2-unnamed", "none", "0.375")
     assert unnamed["swapped_success50"] == "–"
     assert binding_table(study(results_root)) is None

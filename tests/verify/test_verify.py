@@ -8,15 +8,20 @@ from pathlib import Path
 import fake_results
 import numpy as np
 import pytest
+from scipy import stats
 
 from gillnext.claims.verdicts import Number
 from gillnext.cli import main
+from gillnext.config.load import load
 from gillnext.runtime.errors import UserError
+from gillnext.tables.collect import Results
+from gillnext.verify import measured
 from gillnext.verify.keep import keep
-from gillnext.verify.stage import FAIL, NEITHER, PASS, UNDECIDED, allowed, verify
+from gillnext.verify.stage import FAIL, NEITHER, PASS, UNDECIDED, allowed, spreads_of, verify
 from gillnext.verify.tolerance import FLOORS, compare
 
-CLAIMS = Path(__file__).parents[2] / "reference" / "claims.yaml"
+ROOT = Path(__file__).parents[2]
+CLAIMS = ROOT / "reference" / "claims.yaml"
 
 
 @pytest.fixture
@@ -170,7 +175,46 @@ def test_the_floor_holds_where_the_seeds_agree_by_chance():
 
 def test_one_kept_seed_leaves_the_floor_alone():
     found = compare(Number("x", "kid", (0.02, 0.03)), Number("x", "kid", (0.02,)))
-    assert found.basis == "floor" and not found.within and found.tolerance == 5e-4
+    assert found.basis == "floor" and not found.within and found.tolerance == pytest.approx(5e-4 + 0.05 * 0.02)
+
+
+def test_one_kept_seed_borrows_the_spread_of_the_other_arms():
+    """t(0.975, 2)·s·√(1 + 1/2) with s = 1 of three seeds: scipy's own quantile."""
+    arms = [[Number("a", "kid", (9.0, 10.0, 11.0))], [Number("b", "kid", (50.0,))]]
+    found = compare(Number("b", "kid", (52.0, 56.0)), arms[1][0], spreads_of(arms)["kid"])
+    assert found.tolerance == pytest.approx(stats.t.ppf(0.975, 2) * 1.5**0.5)
+    assert found.basis == "other arms' seeds" and found.within
+
+
+def test_a_single_value_with_a_standard_error_is_held_to_it():
+    kept = Number("ceiling", "kid", (0.2,), 512, 2.5)
+    assert compare(Number("ceiling", "kid", (6.9,)), kept).within
+    far = compare(Number("ceiling", "kid", (7.3,)), kept)
+    assert not far.within and far.basis == "standard error"
+
+
+@pytest.mark.parametrize("tier", ["demo", "study"])
+def test_a_kept_run_whose_arms_are_drawn_anew_within_their_spread_passes(tier, tmp_path):
+    """Our own kept files, every arm's scores moved as other seeds would move them: most arms pass, and all ceilings."""
+    reference, here = ROOT / "reference" / tier, tmp_path / "here"
+    shutil.copytree(reference, here)
+    results, rng = Results(reference, load(reference / "config.json")), np.random.default_rng(3)
+    found = measured.groups(results, list(results.config.study.arms))
+    common = spreads_of(numbers for group, numbers in found.items() if group.startswith(measured.ARM))
+    for arm in results.config.study.arms:
+        own = {m: s for m, s in spreads_of([found[measured.ARM + arm]]).items() if s.freedom}
+        for seed in results.config.study.seeds_of(arm):
+            moves = {m: float(rng.normal(0, s.deviation)) for m, s in (common | own).items()}
+            edit(here / results.score(arm, seed)[0], lambda score, by=moves: shift(score["metrics"], by))
+    edit(here / "scores/ceilings/real.json", lambda score: shift(score["metrics"], {"kid": score["metrics"]["kid_se"]}))
+    rows, _ = verify(here, reference, CLAIMS, tmp_path / "verify")
+    arms = [row.result for row in rows if row.what.startswith(measured.ARM)]
+    assert arms.count(FAIL) <= 0.2 * len(arms)
+    assert next(row for row in rows if row.what.startswith("ceilings")).result == PASS
+
+
+def shift(metrics, moves):
+    metrics.update({name: metrics[name] + by for name, by in moves.items() if name in metrics})
 
 
 def test_how_many_may_lie_outside():

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class Curve:
-    """Points {step, miou, success50, n}. Measured with the averaged weights; kept in `work` for resume."""
+    """Points {step, miou, success50, n}. Measured with the averaged weights; kept in `work` for resume.
+
+    An arm that trains longer than `adapter.steps` has the other arms' points up to there and then, for time, points
+    that lie as many times further apart as it is longer.
+    """
 
     def __init__(self, cfg: Config, steps: int, work: Path, val: Path | None, evaluator: Path | None) -> None:
         self.cfg, self.steps, self.path = cfg, steps, work / "curve.json"
@@ -35,7 +39,9 @@ class Curve:
             self.points = [p for p in files.read_json(self.path) if p["step"] <= step]
 
     def due(self, step: int) -> bool:
-        return bool(self.every) and (step % self.every == 0 or step == self.steps)
+        common = self.cfg.adapter.steps
+        apart = self.every * (1 if step <= common else max(self.steps // common, 1))
+        return bool(apart) and (step % apart == 0 or step == self.steps)
 
     @torch.no_grad()
     def measure(self, step: int, trainer: Trainer) -> None:

@@ -6,22 +6,23 @@ shown”."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from gillnext import layouts
+from gillnext.claims.backward import judge_gradients, judge_reduction, judge_size, judge_total
 from gillnext.claims.verdicts import Number, Verdict, Word
 from gillnext.runtime.errors import UserError
 from gillnext.tables.binding import own_class
 from gillnext.tables.build import MAIN, metric_title
 from gillnext.tables.collect import Results
-from gillnext.tables.memory import gill_modes, memory_modes
 from gillnext.tables.statistics import LEVEL, Estimate, differences, estimate
-from gillnext.tables.table import decimals, number, scientific, signed
+from gillnext.tables.table import decimals, number, signed
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
+LEAST = 1e-12  # of a norm, before its logarithm is taken
 NORMS = {"gradient_norm": "gradient_norms.json", "position_net_norm": "position_net_norms.json"}
-ADDITIVE = {"infonce": "InfoNCE", "denoising": "denoising"}
 
 
 def find_arm(results: Results, settings: dict[str, str]) -> str | None:
@@ -53,12 +54,23 @@ def sign_word(directions: list[int]) -> Word:
 
 
 def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[int]) -> list[list[float]]:
-    """A metric of two arms, seed by seed; a norm's is the largest over the steps that both were trained for."""
+    """A metric of two arms, seed by seed; a norm's is the log10 of the largest over the steps that both ran.
+
+    Logarithms, because norms spread by factors: one run's spike would be all that a mean of them tells.
+    """
     if metric not in NORMS:
         return [[results.metric(*results.score(arm, seed), metric) for seed in seeds] for arm in arms]
     norms = [[results.history(arm, seed, NORMS[metric]) for seed in seeds] for arm in arms]
     steps = min(len(run) for of_arm in norms for run in of_arm)
-    return [[float(max(run[:steps])) for run in of_arm] for of_arm in norms]
+    return [[math.log10(max(*run[:steps], LEAST)) for run in of_arm] for of_arm in norms]
+
+
+def _told(metric: str, difference: Estimate, values: list[list[float]]) -> str:
+    """A paired difference in words; of a norm also the largest that any seed of each arm had."""
+    if metric not in NORMS:
+        return f"{metric_title(metric)} {signed(difference, MAIN[metric][1] if metric in MAIN else 3).text}"
+    largest = " and ".join(f"{10 ** max(of_arm):.2g}" for of_arm in values)
+    return f"log₁₀ {metric_title(metric)} {signed(difference, 2).text} (largest of any seed {largest})"
 
 
 def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]], dict[str, str]]:
@@ -78,29 +90,40 @@ def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
     """Two arms compared by metrics, each with the direction in which the first is claimed better.
 
-    With `under`, a list of further settings, the comparison is made under each of them and must hold under all. What
-    lies the other way counts at a level divided by the number of intervals.
+    With `under`, a list of further settings, the comparison is made under each of them and must hold under all of those
+    that have several seeds; the others are named. What lies the other way counts at a level divided by the number of
+    intervals.
     """
     pairs, absent = _pairs(rule, results)
     if not pairs:
         return _missing(absent)
-    directions, told, numbers, compared = [], [], [], []
-    count = len(pairs) * len(rule["metrics"])
-    for first, second in pairs:
+    judged = [pair for pair in pairs if len(results.common_seeds(*pair)) > 1] or pairs
+    directions, told, numbers = [], [], []
+    count = len(judged) * len(rule["metrics"])
+    for first, second in judged:
         seeds, parts = results.common_seeds(first, second), []
         for metric, wanted in rule["metrics"].items():
-            values = differences(*_values(results, (first, second), metric, seeds))
-            difference = estimate(values)
+            values = _values(results, (first, second), metric, seeds)
+            paired = differences(*values)
+            difference = estimate(paired)
             directions.append(direction(difference, wanted))
             if directions[-1] < 0:  # one of several intervals may lie on the wrong side by chance: Bonferroni
-                directions[-1] = direction(estimate(values, 1 - (1 - LEVEL) / count), wanted)
-            title, digits = metric_title(metric), MAIN[metric][1] if metric in MAIN else 3
-            parts.append(f"{title} {signed(difference, digits).text}")
-            numbers.append(Number(f"{first} − {second}, {title}", metric, tuple(values)))
-        compared.append(f"{first} − {second}, paired over {len(seeds)} seed{'s' if len(seeds) > 1 else ''}")
-        told.append((f"{first} − {second}: " if len(pairs) > 1 else "") + "; ".join(parts))
-    reason = compared[0] if len(pairs) == 1 else f"paired by seed, under {len(pairs)} settings"
-    return Verdict(sign_word(directions), ". ".join(told), reason, tuple(numbers))
+                directions[-1] = direction(estimate(paired, 1 - (1 - LEVEL) / count), wanted)
+            parts.append(_told(metric, difference, values))
+            numbers.append(Number(f"{first} − {second}, {metric_title(metric)}", metric, tuple(paired)))
+        told.append((f"{first} − {second}: " if len(judged) > 1 else "") + "; ".join(parts))
+    return Verdict(sign_word(directions), ". ".join(told), _basis(results, judged, pairs), tuple(numbers))
+
+
+def _basis(results: Results, judged: list[tuple[str, str]], pairs: list[tuple[str, str]]) -> str:
+    """What a paired verdict rests on, and what has too few seeds to count."""
+    counts = sorted({len(results.common_seeds(*pair)) for pair in judged})
+    seeds = f"{' or '.join(map(str, counts))} seed{'s' if counts[-1] > 1 else ''}"
+    reason = f"paired by seed, {seeds}, under {len(judged)} settings" if len(judged) > 1 else f"paired over {seeds}"
+    if len(judged) == 1:
+        reason = f"{' − '.join(judged[0])}, {reason}"
+    more = len(pairs) - len(judged)
+    return reason + (f"; {more} more with one seed, not judged" if more else "")
 
 
 def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
@@ -143,92 +166,17 @@ def untied_share(results: Results) -> float:
     return len(counts) / sum(counts)
 
 
-def _mode(results: Results, rule: dict[str, Any]) -> tuple[dict[str, float], dict[str, float] | None, str]:
-    """The rule's mode and the one to compare with; `same losses` picks the plain mode with as many losses."""
-    modes = memory_modes(results)
-    mode, against = modes.get(rule["mode"]), rule["against"]
-    if mode is None:
-        return {}, None, against
-    if against == "same losses":
-        plain = (m for m in ("single", "summed") if m in modes and modes[m]["losses"] == mode["losses"])
-        against = next(plain, "summed")
-    return mode, modes.get(against), against
-
-
-def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
-    """Bytes held for backward against another mode; decided by the rule's tolerance, else measured.
-
-    With `also: gill` the measured text tells GILL's own losses too; the verdict is that of the three UNet forwards.
-    """
-    mode, other, against = _mode(results, rule)
-    if not mode or other is None:
-        return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
-    reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
-    measured = f"bytes held {_held(other, mode)}{_gill_too(rule, results, against)}"
-    held = {rule["mode"]: mode, against: other}
-    numbers = tuple(Number(f"bytes held, {name}", "saved_bytes", (m["saved_bytes"],)) for name, m in held.items())
-    if "tolerance" not in rule:
-        return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables", numbers)
-    close = abs(reduction - rule["claimed"]) <= rule["tolerance"]
-    reason = f"claimed −{100 * rule['claimed']:.0f}%, tolerance {100 * rule['tolerance']:.0f} points"
-    return Verdict(Word.REPRODUCED if close else Word.CONTRADICTED, measured, reason, numbers)
-
-
-def _held(before: dict[str, float], after: dict[str, float]) -> str:
-    """The change of bytes held and the two values, as −66.7% (3.00 → 1.00 MiB)."""
-    change = f"−{decimals(100 * (1 - after['saved_bytes'] / before['saved_bytes']), 1)}%".replace("−−", "+")
-    return f"{change} ({decimals(before['saved_bytes'] / 2**20, 2)} → {decimals(after['saved_bytes'] / 2**20, 2)} MiB)"
-
-
-def _gill_too(rule: dict[str, Any], results: Results, against: str) -> str:
-    modes = gill_modes(results) if rule.get("also") == "gill" else {}
-    if not {rule["mode"], against} <= set(modes):
-        return ""
-    return f"; GILL's own three losses {_held(modes[against], modes[rule['mode']])}"
-
-
-def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
-    """The relative difference of the gradients against the tolerance of float arithmetic.
-
-    The measured text also tells GILL's own losses, and how far two half batches are from the whole.
-    """
-    memory = results.read(*results.memory)
-    found = memory.get("max_gradient_difference", {})
-    if rule["mode"] not in found:
-        return Verdict(Word.NOT_RUN, reason=f"no gradient difference of {rule['mode']!r}")
-    value, tolerance = float(found[rule["mode"]]), float(rule["tolerance"])
-    word = Word.REPRODUCED if value <= tolerance else Word.CONTRADICTED
-    told = [f"relative Δg = {scientific(value).text}"]
-    gill = memory.get("gill", {}).get("max_gradient_difference", {})
-    if rule["mode"] in gill:
-        told.append(f"GILL's own losses {scientific(float(gill[rule['mode']])).text}")
-    if additive := memory.get("additivity"):
-        halves = ", ".join(f"{name} {scientific(float(additive[key])).text}" for key, name in ADDITIVE.items())
-        told.append(f"half batches against the whole: {halves}")
-    behind = Number(f"relative Δg, {rule['mode']}", "gradient_difference", (value,))
-    return Verdict(word, "; ".join(told), f"tolerance {scientific(tolerance).text}", (behind,))
-
-
-def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
-    """Weights and the step's peak together in GB, of the rule's modes; told at Kolors' real size alone."""
-    memory = results.read(*results.memory)
-    if memory.get("size") != "kolors":
-        return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
-    modes = memory_modes(results)
-    told = (f"{m} {decimals((modes[m]['static_bytes'] + modes[m]['peak_bytes']) / 1e9, 1)} GB" for m in rule["modes"])
-    reason = f"batch {memory['batch']}, precision {memory['precision']}; weights, activations and gradients"
-    return Verdict(Word.MEASURED, "; ".join(told), f"{reason}, without the optimiser's state")
-
-
 def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
     """Success of the reference arm above a level, and above the base by a gain; both with their intervals."""
     arm, values = results.reference, results.seeds(results.reference, "success50")
     success, numbers = estimate(values), [Number(f"{arm}, success@0.5", "success50", tuple(values))]
-    measured, parts = f"success@0.5 {number(success).text}", [(success, float(rule["above"]))]
+    measured, parts = f"success@0.5 {number(success).text}, {success.n} seeds", [(success, float(rule["above"]))]
+    rules = estimate(results.seeds(arm, "rules_success50"))
+    measured += f"; by the evaluator that learns nothing {number(rules).text}"
     if results.base is not None:
         gains = differences(*results.both(arm, results.base, "success50"))
         gain = estimate(gains)
-        measured += f"; gain over base {signed(gain).text}"
+        measured += f"; gain over base {signed(gain).text}, {gain.n} seeds"
         parts.append((gain, float(rule["gain"])))
         numbers.append(Number(f"{arm} − {results.base}, success@0.5", "success50", tuple(gains)))
     word = Word.NOT_SHOWN
@@ -239,18 +187,6 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
     return Verdict(word, measured, f"{arm}; wanted > {rule['above']} and > +{rule['gain']}", tuple(numbers))
 
 
-def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
-    """Adapter parameters over UNet parameters."""
-    parameters = results.read(*results.memory).get("parameters")
-    if not isinstance(parameters, dict) or not {"adapter", "unet"} <= set(parameters):
-        return Verdict(Word.NOT_RUN, reason="memory.json has no parameter counts")
-    share = parameters["adapter"] / parameters["unet"]
-    told = f"{decimals(100 * share, 1)}% ({parameters['adapter']:,} of {parameters['unet']:,})"
-    word = Word.REPRODUCED if share < rule["below"] else Word.CONTRADICTED
-    numbers = tuple(Number(f"parameters, {k}", "parameters", (float(parameters[k]),)) for k in ("adapter", "unet"))
-    return Verdict(word, told, "adapter over UNet parameters", numbers)
-
-
 def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     """Metrics told beside the claim, without a verdict; `metrics` maps their names to words."""
     place = {"data": results.data, "planner": results.planner}[rule["place"]]
@@ -258,9 +194,16 @@ def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     metrics, counts = score.get("metrics", {}), score.get("counts", {})
     if absent := [name for name in rule["metrics"] if name not in metrics]:
         return Verdict(Word.NOT_RUN, reason=rule.get("without", f"{place[0]} has no {absent[0]}"))
-    told = (f"{words} {number(float(metrics[name])).text}" for name, words in rule["metrics"].items())
+    told = (
+        f"{words} {number(float(metrics[name])).text}{_between(score.get('intervals', {}).get(name))}"
+        for name, words in rule["metrics"].items()
+    )
     numbers = (Number(f"{words}", k, (float(metrics[k]),), counts.get(k)) for k, words in rule["metrics"].items())
     return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""), tuple(numbers))
+
+
+def _between(interval: list[float] | None) -> str:
+    return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
 
 
 def judge_elsewhere(rule: dict[str, Any], _: Results) -> Verdict:

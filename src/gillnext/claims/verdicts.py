@@ -31,12 +31,14 @@ def in_print(word: Word, tier: str) -> str:
 class Number:
     """One number behind a verdict: its name in print, its metric, and a value for each seed (one where none apply).
 
-    `n` is what a single share or mean in [0, 1] was taken over, where the score file says so."""
+    `n` is what a single share or mean in [0, 1] was taken over, `error` a single value's standard error, where the
+    score file says so."""
 
     name: str
     metric: str
     values: tuple[float, ...]
     n: int | None = None
+    error: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The three losses of a GILL step, one function each: `loss(gill, batch)` is a scalar, a mean over the batch."""
+"""The losses of a GILL step, one function each: `loss(gill, batch)` is a scalar, a mean over the batch.
+
+`TASKS` generates through the UNet; `MATCHED` trains the mapper as GILL itself does and runs no UNet."""
 
 from __future__ import annotations
 
@@ -50,8 +52,15 @@ def generation(gill: Gill, batch: Batch) -> Tensor:
     return gill.denoiser(dataclasses.replace(batch.denoising, states=states_BTC, pooled=pooled_BP))
 
 
+def matching(gill: Gill, batch: Batch) -> Tensor:
+    """GILL's own generation loss: the mapper's squared distance to the text encoder's states and pooled state."""
+    states_BTC, pooled_BP = gill.text_states(batch.ids, batch.mask)
+    return F.mse_loss(states_BTC, batch.denoising.states) + F.mse_loss(pooled_BP, batch.denoising.pooled)
+
+
 TASKS: dict[str, Callable[[Gill, Batch], Tensor]] = {
     "captioning": captioning,
     "retrieval": retrieval,
     "generation": generation,
 }
+MATCHED = TASKS | {"generation": matching}

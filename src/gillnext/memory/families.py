@@ -1,8 +1,9 @@
-"""The two families of work: three UNet forwards, as the design notes assume, and GILL's three losses as they are.
+"""The families of work: three UNet forwards, as the design notes assume, and three losses of a model of GILL's shape.
 
 `unet` has one denoising loss with caption and boxes, one with boxes alone and one with the caption alone, at noise and
 timesteps of their own; at Kolors' size its UNet has random weights and its batch random latents. `gill` is captioning,
-retrieval and generation of `gillnext.gill` on one batch.
+retrieval and generation of `gillnext.gill` on one batch, generation through the UNet; `gill_l2` has GILL's own loss in
+its place.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.train import arm_of, build_adapter, recompute
 from gillnext.config.model import Config
 from gillnext.gill import batches
-from gillnext.gill.losses import TASKS
+from gillnext.gill.losses import MATCHED, TASKS
 from gillnext.gill.model import Gill
 from gillnext.language import model as language_model
 from gillnext.memory import kolors
@@ -39,6 +40,10 @@ class Folders:
     base: Path
     cache: Path
     language: Path | str
+
+    def local(self) -> dict[str, Path]:
+        """Those that are folders here; a hub id is none."""
+        return {k: Path(v) for k, v in vars(self).items() if v and Path(v).is_dir()}
 
 
 def tasks(first: Callable[[int], objective.Batch], count: int) -> list[objective.Batch]:
@@ -110,8 +115,8 @@ def unet_at_kolors_size(cfg: Config, mode: str, _: Folders) -> Work:
     return denoising(cfg, mode, network, drawn, cfg.run.precision)
 
 
-def gill(cfg: Config, mode: str, folders: Folders) -> Work:
-    """GILL's three losses on one batch, on the base model's UNet."""
+def gill(cfg: Config, mode: str, folders: Folders, tasks: dict[str, Any] = TASKS) -> Work:
+    """Three losses of GILL's shape on one batch, with the base model's UNet."""
     pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
     scheduler = objective.scheduler_of(pipeline.scheduler.config)
     rows, captions = Cache.load(folders.cache), cached.captions(folders.cache)
@@ -126,8 +131,13 @@ def gill(cfg: Config, mode: str, folders: Folders) -> Work:
         language.activation_checkpointing_enable({"use_reentrant": False})
         language.train()
     batch = batch.to(torch.device(cfg.run.device))
-    losses = {name: of_part(partial(task, model), batch) for name, task in TASKS.items()}
+    losses = {name: of_part(partial(task, model), batch) for name, task in tasks.items()}
     trained = list(model.trainable_parameters().values())
     count = sum(p.numel() for p in trained)
     sizes = {"trained": count, "frozen": count_of(model) - count}
     return Work(losses, model, trained, sizes, len(batch))
+
+
+def gill_l2(cfg: Config, mode: str, folders: Folders) -> Work:
+    """The same with GILL's own generation loss, which runs no UNet."""
+    return gill(cfg, mode, folders, MATCHED)

@@ -81,12 +81,12 @@ def measure(work: Work, mode: str, repeats: int) -> dict[str, Any]:
         return step(losses, mode, live)
 
     cuda = work.device.type == "cuda"
-    run()
-    work.clear()
-    if not cuda:
+    if not cuda:  # in the process's first step: later ones find the pages of the first
         before = resident(reset=True)
         run()
         result["peak_rss_bytes"] = resident() - before
+        work.clear()
+    run()
     result["seconds"] = statistics.median(seconds(run, work.device) for _ in range(repeats))
     work.clear()
     with LiveBytes() as live:

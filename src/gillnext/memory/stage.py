@@ -3,11 +3,12 @@
     gillnext memory --config config.yaml --base results/demo/models/base --cache results/demo/cache \\
         --language results/demo/models/classifier --out results/demo/memory.json
 
-Two families (`families.py`): three UNet forwards, as the design notes assume for GILL's three losses (`modes` of the
-file), and the three losses as GILL has them, on one model (`gill`). `work.py` has the modes. Each mode runs in a
-process of its own. `saved_bytes` is what the graph holds when the last forward before a backward has ended,
-`peak_bytes` the most that was alive, both over the `static_bytes` of the weights. Seconds and resident memory are
-costs. `additivity` tells how far two halves of a batch are from the whole in gradient, for two losses alone.
+Families (`families.py`): three UNet forwards, as the design notes assume for GILL's three losses (`modes` of the file);
+three losses on one model of GILL's shape, of which one runs the UNet (`gill`); and these with GILL's own loss for that
+one (`gill_l2`). `work.py` has the modes. Each mode runs in a process of its own. `saved_bytes` is what the graph holds
+when the last forward before a backward has ended, `peak_bytes` the most that was alive, both over the `static_bytes` of
+the weights. Seconds and resident memory are costs. `additivity` tells how far two halves of a batch are from the whole
+in gradient, for two losses alone.
 
 `memory.size: kolors` makes the first family's UNet Kolors' own, on a GPU.
 """
@@ -33,8 +34,11 @@ MODES = {
     "unet": ("single", "summed", "split", "accumulated", "checkpointed", "full"),
     "kolors": ("single", "summed", "split", "checkpointed", "full"),  # of a batch of one
     "gill": ("single", "summed", "split", "accumulated", "checkpointed"),
+    "gill_l2": ("single", "summed", "split"),
 }
-WORK = {"unet": families.unet, "kolors": families.unet_at_kolors_size, "gill": families.gill}
+WORK = {
+    "unet": families.unet, "kolors": families.unet_at_kolors_size, "gill": families.gill, "gill_l2": families.gill_l2,
+}  # fmt: skip
 ADDITIVE = {"infonce": "retrieval", "denoising": "generation"}
 
 
@@ -61,7 +65,7 @@ def compare(cfg: Config, family: str, folders: Folders) -> dict[str, Any]:
     told: dict[str, Any] = {
         "parameters": modes["single"]["sizes"],
         "batch": modes["single"]["batch"],
-        "trace": {mode: modes[mode].pop("trace") for mode in TRACED},
+        "trace": {mode: modes[mode].pop("trace") for mode in TRACED if mode in modes},
         "max_gradient_difference": {
             mode: difference(gradients[mode], gradients["summed"])
             for mode in ("split", "accumulated", "checkpointed")
@@ -92,10 +96,13 @@ def report(cfg: Config, folders: Folders) -> dict[str, Any]:
         **compare(cfg, "unet" if size == "base" else "kolors", folders),
         "additivity": gill.pop("additivity"),
         "gill": gill,
+        "gill_l2": compare(cfg, "gill_l2", folders),
         "size": size,
         "precision": cfg.run.precision if size == "kolors" else "no",
         "accounting": "torch.cuda" if cfg.run.device.startswith("cuda") else "live tensors",
         "threads": cfg.run.threads,
+        "seed": cfg.run.seed,
+        "hashes": {name: files.sha256(folder) for name, folder in folders.local().items()},
         "provenance": provenance.stamp(),
     }
 

@@ -20,9 +20,11 @@ def arms(results: Results, folder: Path) -> str:
     places = np.arange(len(names))
     for axes, (metric, label) in zip(panels, PANELS.items(), strict=True):
         found = [results.over_seeds(name, metric) for name in names]
-        halves = [one.half or 0.0 for one in found]
-        means = [one.mean for one in found]
-        axes.errorbar(means, places, xerr=halves, fmt="o", markersize=3, color=style.COLOURS[0], elinewidth=0.8)
+        for several, fill in ((True, style.COLOURS[0]), (False, "white")):
+            shown = [i for i, one in enumerate(found) if (one.half is not None) == several]
+            means, halves = [found[i].mean for i in shown], [found[i].half or 0.0 for i in shown]
+            axes.errorbar(means, places[shown], xerr=halves if several else None, fmt="o", markersize=3,
+                          color=style.COLOURS[0], markerfacecolor=fill, elinewidth=0.8)  # fmt: skip
         axes.set(xlabel=label, ylim=(-0.6, len(names) - 0.4))
         axes.grid(axis="both", color=style.PALE, linewidth=0.4)
         axes.tick_params(axis="y", length=0)
@@ -33,6 +35,6 @@ def arms(results: Results, folder: Path) -> str:
         axes.set_xlim(0, 1.03)
     style.save(figure, folder, "arms")
     return (
-        "Every arm on the test layouts, means over its seeds with 95% t intervals. "
+        "Every arm on the test layouts, means over its seeds with 95% t intervals; hollow: one seed, no interval. "
         "Dashed: real images through the autoencoder."
     )

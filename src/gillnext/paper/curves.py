@@ -60,7 +60,7 @@ def _legend(figure: Any, axes: Any) -> None:
         figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), handlelength=2.2)
 
 
-def _spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict[str, Any]) -> None:
+def spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict[str, Any]) -> None:
     """The mean over seeds, and a band from the lowest to the highest seed."""
     axes.plot(x, runs_SN.mean(0), label=label, **look)
     if len(runs_SN) > 1:
@@ -84,7 +84,7 @@ def following(results: Results, folder: Path) -> str:
             continue
         steps = [point["step"] for point in curves[0]]
         values = np.array([[point["success50"] for point in curve] for curve in curves])
-        _spread(axes, np.array(steps), values, arm, look)
+        spread(axes, np.array(steps), values, arm, look)
         lengths.append(steps[-1])
     levels = [("real images through the VAE", results.metric(*results.ceilings["vae"], "success50"))]
     levels.append(("chance: boxes redrawn", results.over_seeds(results.reference, "chance_success50").mean))
@@ -107,7 +107,7 @@ def losses(results: Results, folder: Path) -> str:
     for arm, look in _trained(results).items():
         runs = results.histories(arm, "losses.json")
         lengths.append(min(map(len, runs)))
-        _spread(axes, *windowed(runs, lengths[-1]), arm, look)
+        spread(axes, *windowed(runs, lengths[-1]), arm, look)
     axes.set(xlabel="adapter steps", ylabel="training loss")
     _steps_axis(axes, lengths)
     style.quiet_grid(axes)
@@ -137,7 +137,8 @@ def memory(results: Results, folder: Path) -> str:
 
 def step(results: Results, folder: Path) -> str | None:
     """Live bytes over the operations of one step, a panel for each family of losses."""
-    told = {f: p["trace"] for f, p in families(results.read(*results.memory)).items() if "trace" in p}
+    parts = families(results.read(*results.memory)).items()
+    told = {f: p["trace"] for f, p in parts if "checkpointed" in p.get("trace", {})}
     if not told:
         return None
     figure, panels = style.plot(style.COLUMN, 1.9, len(told))
@@ -152,4 +153,4 @@ def step(results: Results, folder: Path) -> str | None:
     panels[-1].legend(fontsize=6)
     figure.supxlabel("operations of the step, %", fontsize=8)
     style.save(figure, folder, "step")
-    return "Bytes of live tensors over the weights' in one step of three losses: three UNet forwards, and GILL's own."
+    return "Bytes of live tensors over the weights' in one step of three losses: three UNet forwards, and GILL's shape."

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gillnext.config.model import Arm
 from gillnext.paper import style
-from gillnext.paper.curves import windowed
+from gillnext.paper.curves import spread, windowed
 from gillnext.tables.collect import Results
 
 FILE = "position_net_norms.json"
+COORDINATES = dict(zip(("unit", "raw", "clamp"), style.COLOURS, strict=False))
+FREQUENCIES = {"gligen": "-", "sin2pi": (0, (3, 2))}
 
 
 def compared(results: Results) -> list[list[str]]:
@@ -22,6 +26,11 @@ def compared(results: Results) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
+def look(arm: Arm) -> dict[str, Any]:
+    """A colour for the coordinates, a dash for the frequencies."""
+    return {"color": COORDINATES[arm.coordinates], "linestyle": FREQUENCIES[arm.frequencies]}
+
+
 def gradients(results: Results, folder: Path) -> str | None:
     """A panel for each bias; None, and no figure, where no two arms differ in coordinates alone."""
     groups = compared(results)
@@ -30,12 +39,10 @@ def gradients(results: Results, folder: Path) -> str | None:
     figure, panels = style.plot(style.PAGE, 2.3, columns=len(groups))
     for axes, names in zip(np.atleast_1d(panels), groups, strict=True):
         steps = min(len(results.histories(name, FILE)[0]) for name in names)
-        for i, name in enumerate(names):
-            arm = results.config.study.arms[name]
-            x, norms_SN = windowed(results.histories(name, FILE), steps)
-            style_of = "-" if arm.frequencies == "gligen" else (0, (3, 2))
-            axes.plot(x, norms_SN.mean(0), color=style.COLOURS[i % 3], linestyle=style_of,
-                      label=f"{arm.coordinates}, {arm.frequencies}")  # fmt: skip
+        arms = {name: results.config.study.arms[name] for name in names}
+        for name, arm in sorted(arms.items(), key=lambda item: list(COORDINATES).index(item[1].coordinates)):
+            runs = windowed(results.histories(name, FILE), steps)
+            spread(axes, *runs, f"{arm.coordinates}, {arm.frequencies}", look(arm))
         first = results.config.study.arms[names[0]]
         axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")
         axes.legend(fontsize=6, ncols=2)
@@ -43,5 +50,6 @@ def gradients(results: Results, folder: Path) -> str | None:
     style.save(figure, folder, "gradients")
     return (
         "Norm of the gradient of the position net (the MLP that makes the tokens) before clipping, "
-        "by the coordinates and frequencies that it sees."
+        "by the coordinates and frequencies that it sees; means over windows of steps, bands from the lowest to the "
+        "highest seed where there are several."
     )

@@ -21,6 +21,7 @@ from gillnext.config.model import Arm
 from gillnext.runtime.errors import UserError
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+GREYS = ("#A6A6A6", "#5A5A5A", "#D0D0D0")
 INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
 CJK = "Noto Sans CJK SC"
 COLUMN, PAGE = 3.35, 7.0  # inches: one column of the paper, and both
@@ -53,9 +54,11 @@ def use() -> None:
 
 
 def arm_colours(arms: Mapping[str, Arm]) -> dict[str, str]:
-    """One colour an arm, by its place in the config; grey for arms without an adapter."""
+    """One colour an arm, by its place in the config; greys for arms without an adapter."""
     trained = [name for name, arm in arms.items() if arm.site != "none"]
-    return {name: COLOURS[trained.index(name) % len(COLOURS)] if name in trained else "#A6A6A6" for name in arms}
+    others = [name for name in arms if name not in trained]
+    greys = {name: GREYS[i % len(GREYS)] for i, name in enumerate(others)}
+    return greys | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(trained)}
 
 
 def plot(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:

@@ -38,6 +38,14 @@ from gillnext.score.images import ImageSet
 REFERENCE = "features.safetensors"
 RULES = f"templates of colour and shape, nothing learned; agreement of at least {by_rules.THRESHOLD}"
 
+BOXES: dict[str, str | int | float] = {  # the protocol of every box score
+    "boxes": "best one-to-one IoU with detections of the same class, 0 where none",
+    "evaluator": "gillnext-fcos, trained on a stream of its own",
+    "threshold": boxes.CONFIDENT,
+    "rules": RULES,
+    "resize": "none: native resolution",
+}
+
 
 @dataclass(frozen=True)
 class Scorers:
@@ -100,13 +108,9 @@ def _protocol(config: Config, reference: int) -> dict[str, str | int | float]:
     from gillnext.score import distribution
 
     return {
-        "boxes": "best one-to-one IoU with detections of the same class, 0 where none",
-        "evaluator": "gillnext-fcos, trained on a stream of its own",
-        "threshold": boxes.CONFIDENT,
-        "rules": RULES,
+        **BOXES,
         "chance": f"same images, boxes redrawn from the prior, same phrases, mean of {chance.REDRAWS}",
         "extractor": "independent network by clean-fid; not Inception, not comparable with published FIDs",
-        "resize": "none: native resolution",
         "reference": f"{reference} real scenes of an independent stream",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
         "fid_by_n": f"mean of {distribution.DRAWS} random subsets of the samples against the whole reference",
@@ -168,7 +172,7 @@ def score_boxes(
     found = [boxes.confident(f) for f in detected(samples, detect)]
     scores = box_scores(samples, asked(samples), found, config.run.seed)
     hashes = {"evaluator": digest, "samples": files.sha256(samples.folder)}
-    return _report(name, len(samples), scores, {"threshold": boxes.CONFIDENT, "rules": RULES}, hashes)
+    return _report(name, len(samples), scores, BOXES, hashes)
 
 
 def _captions(samples: ImageSet, truth: Path) -> list[Layout]:
@@ -196,11 +200,9 @@ def score_relations(
     if any(len(plan.labels) for plan in planned):
         followed = boxes.fidelity(planned, found)["metrics"]
         scores["metrics"] |= {key: followed[key] for key in ("miou", "success50")}
-    protocol = {
+    protocol = BOXES | {
+        "boxes": "against the planned ones",
         "relations": "centres of the best detection of each class; a missing object fails its relations",
-        "threshold": boxes.CONFIDENT,
-        "miou": "against the planned boxes",
-        "rules": RULES,
     }
     hashes = {"evaluator": digest, "samples": files.sha256(samples.folder), "captions": files.sha256(truth)}
     return _report(name, len(samples), scores, protocol, hashes)

@@ -6,6 +6,12 @@ from gillnext.tables.collect import Results
 from gillnext.tables.statistics import Estimate, estimate
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
 
+SWAPPED = {
+    "success50": "success, swapped ↑",
+    "rules_success50": "the same by rules ↑",
+    "wrong_class": "wrong class, swapped ↓",
+}
+
 
 def own_class(results: Results, arm: str) -> list[float]:
     """Seed by seed: boxes filled with their own class among boxes filled at all."""
@@ -34,9 +40,9 @@ def binding_table(results: Results) -> Table | None:
     rows = []
     for name in compared(results):
         arm, seeds = results.config.study.arms[name], results.config.study.seeds_of(name)
-        swapped: list[Cell] = [number(None)] * 2
+        swapped: list[Cell] = [number(None)] * len(SWAPPED)
         if name in results.config.study.swapped:
-            swapped = [number(results.over_seeds(name, key, "swapped")) for key in ("success50", "wrong_class")]
+            swapped = [number(results.over_seeds(name, key, "swapped")) for key in SWAPPED]
         first = [text(name), text("own" if arm.phrases else "none"), integer(len(seeds))]
         plain = [number(of_several(results, name)), number(results.over_seeds(name, "wrong_class"))]
         rows.append([*first, *plain, number(estimate(own_class(results, name))), *swapped])
@@ -47,8 +53,7 @@ def binding_table(results: Results) -> Table | None:
         Column("several_success50", "success, two or more ↑", interval=True),
         Column("wrong_class", "wrong class ↓", interval=True),
         Column("own_class", "own class of filled ↑", interval=True),
-        Column("swapped_success50", "success, swapped ↑", interval=True),
-        Column("swapped_wrong_class", "wrong class, swapped ↓", interval=True),
+        *(Column(f"swapped_{key}", title, interval=True) for key, title in SWAPPED.items()),
     ]
     notes = [
         "Swapped: the test layouts of two objects or more, each name moved to the next box, captions as they were."

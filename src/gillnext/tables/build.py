@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import RESAMPLES, bootstrap
-from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, text
+from gillnext.tables.statistics import RESAMPLES, Estimate, bootstrap, paired
+from gillnext.tables.table import NOTHING, Cell, Column, Table, decimals, integer, number, text
 
 # metric -> (title, decimals); the order is the order of print
 MAIN: dict[str, tuple[str, int]] = {
@@ -16,9 +16,10 @@ MAIN: dict[str, tuple[str, int]] = {
     "wrong_class": ("wrong class ↓", 3),
     "clip_score": ("CLIP score ↑", 2),
     "fid": ("FID ↓", 2),
-    "kid": ("KID ↓", 4),
+    "kid": ("KID ↓", 2),
     "cmmd": ("CMMD ↓", 3),
 }
+PER_IMAGE = {"success50": "hits", "miou": "iou"}  # metric -> its sums in per_image
 PLANNER: dict[str, str] = {
     "validity_unconstrained": "validity, unconstrained decoding",
     "validity_constrained": "validity, constrained decoding",
@@ -99,6 +100,7 @@ def main_table(results: Results) -> Table:
         Column("bias", "bias", left=True),
         Column("seeds", "seeds"),
         Column("n", "n"),
+        Column("parameters", "trained"),
     ]
     columns += [Column(key, title, interval=True) for key, (title, _) in MAIN.items()]
     rows = []
@@ -107,18 +109,27 @@ def main_table(results: Results) -> Table:
         bias = arm.bias if arm.site != "none" else "–"
         head = [text(name), text(SITES[arm.site]), text(bias), integer(len(seeds))]
         n = integer(results.size(*results.score(name, seeds[0])))
-        rows.append([*head, n, *(number(results.over_seeds(name, k), d) for k, (_, d) in MAIN.items())])
+        rows.append(
+            [
+                *head,
+                n,
+                _parameters(results, name),
+                *(number(results.over_seeds(name, k), d) for k, (_, d) in MAIN.items()),
+            ]
+        )
     for key, title in (("real", "real images"), ("vae", "real, via VAE")):
         rows.append(
             [
                 text(title),
                 *[text("–")] * 3,
                 integer(results.size(*results.ceilings[key])),
+                text(NOTHING),
                 *_ceiling(results, key),
             ]
         )
     rows.append(_chance(results))
-    return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results))
+    notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it."]
+    return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results) + notes)
 
 
 def _ceiling(results: Results, key: str) -> list[Cell]:
@@ -136,30 +147,32 @@ def _chance(results: Results) -> list[Cell]:
     levels = {"success50": "chance_success50", "miou": "chance_miou"}
     cells = [number(results.over_seeds(arm, levels[k]) if k in levels else None, d) for k, (_, d) in MAIN.items()]
     n = results.size(*results.score(arm, seeds[0]))
-    return [text(f"{arm}, boxes redrawn"), *[text("–")] * 2, integer(len(seeds)), integer(n), *cells]
+    return [text(f"{arm}, boxes redrawn"), *[text("–")] * 2, integer(len(seeds)), integer(n), text(NOTHING), *cells]
+
+
+def _parameters(results: Results, arm: str) -> Cell:
+    """Trained parameters; a dash where an arm has none, or its training did not tell."""
+    if arm not in results.config.study.trained:
+        return text(NOTHING)
+    file = f"adapters/{arm}/{results.config.study.seeds_of(arm)[0]}/training.json"
+    return integer(results.read(file, "adapter")["parameters"]) if results.has(file) else text(NOTHING)
 
 
 def intervals_table(results: Results) -> Table:
-    """Two intervals of the same means: over training seeds (t), and over test images (bootstrap)."""
+    """Two intervals of the same means and headline contrasts: over seeds (t), and over test images (bootstrap)."""
     rows = []
-    for arm in results.config.study.arms:
-        images = [results.read(*results.score(arm, s)).get("per_image", {}) for s in results.config.study.seeds_of(arm)]
-        for metric, key in (("success50", "hits"), ("miou", "iou")):
-            if not all({"boxes", key} <= set(one) for one in images):
-                continue
-            sums_SN, counts_N = np.array([one[key] for one in images]), np.array(images[0]["boxes"])
-            low, high = bootstrap(sums_SN, counts_N, arm, metric)
-            seeds = results.over_seeds(arm, metric)
-            span = f"{decimals(seeds.low, 3)} to {decimals(seeds.high, 3)}" if seeds.half is not None else "–"
-            rows.append(
-                [
-                    text(arm),
-                    text(metric_title(metric)),
-                    number(seeds.mean),
-                    text(span),
-                    text(f"{decimals(low, 3)} to {decimals(high, 3)}"),
-                ]
-            )
+    for metric, key in PER_IMAGE.items():
+        for arm in results.config.study.arms:
+            seeds = results.config.study.seeds_of(arm)
+            sums_SN, counts_N = _per_image(results, arm, seeds, key)
+            images = bootstrap(sums_SN, counts_N, arm, metric)
+            rows.append(_two_intervals(arm, metric, results.over_seeds(arm, metric), images))
+        for first, second in results.config.study.headline:
+            seeds = results.common_seeds(first, second)
+            (one_SN, counts_N), (two_SN, _) = (_per_image(results, arm, seeds, key) for arm in (first, second))
+            images = bootstrap(one_SN - two_SN, counts_N, first, second, metric)
+            difference = paired(*results.both(first, second, metric))
+            rows.append(_two_intervals(f"{first} − {second}", metric, difference, images))
     columns = [
         Column("arm", "arm", left=True),
         Column("metric", "metric", left=True),
@@ -167,8 +180,24 @@ def intervals_table(results: Results) -> Table:
         Column("seeds", "95%, seeds (t)"),
         Column("images", "95%, images (bootstrap)"),
     ]
-    notes = [f"Bootstrap: {RESAMPLES:,} resamples of the test images, the same for all seeds of an arm."]
+    notes = [
+        "The t interval holds for these test images, over seeds of training (of the noise, where an arm trains "
+        f"nothing); the bootstrap holds for these seeds: {RESAMPLES:,} resamples of the test images, the same for all "
+        "seeds, and for both arms of a contrast."
+    ]
     return Table("intervals", "Two sources of uncertainty", columns, rows, notes)
+
+
+def _per_image(results: Results, arm: str, seeds: list[int], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of a box score, (seeds, images), and boxes of each image."""
+    images = [results.read(*results.score(arm, seed))["per_image"] for seed in seeds]
+    return np.array([one[key] for one in images], dtype=np.float64), np.array(images[0]["boxes"])
+
+
+def _two_intervals(name: str, metric: str, seeds: Estimate, images: tuple[float, float]) -> list[Cell]:
+    spans = [(seeds.low, seeds.high) if seeds.half is not None else None, images]
+    told = [text(f"{decimals(s[0], 3)} to {decimals(s[1], 3)}" if s else NOTHING) for s in spans]
+    return [text(name), text(metric_title(metric)), number(seeds.mean), *told]
 
 
 def relations_table(results: Results) -> Table:
@@ -181,6 +210,7 @@ def relations_table(results: Results) -> Table:
         Column("n", "captions"),
         Column("n_relations", "relations"),
         Column("relation_accuracy", "relation accuracy ↑", interval=True),
+        Column("rules_relation_accuracy", "the same by rules ↑", interval=True),
         Column("object_recall", "object recall ↑", interval=True),
     ]
     rows = []
@@ -194,6 +224,7 @@ def relations_table(results: Results) -> Table:
                 integer(results.size(*places[0])),
                 integer(results.metric(*places[0], "n_relations")),
                 number(results.over_seeds(arm, "relation_accuracy", "relations")),
+                number(results.over_seeds(arm, "rules_relation_accuracy", "relations")),
                 number(results.over_seeds(arm, "object_recall", "relations")),
             ]
         )

@@ -68,12 +68,15 @@ def totals(jobs: list[Job], wall: dict[str, Any] | None) -> dict[str, float]:
     }
 
 
+def _wall(measured: bool) -> str:
+    return "measured from outside" if measured else "time in which any job ran"
+
+
 def totals_table(values: dict[str, float], measured: bool, measured_peak: bool) -> Table:
     """The totals, each with how it was taken."""
-    wall = "measured from outside" if measured else "time in which any job ran"
     peak = "measured from outside" if measured_peak else "sum over jobs that ran together, an upper bound"
     labels = {
-        "wall_minutes": f"minutes of wall clock ({wall})",
+        "wall_minutes": f"minutes of wall clock ({_wall(measured)})",
         "job_minutes": "minutes of all jobs together",
         "cpu_minutes": "minutes of CPU, sampled",
         "peak_gib": f"GiB at the peak ({peak})",
@@ -88,15 +91,15 @@ def totals_table(values: dict[str, float], measured: bool, measured_peak: bool) 
     )
 
 
-def bars_table(values: dict[str, float], tier: str) -> Table:
-    """The bars on time and memory that hold in this tier."""
+def bars_table(values: dict[str, float], tier: str, measured: bool = False) -> Table:
+    """The bars on time and memory that hold in this tier; without a clock outside time is that in which jobs ran."""
     rows = []
     for bar in bars.COST:
         if bar.tier in (None, tier):
             value = values[bar.key]
             rows.append(
                 [
-                    text(bar.name),
+                    text(bar.name + (f", {_wall(measured)}" if bar.key == "wall_minutes" else "")),
                     text(f"≤ {bar.threshold:g} {bar.unit}"),
                     text(f"{value:.1f} {bar.unit}"),
                     text("yes" if value <= bar.threshold else "no"),
@@ -143,7 +146,7 @@ def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | Non
     built = [
         rules_table(jobs),
         totals_table(values, outside is not None, "peak_mib" in (outside or {})),
-        bars_table(values, config.run.tier),
+        bars_table(values, config.run.tier, outside is not None),
         backward_table(files.read_json(memory)),
     ]
     with files.atomic(out) as temporary:

@@ -13,8 +13,14 @@ from gillnext.tables.statistics import paired
 from gillnext.tables.table import Column, Table, integer, number, text
 
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
-NAMED = 3  # pairs in opposite order that are named whether or not seeds tell them apart
+NAMED = 3  # pairs in opposite order that are named whether or not seeds tell them apart; headline pairs always are
 WHO = {"": "learned", "rules_": "rules"}
+
+
+def _chance(key: str) -> str:
+    """A score's chance level: chance_miou of miou, rules_chance_miou of rules_miou."""
+    plain = key.removeprefix("rules_")
+    return f"{key.removesuffix(plain)}chance_{plain}"
 
 
 def disagreements(results: Results, metric: str) -> list[tuple[str, str]]:
@@ -43,12 +49,13 @@ def ordering(results: Results, metric: str) -> str:
     if not apart:
         return f"{title}: both evaluators put all {total} pairs of arms in the same order."
     agreed = f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms"
-    told = apart if len(apart) <= NAMED else [pair for pair in apart if opposed(results, *pair, metric)]
+    headline = [set(pair) for pair in results.config.study.headline]
+    told = [pair for pair in apart if len(apart) <= NAMED or set(pair) in headline or opposed(results, *pair, metric)]
     named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in told)
     if len(told) == len(apart):
         return f"{agreed}, not on {named}."
-    rest = f"{len(apart) - len(told)} are too close for the seeds of one of the two to tell"
-    return f"{agreed}; of the others, {rest}{', not so ' + named if told else ''}."
+    rest = f"{len(apart) - len(told)} are too close, or have too few seeds, for one of the two to tell"
+    return f"{agreed}; of the others, {rest}{'; named here: ' + named if told else ''}."
 
 
 def evaluators_table(results: Results) -> Table:
@@ -64,5 +71,7 @@ def evaluators_table(results: Results) -> Table:
     for key, title in (("real", "real images"), ("vae", "real, via VAE")):
         place = results.ceilings[key]
         rows.append([text(title), text("–"), *(number(results.metric(*place, name)) for name in keys)])
+    chance = [results.over_seeds(study.reference, _chance(key)) for key in keys]
+    rows.append([text(f"{study.reference}, boxes redrawn"), text("–"), *map(number, chance)])
     notes = ["Rules: templates of colour and shape, nothing learned.", *(ordering(results, m) for m in METRICS)]
     return Table("evaluators", "Two evaluators of the same pictures", columns, rows, notes)

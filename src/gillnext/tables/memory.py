@@ -1,6 +1,7 @@
 """The memory of the backward pass as a result table: exact counts of bytes and the gradients' difference.
 
-Two families of losses: three UNet forwards, and GILL's own captioning, retrieval and generation.
+Families of losses: three UNet forwards; captioning, retrieval and generation of a model of GILL's shape, through the
+UNet and, as GILL itself has it, by the distance to the text encoder's states.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ MODES = {  # in the order of print
     "single": "one loss",
     "summed": "summed",
     "split": "split",
-    "accumulated": "split, two micro-batches",
+    "accumulated": "split, two halves",
     "checkpointed": "checkpointed",
-    "full": "full fine-tuning, one loss",
+    "full": "full, one loss",
 }
-FAMILIES = {"unet": "UNet", "gill": "GILL"}
+FAMILIES = {"unet": "UNet", "gill": "GILL-like", "gill_l2": "GILL, L2"}
 MIB = 2**20
 Modes = dict[str, dict[str, float]]
 
@@ -31,8 +32,8 @@ def ordered(modes: Modes) -> Modes:
 
 
 def families(memory: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The parts of memory.json by family: the file itself for three UNet forwards, and GILL's losses if there."""
-    return {"unet": memory} | ({"gill": memory["gill"]} if "gill" in memory else {})
+    """The parts of memory.json by family: the file itself for three UNet forwards, and the others where they are."""
+    return {"unet": memory} | {family: memory[family] for family in FAMILIES if family in memory}
 
 
 def memory_modes(results: Results) -> Modes:
@@ -45,9 +46,9 @@ def memory_modes(results: Results) -> Modes:
     return ordered(modes)
 
 
-def gill_modes(results: Results) -> Modes:
-    """The modes of GILL's own losses in the order of print; none where they were not measured."""
-    return ordered(results.read(*results.memory).get("gill", {}).get("modes", {}))
+def modes_of(results: Results, family: str) -> Modes:
+    """The modes of one of the further families in the order of print; none where they were not measured."""
+    return ordered(results.read(*results.memory).get(family, {}).get("modes", {}))
 
 
 def reduction(modes: Modes, mode: str, against: str = "summed") -> float:
@@ -84,13 +85,15 @@ def _notes(memory: dict[str, Any]) -> list[str]:
     if "gill" in memory:
         tasks = memory["gill"].get("tasks", {})
         shares = ", ".join(f"{name} {decimals(held / MIB, 2)}" for name, held in tasks.items())
-        notes[0] += " GILL: its captioning, retrieval and generation on one model" + (
+        notes[0] += " GILL-like: captioning, retrieval, and generation through the UNet, on one model" + (
             f"; each alone holds, in MiB: {shares}." if shares else "."
         )
+    if "gill_l2" in memory:
+        notes[0] += " GILL, L2: generation by the distance to the text encoder's states, as GILL has it."
     if additive := memory.get("additivity"):
         notes.append(
             f"Two half batches against the whole, Δg of one loss: InfoNCE {scientific(additive['infonce']).text}, "
-            f"denoising {scientific(additive['denoising']).text}; so GILL's Δg with two micro-batches is no rounding."
+            f"denoising {scientific(additive['denoising']).text}; so the GILL-like Δg with two halves is no rounding."
         )
     return notes
 

@@ -22,12 +22,13 @@ def onset(curve: Sequence[dict[str, Any]]) -> int | None:
     return None
 
 
-def words(onsets: Sequence[int | None], last: int) -> str:
-    """The median step, or what can be said where some seeds never began."""
+def words(onsets: Sequence[int | None], last: int, first: int = 0) -> str:
+    """The median step, “≤” where it is the `first` that was looked at, or what to say where some seeds never began."""
     begun = [step for step in onsets if step is not None]
     if not begun:
         return f"not within {last:,} steps"
-    middle = f"{statistics.median_low(begun):,}"
+    step = statistics.median_low(begun)
+    middle = f"{'≤ ' if step == first else ''}{step:,}"
     return middle if len(begun) == len(onsets) else f"{middle}, in {len(begun)} of {len(onsets)} seeds"
 
 
@@ -41,7 +42,7 @@ def onset_table(results: Results) -> Table | None:
             continue
         last = measured[0][-1]["step"]
         final = statistics.fmean(curve[-1]["success50"] for curve in measured)
-        told = words([onset(curve) for curve in measured], last)
+        told = words([onset(curve) for curve in measured], last, measured[0][0]["step"])
         rows.append(
             [
                 text(name),

@@ -22,21 +22,24 @@ from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
-from gillnext.tables.memory import gill_modes, memory_modes, memory_table, reduction
+from gillnext.tables.memory import memory_modes, memory_table, modes_of, reduction
 from gillnext.tables.onset import onset_table
 from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
 from gillnext.tables.table import write as write_tables
+
+QUOTED = {key: digits for key, (_, digits) in MAIN.items()} | {"rules_success50": 3}  # of an arm, with decimals
 
 
 def numbers(results: Results) -> dict[str, str]:
     """key → formatted text of every number that the paper's prose may quote.
 
     `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
-    `planner.…`; `data.…`; `memory.…`; `study.…`; `relations.…`."""
+    `contrast.{first}.{second}.…` and `onset.{arm}.…`, the cells of these tables; `planner.…`; `data.…`; `memory.…`;
+    `study.…`; `relations.…`."""
     config = results.config
     out = _study(results)
     for arm in config.study.arms:
-        for key, (_, digits) in MAIN.items():
+        for key, digits in QUOTED.items():
             cell = number(results.over_seeds(arm, key), digits).text
             out[f"arm.{arm}.{key}"] = cell
             if arm == results.reference:
@@ -45,14 +48,25 @@ def numbers(results: Results) -> dict[str, str]:
                 out[f"base.{key}"] = cell
     for key in ("success50", "miou"):
         out[f"chance.{key}"] = number(results.over_seeds(results.reference, f"chance_{key}")).text
+    for key in ("success50", "miou", "rules_success50"):
         for ceiling, place in results.ceilings.items():
             out[f"ceiling.{ceiling}.{key}"] = number(results.metric(*place, key)).text
-    for key in ("relation_accuracy", "object_recall"):
+    for key in ("relation_accuracy", "rules_relation_accuracy", "object_recall"):
         out[f"relations.{key}"] = number(results.over_seeds(results.reference, key, "relations")).text
     for prefix, place in (("planner", results.planner), ("data", results.data)):
         for key, value in results.read(*place).get("metrics", {}).items():
             out[f"{prefix}.{key}"] = number(float(value)).text
-    return out | _memory(results)
+    return out | _rows(contrasts_table(results), "contrast") | _rows(onset_table(results), "onset") | _memory(results)
+
+
+def _rows(table: Table | None, prefix: str) -> dict[str, str]:
+    """Every cell of a table by the name of its row and its column; a contrast a − b is a.b."""
+    rows = table.rows if table else []
+    return {
+        f"{prefix}.{name.text.replace(' − ', '.')}.{column.key}": cell.text
+        for name, *cells in rows
+        for column, cell in zip(table.columns[1:] if table else [], cells, strict=True)
+    }
 
 
 def _study(results: Results) -> dict[str, str]:
@@ -87,11 +101,12 @@ def _study(results: Results) -> dict[str, str]:
 
 def _memory(results: Results) -> dict[str, str]:
     memory, out = results.read(*results.memory), {}
-    for family, modes in (("memory", memory_modes(results)), ("memory.gill", gill_modes(results))):
+    further = {f"memory.{name}": modes_of(results, name) for name in ("gill", "gill_l2")}
+    for family, modes in ({"memory": memory_modes(results)} | further).items():
         for mode, values in modes.items():
             out[f"{family}.{mode}.saved_mib"] = decimals(values["saved_bytes"] / 2**20, 2)
             out[f"{family}.{mode}.reduction"] = f"{decimals(100 * reduction(modes, mode), 1)}%"
-    for family, part in (("memory", memory), ("memory.gill", memory.get("gill", {}))):
+    for family, part in (("memory", memory), *((name, memory.get(name[7:], {})) for name in further)):
         for mode, value in part.get("max_gradient_difference", {}).items():
             out[f"{family}.{mode}.gradient_difference"] = scientific(float(value)).text
     for loss, value in memory.get("additivity", {}).items():

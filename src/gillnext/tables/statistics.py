@@ -5,7 +5,7 @@ images.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,12 +59,31 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
     return estimate(differences(first, second))
 
 
-def predicted(values: Sequence[float], n: int) -> float | None:
-    """Half width of the 95% prediction interval for the mean of `n` new seeds, about the mean of these seeds' values:
-    t(0.975, m − 1)·s·√(1/m + 1/n) with m = len(values); None where m < 2.
+@dataclass(frozen=True)
+class Spread:
+    """A standard deviation over seeds and the degrees of freedom that it is known with (0: not known)."""
+
+    deviation: float
+    freedom: int
+
+
+def spread(groups: Iterable[Sequence[float]]) -> Spread:
+    """The pooled standard deviation within groups of seeds' values; those of one seed add nothing."""
+    squares, freedom = 0.0, 0
+    for values in groups:
+        mean = math.fsum(values) / len(values)
+        squares += math.fsum((v - mean) ** 2 for v in values)
+        freedom += len(values) - 1
+    return Spread(math.sqrt(squares / freedom) if freedom else 0.0, freedom)
+
+
+def predicted(kept: int, new: int, known: Spread) -> float | None:
+    """Half width of the 95% prediction interval for the mean of `new` seeds about the mean of `kept` others:
+    t(0.975, freedom)·s·√(1/kept + 1/new); None where no spread is known.
     """
-    half = estimate(values).half
-    return None if half is None else half * math.sqrt(1 + len(values) / n)
+    if not known.freedom:
+        return None
+    return float(special.stdtrit(known.freedom, 0.5 + LEVEL / 2)) * known.deviation * math.sqrt(1 / kept + 1 / new)
 
 
 def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:

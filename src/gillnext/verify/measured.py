@@ -6,6 +6,7 @@ from gillnext.claims.verdicts import Number
 from gillnext.tables.build import DATA, MAIN, PLANNER, metric_title
 from gillnext.tables.collect import Results
 
+ARM = "arm "  # begins the names of the arms' groups
 RELATIONS = ("relation_accuracy", "object_recall")
 
 
@@ -28,12 +29,13 @@ def _once(results: Results, place: tuple[str, str], prefix: str, metrics: list[s
     score, n = results.read(*place), results.size(*place)
     counts = score.get("counts", {})
     found = [(metric, score["metrics"][metric]) for metric in metrics if metric in score.get("metrics", {})]
-    return [Number(f"{prefix}, {metric_title(m)}", m, (float(v),), int(counts.get(m, n))) for m, v in found]
+    errors = {m: score["metrics"].get(f"{m}_se") for m, _ in found}
+    return [Number(f"{prefix}, {metric_title(m)}", m, (float(v),), int(counts.get(m, n)), errors[m]) for m, v in found]
 
 
 def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
     """Name of an arm, or of a part that is there once → its numbers."""
-    found = {f"arm {arm}": _arm(results, arm) for arm in arms}
+    found = {f"{ARM}{arm}": _arm(results, arm) for arm in arms}
     found["ceilings"] = [
         n for of, at in results.ceilings.items() for n in _once(results, at, f"ceiling, {of}", [*MAIN])
     ]

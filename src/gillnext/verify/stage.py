@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,38 @@ from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
+from gillnext.tables.statistics import Spread, spread
 from gillnext.tables.table import write
 from gillnext.verify import kept, report
-from gillnext.verify.measured import groups
+from gillnext.verify.measured import ARM, groups
 from gillnext.verify.report import Row
 from gillnext.verify.tolerance import Comparison, compare
 
 PASS, FAIL, UNDECIDED, NEITHER = "pass", "FAIL", "undecided", "not compared"
 
 
-def paired_numbers(mine: tuple[Number, ...], theirs: tuple[Number, ...]) -> tuple[Comparison, ...]:
+Spreads = dict[str, Spread]  # of a metric, over the seeds of all arms that have several
+
+
+def paired_numbers(
+    mine: Sequence[Number], theirs: Sequence[Number], spreads: Spreads | None = None
+) -> tuple[Comparison, ...]:
     """The numbers that both runs have, by name."""
     known = {number.name: number for number in theirs}
-    return tuple(compare(number, known[number.name]) for number in mine if number.name in known)
+    return tuple(
+        compare(number, known[number.name], (spreads or {}).get(number.metric))
+        for number in mine
+        if number.name in known
+    )
+
+
+def spreads_of(arms: Iterable[Sequence[Number]]) -> Spreads:
+    """What the arms' seeds say of each metric's spread, together."""
+    values: dict[str, list[tuple[float, ...]]] = {}
+    for numbers in arms:
+        for number in numbers:
+            values.setdefault(number.metric, []).append(number.values)
+    return {metric: spread(groups) for metric, groups in values.items()}
 
 
 def verify_claim(claim: Claim, mine: Results, theirs: Results) -> Row:
@@ -62,9 +82,9 @@ def verify_claim(claim: Claim, mine: Results, theirs: Results) -> Row:
     return Row(claim.id, claim.claim, result, verdicts, numbers, "; ".join(why))
 
 
-def verify_group(group: str, mine: list[Number], theirs: list[Number]) -> Row:
+def verify_group(group: str, mine: list[Number], theirs: list[Number], spreads: Spreads) -> Row:
     """The main tables' numbers of one arm, or of another part of both runs."""
-    numbers = paired_numbers(tuple(mine), tuple(theirs))
+    numbers = paired_numbers(mine, theirs, spreads if group.startswith(ARM) else None)
     outside = [number for number in numbers if not number.within]
     most = allowed(len(numbers))
     why = "; ".join(map(report.outside, outside))
@@ -104,10 +124,10 @@ def notes(mine: Config, theirs: Config, told: list[str], rows: list[Row]) -> lis
     """What a reader of the tables must know."""
     found = [
         "Tolerance: the 95% prediction interval for the mean of this run's seeds, from the kept run's spread over "
-        "seeds (items: of a share counted over that many), and at least a floor. Each run has one base: the spread "
-        "over bases is in neither."
+        "seeds (of an arm with one seed: over the other arms' seeds; items: of a share counted over that many), and at "
+        "least a floor. Each run has one base: the spread over bases is in neither."
     ]
-    if seeds := sum(n.basis == "seeds" for row in rows for n in row.numbers):
+    if seeds := sum("seeds" in n.basis for row in rows for n in row.numbers):
         found.append(
             f"A run like the kept one, with seeds of its own, leaves about {0.05 * seeds:.1f} of {seeds} outside."
         )
@@ -132,7 +152,8 @@ def verify(root: Path, reference: Path, claims: Path, out: Path) -> tuple[list[R
     arms, told = common_arms(mine.config, theirs.config)
     rows = [verify_claim(claim, mine, theirs) for claim in read_claims(claims)]
     here, there = groups(mine, arms), groups(theirs, arms)
-    rows += [verify_group(group, here[group], there[group]) for group in here]
+    spreads = spreads_of(numbers for group, numbers in there.items() if group.startswith(ARM))
+    rows += [verify_group(group, here[group], there[group], spreads) for group in here]
     said = notes(mine.config, theirs.config, told, rows)
     with files.atomic(out) as folder:
         folder.mkdir()
