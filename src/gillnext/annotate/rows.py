@@ -63,24 +63,18 @@ def read_tsv(table: Path, images: Path) -> list[Row]:
     rows = []
     if not table.is_file():
         raise UserError("no such table", where=str(table), remedy="name a TSV of file names and captions")
-    with open(table, "rb") as lines:  # of text Python would end lines at a carriage return as well
-        for number, line in enumerate(lines, 1):
-            where = f"{table}, line {number}"
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"byte 0x{line[error.start]:02x} is not UTF-8", where=where, remedy="save it as UTF-8"
-                ) from error
-            if not text.strip():
-                continue
-            name, tab, caption = text.partition("\t")
-            if not (name.strip() and tab and caption.strip()):
-                raise UserError(
-                    "needs an image file name, a tab and a caption", where=where, remedy="correct or delete the line"
-                )
-            path = images / name.strip()
-            rows.append(Row(path.absolute(), str(path), caption.strip()))
+    for number, line in files.numbered_lines(table, "save it as UTF-8"):
+        text = line.removeprefix("\ufeff") if number == 1 else line
+        if not text.strip():
+            continue
+        name, tab, caption = text.partition("\t")
+        if not (name.strip() and tab and caption.strip()):
+            raise UserError(
+                "needs an image file name, a tab and a caption", where=f"{table}, line {number}",
+                remedy="correct or delete the line",
+            )  # fmt: skip
+        path = images / name.strip()
+        rows.append(Row(path.absolute(), str(path), caption.strip()))
     return rows
 
 

@@ -16,6 +16,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,11 @@ def answer_batch(batch: Sequence[Row], annotator: Annotator, vocabulary: Vocabul
     return [answer if answer is not None else to_answer(next(found)) for answer in answers]
 
 
-def batches(rows: list[Row], done: dict[str, Answer], size: int) -> Iterator[list[Row]]:
-    """Rows with each key once, `size` at a time; without the batches of which every row is done.
-
-    A batch is the same whether the run was interrupted or not: one that is done in part comes whole.
-    """
+def batches(rows: list[Row], size: int) -> Iterator[list[Row]]:
+    """Rows with each key once, `size` at a time."""
     once, size = list({row.key: row for row in rows}.values()), max(size, 1)
     for start in range(0, len(once), size):
-        batch = once[start : start + size]
-        if any(row.key not in done for row in batch):
-            yield batch
+        yield once[start : start + size]
 
 
 def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any]:
@@ -128,12 +124,10 @@ def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, ou
         keys = {row.key for row in rows}
         start = len(keys & journal.done.keys())
         with Progress("annotate", len(keys), "images", start=start) as progress:
-            for batch, answers in workers.map(batches(rows, journal.done, size)):
+            for batch, answers in workers.map(journal.unfinished(batches(rows, size), attrgetter("key"))):
                 answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
-                told = zip(batch, answers, strict=True)
-                new = {row.key: answer for row, answer in told if row.key not in journal.done}
-                journal.add(new)
-                progress.step(len(new), **workers.counts)
+                new = journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
+                progress.step(new, **workers.counts)
         counts = finish(rows, journal.done, out)
     journal.remove()
     return counts

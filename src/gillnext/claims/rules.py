@@ -15,10 +15,10 @@ from gillnext.claims.backward import judge_gradients, judge_reduction, judge_siz
 from gillnext.claims.verdicts import Number, Verdict, Word
 from gillnext.runtime.errors import UserError
 from gillnext.tables.binding import own_class
-from gillnext.tables.build import MAIN, metric_title
+from gillnext.tables.build import metric_digits, metric_title
 from gillnext.tables.collect import Results
 from gillnext.tables.statistics import LEVEL, Estimate, differences, estimate
-from gillnext.tables.table import decimals, number, signed
+from gillnext.tables.table import decimals, number, signed, span
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
 LEAST = 1e-12  # of a norm, before its logarithm is taken
@@ -68,7 +68,7 @@ def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[in
 def _told(metric: str, difference: Estimate, values: list[list[float]]) -> str:
     """A paired difference in words; of a norm also the largest that any seed of each arm had."""
     if metric not in NORMS:
-        return f"{metric_title(metric)} {signed(difference, MAIN[metric][1] if metric in MAIN else 3).text}"
+        return f"{metric_title(metric)} {signed(difference, metric_digits(metric)).text}"
     largest = " and ".join(f"{10 ** max(of_arm):.2g}" for of_arm in values)
     return f"log₁₀ {metric_title(metric)} {signed(difference, 2).text} (largest of any seed {largest})"
 
@@ -194,16 +194,10 @@ def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     metrics, counts = score.get("metrics", {}), score.get("counts", {})
     if absent := [name for name in rule["metrics"] if name not in metrics]:
         return Verdict(Word.NOT_RUN, reason=rule.get("without", f"{place[0]} has no {absent[0]}"))
-    told = (
-        f"{words} {number(float(metrics[name])).text}{_between(score.get('intervals', {}).get(name))}"
-        for name, words in rule["metrics"].items()
-    )
+    between = {name: f" ({span(ends)})" for name, ends in score.get("intervals", {}).items()}
+    told = (f"{words} {number(float(metrics[k])).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
     numbers = (Number(f"{words}", k, (float(metrics[k]),), counts.get(k)) for k, words in rule["metrics"].items())
     return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""), tuple(numbers))
-
-
-def _between(interval: list[float] | None) -> str:
-    return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
 
 
 def judge_elsewhere(rule: dict[str, Any], _: Results) -> Verdict:

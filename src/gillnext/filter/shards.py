@@ -14,6 +14,7 @@ import polars as pl
 
 from gillnext.filter.keyword import settle, sift
 from gillnext.filter.lexicon import Lexicon
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 COLUMNS = ("url", "caption")
@@ -57,17 +58,7 @@ def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> tuple[pl.DataFr
 
 def _explain(path: Path, otherwise: str) -> NoReturn:
     """Raise the error that says what is wrong with the file, and where."""
-    lines = 0
-    with open(path, "rb") as data:
-        for lines, line in enumerate(data, 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(
-                    f"byte 0x{line[error.start]:02x} is not UTF-8",
-                    where=f"{path}, line {lines}",
-                    remedy="convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8",
-                ) from error
+    lines = sum(1 for _ in files.numbered_lines(path, "convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8"))
     if not lines:
         raise UserError("the shard is empty", where=str(path), remedy=_REMEDY)
     with open(path, encoding="utf-8-sig", newline="") as text:

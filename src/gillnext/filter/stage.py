@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -98,20 +99,16 @@ def label_rows(
 ) -> pl.DataFrame:
     """`table` with its `spatial_type`; batches that the journal knows are not asked about again.
 
-    Batches are the same whether the run was interrupted or not: one that is done in part comes whole. A caption that no
-    worker could answer gets the label "" and is counted as such.
+    A caption that no worker could answer gets the label "" and is counted as such.
     """
     keys = [row_key(*row) for row in table.select("shard", "row", "caption").iter_rows()]
     known = sum(key in journal.done for key in keys)
     whole = batches(list(zip(keys, table["caption"], strict=True)), size)
-    left = [batch for batch in whole if any(key not in journal.done for key, _ in batch)]
+    left = journal.unfinished(whole, itemgetter(0))
     with Progress("filter: classifier", len(keys), "captions", start=known) as progress:
         for batch, labels in workers.map(left):
             labels = labels if labels is not None else [""] * len(batch)
-            told = zip(batch, labels, strict=True)
-            new = {key: label for (key, _), label in told if key not in journal.done}
-            journal.add(new)
-            progress.step(len(new))
+            progress.step(journal.add({key: label for (key, _), label in zip(batch, labels, strict=True)}))
     found = pl.Series("spatial_type", [journal.done[key] for key in keys], dtype=pl.String)
     return table.with_columns(found).select(*SCHEMA)
 

@@ -85,21 +85,28 @@ def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows))
 
 
+def numbered_lines(path: Path | str, remedy: str) -> Iterator[tuple[int, str]]:
+    """(number, text) of each line of a UTF-8 file, which a newline alone ends; other bytes raise `UserError`."""
+    with open(path, "rb") as lines:  # of text Python would end lines at a carriage return as well
+        for number, line in enumerate(lines, 1):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                what = f"byte 0x{line[error.start]:02x} is not UTF-8"
+                raise UserError(what, where=f"{path}, line {number}", remedy=remedy) from error
+            yield number, text
+
+
 def numbered_jsonl(path: Path | str) -> Iterator[tuple[int, Any]]:
     """(line number, value) of each line of a JSONL file that is not blank; a broken line raises `UserError`."""
-    with open(path, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line.decode("utf-8"))
-            except ValueError as error:
-                what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else f"not a JSON object: {error}"
-                raise UserError(
-                    what,
-                    where=f"{path}, line {number}",
-                    remedy="delete the file and run the stage that writes it again",
-                ) from error
+    remedy = "delete the file and run the stage that writes it again"
+    for number, line in numbered_lines(path, remedy):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except ValueError as error:
+            raise UserError(f"not a JSON object: {error}", where=f"{path}, line {number}", remedy=remedy) from error
 
 
 def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from gillnext.runtime import files
 
 T = TypeVar("T")
+Batch = TypeVar("Batch", bound=Sequence[Any])
 
 
 def job_of(path: Path) -> str:
@@ -61,14 +62,26 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.stream.close()
 
-    def add(self, answers: dict[str, Any]) -> None:
-        """Append the answers of a batch and sync them to disk."""
+    def unfinished(self, batches: Iterable[Batch], key: Callable[[Any], str]) -> Iterator[Batch]:
+        """The batches with an item, of that `key`, that is not answered yet.
+
+        They come whole: so a batch is the same, and its answers too, whether the run was interrupted or not.
+        """
+        return (batch for batch in batches if any(key(item) not in self.done for item in batch))
+
+    def add(self, answers: dict[str, Any]) -> int:
+        """Append the answers of a batch and sync them to disk; those to what is answered already are passed over.
+
+        Returns the number of new ones.
+        """
+        new = {key: answer for key, answer in answers.items() if key not in self.done}
         with files.full_disk_told(self.path):
-            for key, answer in answers.items():
+            for key, answer in new.items():
                 self.stream.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
             self.stream.flush()
             os.fsync(self.stream.fileno())
-        self.done.update(answers)
+        self.done.update(new)
+        return len(new)
 
     def remove(self) -> None:
         """Throw the work folder away, once the results are written."""

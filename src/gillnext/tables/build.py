@@ -6,7 +6,7 @@ import numpy as np
 
 from gillnext.tables.collect import Results
 from gillnext.tables.statistics import RESAMPLES, Estimate, bootstrap, paired
-from gillnext.tables.table import NOTHING, Cell, Column, Table, decimals, integer, number, text
+from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
 
 # metric -> (title, decimals); the order is the order of print
 MAIN: dict[str, tuple[str, int]] = {
@@ -69,6 +69,11 @@ SITES = {
 def metric_title(metric: str) -> str:
     """A metric's name in print, without the arrow that says which way is better."""
     return MAIN[metric][0].rstrip(" ↑↓") if metric in MAIN else metric.replace("_", " ")
+
+
+def metric_digits(metric: str) -> int:
+    """Decimals in print."""
+    return MAIN[metric][1] if metric in MAIN else 3
 
 
 def protocol_notes(results: Results) -> list[str]:
@@ -196,7 +201,7 @@ def _per_image(results: Results, arm: str, seeds: list[int], key: str) -> tuple[
 
 def _two_intervals(name: str, metric: str, seeds: Estimate, images: tuple[float, float]) -> list[Cell]:
     spans = [(seeds.low, seeds.high) if seeds.half is not None else None, images]
-    told = [text(f"{decimals(s[0], 3)} to {decimals(s[1], 3)}" if s else NOTHING) for s in spans]
+    told = [text(span(ends) if ends else NOTHING) for ends in spans]
     return [text(name), text(metric_title(metric)), number(seeds.mean), *told]
 
 
@@ -244,8 +249,7 @@ def _listing(results: Results, place: tuple[str, str], known: dict[str, str], na
         value, n = results.metric(file, command, key), counts.get(key, results.size(file, command))
         rows.append([text(label), _listed(key, value), integer(n)])
         if intervals:
-            between = [f"{end:.3f}" for end in intervals.get(key, ())]
-            rows[-1].insert(2, text(" to ".join(between)))
+            rows[-1].insert(2, text(span(intervals.get(key, ()))))
     columns = [Column("metric", "metric", left=True), Column("value", "value"), Column("n", "n")]
     notes = []
     if intervals:

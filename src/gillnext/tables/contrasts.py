@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gillnext.tables.build import MAIN
+from gillnext.tables.build import metric_digits
 from gillnext.tables.collect import Results
 from gillnext.tables.statistics import Estimate, paired
 from gillnext.tables.table import Column, Table, integer, signed, text
@@ -28,7 +28,7 @@ def contrasts_table(results: Results) -> Table | None:
     rows = []
     for first, second in results.config.study.headline:
         differences = {name: paired(*results.both(first, second, name)) for name in METRICS}
-        cells = [signed(one, MAIN[name][1] if name in MAIN else 3) for name, one in differences.items()]
+        cells = [signed(one, metric_digits(name)) for name, one in differences.items()]
         seeds = integer(len(results.common_seeds(first, second)))
         rows.append([text(f"{first} − {second}"), seeds, *cells, text(_words(differences))])
     if not rows:

@@ -22,7 +22,7 @@ from gillnext.tables.build import MAIN
 from gillnext.tables.collect import Results
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
-from gillnext.tables.memory import memory_modes, memory_table, modes_of, reduction
+from gillnext.tables.memory import families, memory_modes, memory_table, reduction
 from gillnext.tables.onset import onset_table
 from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
 from gillnext.tables.table import write as write_tables
@@ -101,14 +101,14 @@ def _study(results: Results) -> dict[str, str]:
 
 def _memory(results: Results) -> dict[str, str]:
     memory, out = results.read(*results.memory), {}
-    further = {f"memory.{name}": modes_of(results, name) for name in ("gill", "gill_l2")}
-    for family, modes in ({"memory": memory_modes(results)} | further).items():
+    memory_modes(results)  # tells what is missing
+    for family, part in families(memory).items():
+        prefix, modes = "memory" if family == "unet" else f"memory.{family}", part["modes"]
         for mode, values in modes.items():
-            out[f"{family}.{mode}.saved_mib"] = decimals(values["saved_bytes"] / 2**20, 2)
-            out[f"{family}.{mode}.reduction"] = f"{decimals(100 * reduction(modes, mode), 1)}%"
-    for family, part in (("memory", memory), *((name, memory.get(name[7:], {})) for name in further)):
+            out[f"{prefix}.{mode}.saved_mib"] = decimals(values["saved_bytes"] / 2**20, 2)
+            out[f"{prefix}.{mode}.reduction"] = f"{decimals(100 * reduction(modes, mode), 1)}%"
         for mode, value in part.get("max_gradient_difference", {}).items():
-            out[f"{family}.{mode}.gradient_difference"] = scientific(float(value)).text
+            out[f"{prefix}.{mode}.gradient_difference"] = scientific(float(value)).text
     for loss, value in memory.get("additivity", {}).items():
         out[f"memory.additivity.{loss}"] = scientific(float(value)).text
     return out

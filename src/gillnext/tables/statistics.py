@@ -38,15 +38,19 @@ class Estimate:
         return self.half is not None and not self.low <= value <= self.high
 
 
+def quantile(freedom: int, level: float = LEVEL) -> float:
+    """Student's t((1 + level)/2): how many deviations half an interval of that level is wide."""
+    return float(special.stdtrit(freedom, 0.5 + level / 2))
+
+
 def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
     """Mean and half width t((1 + level)/2, n − 1)·s/√n of a list of seeds' values (at least one)."""
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
         return Estimate(mean, None, n)
-    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1))
-    quantile = float(special.stdtrit(n - 1, 0.5 + level / 2))
-    return Estimate(mean, quantile * spread / math.sqrt(n), n)
+    known = spread([values])
+    return Estimate(mean, quantile(known.freedom, level) * known.deviation / math.sqrt(n), n)
 
 
 def differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
@@ -83,7 +87,7 @@ def predicted(kept: int, new: int, known: Spread) -> float | None:
     """
     if not known.freedom:
         return None
-    return float(special.stdtrit(known.freedom, 0.5 + LEVEL / 2)) * known.deviation * math.sqrt(1 / kept + 1 / new)
+    return quantile(known.freedom) * known.deviation * math.sqrt(1 / kept + 1 / new)
 
 
 def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:

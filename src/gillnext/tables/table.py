@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ def decimals(value: float, digits: int) -> str:
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
+
+
+def span(ends: Sequence[float], digits: int = 3) -> str:
+    """An interval, as 0.971 to 0.990."""
+    return " to ".join(decimals(end, digits) for end in ends)
 
 
 def number(value: float | Estimate | None, digits: int = 3) -> Cell:
