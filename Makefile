@@ -19,7 +19,7 @@ HOST := .venv-host/$(call installed,envs/host.txt)
 # The peer of `bench-data`, in an environment of its own.
 IMG2DATASET := build/img2dataset/$(call installed,benchmarks/data/img2dataset.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
-OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml)
+OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu)
 
 .PHONY: help env paper paper-from-reference smoke study latex test lint host images paper-container test-slurm schema lock bench-data clean-results
 

@@ -1,5 +1,6 @@
 """The annotation stage: what is kept, dropped and counted; batches, memory, interruptions."""
 
+import errno
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from gillnext.boxes import Convention
 from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.journal import Journal
 from gillnext.runtime.workers import Workers
 
 VOCABULARY = Vocabulary(["猫", "树", "船"])
@@ -103,6 +105,10 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(index, tmp_path):
 def test_an_image_that_never_fits_is_set_aside_and_counted(index, tmp_path):
     counts = run(index, tmp_path / "out.jsonl", Brightness(room=0))
     assert counts["kept"] == 0 and counts["rows_dropped"][stage.OUT_OF_MEMORY] == 8
+    journal = tmp_path / "out.jsonl.work"
+    with Journal(journal, "job") as interrupted:
+        interrupted.add({row.key: stage.nothing(stage.OUT_OF_MEMORY) for row in rows_.read_index(index)})
+    assert run(index, tmp_path / "out.jsonl")["kept"] == 7  # as another job's memory is free by now
 
 
 def test_other_errors_are_not_taken_for_memory(index, tmp_path):
@@ -290,6 +296,37 @@ def test_a_picture_is_upright_and_whatever_a_decoder_raises_is_a_reason(tmp_path
 
         monkeypatch.setattr(rows_.Image, "open", fail)
         assert rows_.read_image(tmp_path / "a.png") == "unreadable image"
+
+
+def test_what_the_file_system_says_is_no_fault_of_the_picture(tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(rows_.Image, "open", fail)
+    with pytest.raises(UserError, match=r"a\.png: cannot be read: Input/output error"):
+        rows_.read_image(tmp_path / "a.png")
+
+
+def test_an_image_that_the_annotator_refuses_costs_no_other(index, tmp_path):
+    class Picky(Brightness):
+        def annotate(self, images, captions, names):
+            if any(np.asarray(image).mean() == 40 for image in images):  # the third, as of a strip that is too long
+                raise ValueError("absolute aspect ratio must be smaller than 200")
+            return super().annotate(images, captions, names)
+
+    counts = run(index, tmp_path / "out.jsonl", Picky(), batch=8)
+    assert counts["rows_dropped"][stage.REFUSED] == 1
+    assert [layout.id for layout in layouts.read(tmp_path / "out.jsonl")] == ["0", "1", "4", "6", "8", "9"]
+
+
+def test_an_annotator_that_answers_nothing_is_a_mistake_and_not_a_result(index, tmp_path):
+    class Broken(Brightness):
+        def annotate(self, images, captions, names):
+            raise ValueError("a bug")
+
+    rows = [row for i, row in enumerate(rows_.read_index(index)) if i not in (3, 7)]  # which reach no annotator
+    with pytest.raises(UserError, match=f"not one image could be annotated.*{stage.REFUSED}"):
+        annotate(rows, Broken(), tmp_path / "out.jsonl")
 
 
 def test_relative_paths_start_from_the_images_folder(tmp_path):

@@ -71,6 +71,14 @@ def test_what_is_no_box_is_told_and_left_out(text, expected):
     assert reasons(text) == expected
 
 
+def test_a_wrapped_answer_is_the_same_as_one_that_is_not():
+    tree = {"bbox_2d": [0, 0, 200, 100], "label": "树"}
+    wrapped = json.dumps({"objects": [CAT, tree]}, ensure_ascii=False)
+    assert parse(wrapped, SIZE) == parse(said(CAT, tree), SIZE)
+    assert len(parse(wrapped[:-12], SIZE).objects) == 1  # cut off, as its first box came whole
+    assert reasons('{"answer": "没有"}') == ["no box in the answer"]
+
+
 def test_a_truncated_answer_keeps_what_came_whole():
     answer = parse('[{"bbox_2d": [20, 10, 100, 50], "label": "猫"}, {"bbox_2d": [1, 2', SIZE)
     assert answer.objects == (("猫", (0.1, 0.1, 0.5, 0.5)),) and answer.problems == (("", "truncated"),)

@@ -215,7 +215,8 @@ def test_a_full_disk_is_told_when_the_journal_is_written(tmp_path):
         os.dup2(full, journal.stream.fileno())
         os.close(full)
         with pytest.raises(UserError) as told:
-            journal.add(Outcome(0, "not_found"))
+            assert journal.add(Outcome(0, "not_found"))
+            journal.flush()
     assert told.type is UserError  # the write itself, and not only the end of the context
 
 
@@ -255,6 +256,45 @@ def test_a_table_without_its_columns_is_refused_by_name(tmp_path):
         download_stage.read_table(tmp_path / "bad.parquet")
 
 
+@pytest.mark.parametrize(
+    ("shards", "rows", "told"),
+    [
+        ([0, 0, 1], [5, 5, 5], "row 1: no shard and row number of its own"),
+        ([0, None, 1], [5, 6, 7], "row 1: no shard and row number of its own"),
+        (["0", "one", "2"], [5, 6, 7], "a column of another kind"),
+    ],
+)
+def test_a_row_without_a_name_of_its_own_for_its_image_is_refused(tmp_path, shards, rows, told):
+    texts = {name: list("abc") for name in ("url", "caption", "spatial_type")}
+    pl.DataFrame(texts | {"shard": shards, "row": rows}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=told) as error:
+        download_stage.read_table(tmp_path / "t.parquet")
+    assert "t.parquet" in str(error.value)
+
+
+def test_a_kill_while_the_results_are_written_costs_no_image(world, table, finished, tmp_path, monkeypatch):
+    """Whatever has been written by then, all that the results are made of is still in the work folder."""
+    places, asked, original = (table, tmp_path / "images", tmp_path / "index.jsonl"), [], download_stage.fetch_row
+
+    async def counted(client, journal, index, row):
+        asked.append(index)
+        return await original(client, journal, index, row)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download_stage, "fetch_row", counted)
+    late = [i for i, (*_, kind) in enumerate(contents(finished)[1]) if kind == "timeout"]
+    for name in ("write_jsonl", "write_json", "link"):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(download_stage.files, name, stop)
+            download_stage.download(CONFIG, *places, world)
+        assert asked and (set(asked) == set(late) or name == "write_jsonl")  # what may have come back by then
+        asked.clear()
+    download_stage.download(CONFIG, *places, world)
+    assert set(asked) == set(late) and contents(tmp_path) == contents(finished)
+
+
 def test_an_empty_table_gives_an_empty_index(tmp_path, table):
     pl.read_parquet(table).head(0).write_parquet(tmp_path / "t.parquet")
     download_stage.download(CONFIG, tmp_path / "t.parquet", tmp_path / "images", tmp_path / "index.jsonl")
@@ -274,7 +314,7 @@ def test_an_unreachable_network_is_an_error_and_not_a_dead_release(tmp_path, tab
         port = closed.getsockname()[1]
     pl.read_parquet(table).head(4).write_parquet(tmp_path / "t.parquet")
     monkeypatch.setattr(download_stage, "hosts_of", _nowhere(port))
-    with pytest.raises(UserError, match="not one address could be reached"):
+    with pytest.raises(UserError, match="links could be asked"):
         download_stage.download(CONFIG, tmp_path / "t.parquet", tmp_path / "images", tmp_path / "index.jsonl")
 
 
@@ -284,12 +324,14 @@ def _nowhere(port):
     return lambda config, world: nullcontext({CONFIG.world.host: ("127.0.0.1", port)})
 
 
-def test_time_outs_alone_are_no_dead_release_either(tmp_path):
+@pytest.mark.parametrize("kinds", [("timeout", "connection", "timeout", "timeout"), ("refused",) * 4])
+def test_time_outs_or_refusals_alone_are_no_dead_release_either(tmp_path, kinds):
+    """A resolver that answers with addresses of its own makes every link one that may not be asked."""
     rows = [{"url": "http://a.example/", "caption": "", "spatial_type": "", "shard": 0, "row": i} for i in range(4)]
     with Journal(tmp_path / "w", "job") as journal:
-        for i, kind in enumerate(("timeout", "connection", "timeout", "timeout")):
+        for i, kind in enumerate(kinds):
             journal.add(Outcome(i, kind))
-        with pytest.raises(UserError, match="not one address could be reached"):
+        with pytest.raises(UserError, match="links could be asked"):
             download_stage.finish(rows, journal, tmp_path / "images", tmp_path / "index.jsonl")
     assert not (tmp_path / "index.jsonl").exists()
 

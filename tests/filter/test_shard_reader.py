@@ -35,6 +35,10 @@ def write(tmp_path, body, encoding="utf-8"):
         ("\n".join(["url,caption", GOOD[0], '"http://a/3","半"截"', *GOOD]), "broken quote", "row 1 (line 3)"),
         ("\n".join(["url,caption", GOOD[0], 'http://a,"a\nb"', "http://a,b,c"]), "3 fields", "row 2 (line 5)"),
         ("\n".join(["url,caption", *GOOD, "http://a/3.jpg"]), "1 fields", "row 2 (line 4)"),
+        ("\n".join(["url,caption,id", "http://a/0,猫,1", "http://a/1,左,右,7"]), "4 fields", "row 1 (line 3)"),
+        ("\n".join(["url,caption", GOOD[0], 'http://a/1,27"显示器', GOOD[1]]), "a quote within", "row 1 (line 3)"),
+        ('url,caption,x\nhttp://a,猫,27"屏\nhttp://b,猫,x\nhttp://c,猫,29"屏\n', "a quote within", "row 0 (line 2)"),
+        ('url,"caption\n' + "\n".join(GOOD), "broken quote", "line 1"),
         ("\n".join(["url,text", *GOOD]), "no column caption", "line 1"),
         ("\n".join(["link,caption", *GOOD]), "no column url", "line 1"),
         ("url,caption\n", "no rows", "wukong_100m_3.csv"),
@@ -49,6 +53,18 @@ def test_bad_shard_is_refused_with_its_place_and_a_remedy(tmp_path, body, what, 
     assert place in str(error.value)
     assert "wukong_100m_3.csv" in str(error.value)
     assert "remedy" in str(error.value)
+
+
+def test_a_field_of_any_length_beside_an_empty_one_is_read(tmp_path):
+    path = write(tmp_path, "\n".join(["url,caption,x", f"http://a/1,{'猫' * 200_000},1", "http://a/2,,2"]))
+    assert read_shard(path)["caption"].str.len_chars().to_list() == [200_000]
+
+
+def test_a_path_is_a_path_and_no_pattern(tmp_path):
+    for name, rows in (("a[1]", GOOD), ("a1", GOOD[:1])):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "\n".join(["url,caption", *rows]))
+    assert read_shard(tmp_path / "a[1]" / "wukong_100m_3.csv").height == 2
 
 
 def test_wrong_encoding_names_the_line(tmp_path):

@@ -1,10 +1,12 @@
 """The memory stage: three losses held at once or one by one, equal gradients, and the keys of its file."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,6 +164,13 @@ def test_kolors_size_asks_for_a_gpu(tiny):
     with pytest.raises(UserError, match=r"memory\.size: kolors") as error:
         stage.report(sized(tiny.config), Folders(tiny.base, tiny.cache, ""))
     assert "80 GB" in str(error.value) and "run.device: cuda" in str(error.value)
+
+
+@pytest.mark.parametrize(("gib", "fits"), [(24, False), (48, False), (79, True)])
+def test_kolors_size_asks_for_room_on_the_gpu(monkeypatch, gib, fits):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=gib * 2**30))
+    with contextlib.nullcontext() if fits else pytest.raises(UserError, match=f"does not fit cuda:0 .{gib} GiB"):
+        kolors.check("cuda:0")
 
 
 def test_a_batch_of_one_is_refused(tiny):

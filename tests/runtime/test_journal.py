@@ -1,9 +1,11 @@
 """The journal of a stage: what it remembers after a kill, a damaged line, or a change of job."""
 
 import json
+import os
 
 import pytest
 
+from gillnext.runtime.errors import UserError
 from gillnext.runtime.journal import Journal, entries, job_of
 
 
@@ -45,3 +47,20 @@ def test_the_journal_of_another_job_or_of_none_is_not_believed(tmp_path):
         assert (job_of(path), entries(path, "j", int)) == (job, [])
     write(path, '{"job": "j"}', "1", "2")
     assert entries(path, "j", int) == [1, 2]
+
+
+def test_a_full_disk_is_told_to_the_end(tmp_path):
+    """What could not be written is tried again when the stream is closed, and fails again."""
+    journal = Journal(tmp_path / "w", "job")
+    with pytest.raises(UserError, match=r"journal\.jsonl: no space left"), journal:
+        full = os.open("/dev/full", os.O_WRONLY)  # the kernel answers every write to it as a full disk does
+        os.dup2(full, journal.stream.fileno())
+        os.close(full)
+        journal.add({"a": 1})
+
+
+def test_work_that_is_thrown_away_is_told(tmp_path, capsys):
+    for job in ("one", "one", "two"):
+        with Journal(tmp_path / "w", job) as journal:
+            journal.add({"a": 1})
+        assert ("begun anew" in capsys.readouterr().err) == (job == "two")

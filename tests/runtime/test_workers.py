@@ -12,7 +12,7 @@ from ray import cloudpickle
 
 from gillnext.config.load import from_dict
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.workers import Workers, absolute
+from gillnext.runtime.workers import Workers, absolute, on_actors
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # actors cannot import this file
 
@@ -97,7 +97,15 @@ def test_nothing_to_do_starts_nothing():
     def never():
         raise AssertionError
 
-    assert answers(never, 2, [])[0] == [] and answers(never, 0, [[]])[0] == []
+    found, workers = answers(never, 2, [])
+    assert found == [] and workers.hands == [] and answers(never, 0, [[]])[0] == []
+
+
+@pytest.mark.parametrize(
+    ("actors", "device", "seen"), [(0, "cuda:1", "cuda:1"), (2, "cuda:1", "cuda"), (2, "cpu", "cpu")]
+)
+def test_an_actors_gpu_is_the_first_that_it_sees(actors, device, seen):
+    assert on_actors(from_dict({"ray": {"actors": actors}, "run": {"device": device}})).run.device == seen
 
 
 def test_several_actors_share_the_work():

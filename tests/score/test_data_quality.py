@@ -85,7 +85,9 @@ def folder(tmp_path_factory):
 def report(folder):
     parts = {k: [folder / f"{k}{i}.jsonl" for i in (0, 1)] for k in ("index", "layouts")}
     kept = [folder / "0.parquet", folder / "1.parquet"]
-    return quality.quality(CONFIG, folder / "world", kept, parts["index"], parts["layouts"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality, "survival", lambda *_: {"annotation_oom_survived": (0.75, 4)})  # tests/annotate/test_oom
+        return quality.quality(CONFIG, folder / "world", kept, parts["index"], parts["layouts"], "annotator")
 
 
 def test_filter_precision_recall_and_labels(report):
@@ -159,6 +161,7 @@ def test_world_without_truth_and_foreign_index_are_refused(folder, tmp_path):
             [folder / "0.parquet"],
             [tmp_path / "i.jsonl"],
             [folder / "layouts0.jsonl"],
+            "annotator",
         )
 
 

@@ -175,6 +175,7 @@ def build(root: Path) -> Path:
     data = {
         "filter_precision": 0.97, "filter_recall": 0.94, "filter_label_accuracy": 0.95,
         "download_alive": 0.88, "annotation_miou": 0.86, "annotation_recall": 0.93, "annotation_wrong": 0.01,
+        "annotation_oom_survived": 0.98, "annotation_oom_survived_plain": 0.31,
         "requests_saved": 0.95, "bytes_filter_first": 7654321.0, "spatial_share_before": 0.05,
         "spatial_share_after": 0.97,
     }  # fmt: skip

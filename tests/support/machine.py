@@ -4,8 +4,8 @@ from pathlib import Path
 
 WITHHELD = {"apptainer", "singularity", "mmdebstrap", "mksquashfs", "newuidmap"}
 
-# Notes each call. `build … IMAGE DEFINITION` writes IMAGE with the INPUTS argument in it, `inspect` tells it, `exec`
-# runs a command with no more of the environment than Apptainer passes on.
+# Notes each call, and what `exec` binds. `build … IMAGE DEFINITION` writes IMAGE with the INPUTS argument in it,
+# `inspect` tells it, `exec` runs a command with no more of the environment than Apptainer passes on.
 APPTAINER = """#!/bin/bash
 echo "$*" >> "$FAKE_LOG"
 case $1 in
@@ -21,6 +21,7 @@ case $1 in
         echo "${FAKE_INPUTS:-$inputs}" > "$image" ;;
     inspect) [ -s "$3" ] || exit 255; echo "gillnext.inputs: $(cat "$3")" ;;
     exec)
+        echo "bind $APPTAINER_BIND" >> "$FAKE_LOG"
         while [[ $1 != *.sif ]]; do shift; done
         [ -s "$1" ] || { echo "FATAL: could not open image $1" >&2; exit 255; }
         shift

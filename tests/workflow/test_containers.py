@@ -52,6 +52,27 @@ def test_jobs_see_nothing_of_the_host_and_keep_caches_in_the_results(contained):
         assert environment["GILLNEXT_INPUTS"] == about["inputs"]
 
 
+def test_what_the_settings_name_outside_the_checkout_is_bound_to_be_read(contained, tmp_path):
+    outside = [tmp_path / "release", tmp_path / "classifier", tmp_path / "words.txt"]
+    for folder in outside[:2]:
+        folder.mkdir()
+    outside[2].touch()
+    for i in range(2):
+        (outside[0] / f"wukong_100m_{i}.csv").touch()
+    (contained.root / "inside.txt").touch()
+    overlay = tmp_path / "lab.yaml"
+    overlay.write_text(
+        f"world: {{ release: {outside[0]}, shards: 2, parts: 1 }}\n"
+        f"filter: {{ model: {outside[1]}, lexicon: {outside[2]} }}\n"
+        "annotate: { model: Qwen/a-hub-id, vocabulary: inside.txt }\n"
+    )
+    target = ["--cores", "2", *CONTAINED, str(overlay), "--", "results/smoke-container/layouts/0.jsonl"]
+    status, output = contained.snakemake(*target, APPTAINER_BIND="/scratch")
+    assert status == 0, output
+    expected = ",".join(["/scratch", *(f"{path}:{path}:ro" for path in outside)])
+    assert set(contained.apptainer("bind")) == {f"bind {expected}"}
+
+
 @pytest.mark.parametrize("changed", ["envs/pipeline.txt", "containers/pipeline.def", "containers/packages.txt"])
 def test_a_changed_lock_or_definition_builds_again_and_redoes_all(contained, changed):
     assert contained.snakemake(*TARGET)[0] == 0
@@ -145,7 +166,7 @@ def test_only_the_rule_that_builds_the_image_has_none():
 
 
 def test_the_slurm_profile_names_rules(contained):
-    jobs, _ = contained.jobs(*CONTAINED)
+    jobs, _ = contained.jobs("--use-singularity", "--configfile", "config/study.yaml")
     profile = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())
     assert set(profile["set-resources"]) <= set(jobs)
     assert all(needs["runtime"] > 0 for needs in profile["set-resources"].values())

@@ -52,10 +52,15 @@ def test_gpu_has_the_same_graph(checkout):
     assert jobs["adapter"] == 5 * 6 + 3 * (len(trained) - 6)  # no arm has fewer, for time
 
 
-def test_wukong_takes_given_models_instead_of_training_them(checkout):
-    jobs, _ = checkout.jobs("--configfile", "config/wukong.yaml")
+def test_given_models_are_taken_instead_of_trained(checkout):
+    given = ('filter={"model": "Qwen/Qwen2.5-7B-Instruct"}', 'annotate={"model": "Qwen/Qwen2-VL-7B-Instruct"}')
+    jobs, _ = checkout.jobs("--config", *given)
     assert set(jobs) == STAGES - {"classifier", "annotator"}
-    assert jobs["filter"] == jobs["download"] == jobs["annotate"] == 64
+
+
+def test_the_wukong_tier_without_shards_is_refused(checkout):
+    status, output = checkout.snakemake("-n", "--configfile", "config/wukong.yaml")
+    assert status and "world.release" in output and "docs/wukong.md" in output and "Traceback" not in output
 
 
 def test_real_shards_go_from_their_files_to_layouts(checkout):

@@ -29,7 +29,9 @@ def test_a_second_call_does_nothing_and_an_edit_redoes_what_depends_on_it(checko
     assert checkout.ran() == ["annotate", "classifier", "download", "filter", "quality"]  # both read the words
 
     with open(checkout.root / "config/smoke.yaml", "a") as config:
-        config.write("download: { retries: 1 }\n")
+        config.write("download: { per_host: 8 }\n")
+    assert "Nothing to be done" in checkout.snakemake(*TARGET)[1]
+    checkout.edit("config/smoke.yaml", "per_host: 8", "retries: 1")
     assert checkout.snakemake(*TARGET)[0] == 0
     assert checkout.ran() == ["annotate", "download", "quality"]
 

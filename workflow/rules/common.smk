@@ -33,6 +33,8 @@ DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  #
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 RELEASE = cfg.world.release  # real shards instead of the world's
+if cfg.run.tier == "wukong" and not RELEASE:
+    raise WorkflowError("world.release names no folder of shards\n  remedy: a file of your own on top (docs/wukong.md)")
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
@@ -40,7 +42,8 @@ GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
 ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK}
 if SWITCHED_ON:
-    isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache")
+    named = [RELEASE, *GIVEN.values(), cfg.filter.lexicon, cfg.annotate.vocabulary]
+    isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache", given=named)
 else:  # this interpreter's commands, no user site-packages
     bin = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ.update(ENVIRONMENT, PATH=bin, PYTHONNOUSERSITE="1")
@@ -54,13 +57,15 @@ shell.prefix(
 def settings(*paths):
     """`params` of a rule: the settings that its stage reads, so that only their change redoes its jobs.
 
-    Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}"). How many seeds an arm has is left
-    out: it says which jobs there are.
+    Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}"). Left out is what changes no job's
+    results: how many seeds an arm has, and how many links are asked at a time.
     """
+    unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"]}
 
     def value(path):
         found = functools.reduce(dict.__getitem__, path.split("."), resolved)
-        return {k: v for k, v in found.items() if k != "seeds"} if path.startswith("study.arms.") else found
+        without = next((keys for place, keys in unread.items() if path.startswith(place)), [])
+        return {k: v for k, v in found.items() if k not in without} if without else found
 
     return lambda wildcards: {path: value(path.format(**wildcards)) for path in paths}
 

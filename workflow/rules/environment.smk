@@ -39,12 +39,18 @@ def image_script(*arguments):
     return answer.stdout.strip()
 
 
+def bindable(place):
+    """`place`; an error where Apptainer cannot bind it."""
+    if set(place) & set(",:'\"\\$`"):
+        what = "Apptainer cannot bind a path with a comma, colon, quote, backslash or dollar sign"
+        raise WorkflowError(f"{place}: {what}\n  remedy: move it, or run without containers: make paper")
+    return place
+
+
 if SWITCHED_ON:
     image_script("--check")
     for place in (str(ROOT), os.getcwd()):
-        if set(place) & set(",:'\"\\$`"):
-            what = "Apptainer cannot bind a path with a comma, colon, quote, backslash or dollar sign"
-            raise WorkflowError(f"{place}: {what}\n  remedy: move it, or run without containers: make paper")
+        bindable(place)
 INPUTS = image_script("--hash")  # of the image's definition and locks: a change of them is another image
 IMAGE = f"results/pipeline-{INPUTS}.sif"
 
@@ -54,9 +60,10 @@ def image():
     return [ancient(IMAGE), ancient(f"{IMAGE}.json")] if SWITCHED_ON else []
 
 
-def isolate(environment, caches):
-    """Jobs in the image see `environment`, caches in the folder `caches`, which GPUs they may use, how to get through a
-    proxy, and nothing else of the host's.
+def isolate(environment, caches, given):
+    """Jobs in the image see `environment`, caches in the folder `caches`, what the settings name outside the checkout
+    (`given`: files and folders, to be read only), which GPUs they may use, how to get through a proxy, and nothing else
+    of the host's.
     """
     folders = {
         "HF_HOME": "huggingface",
@@ -74,9 +81,11 @@ def isolate(environment, caches):
     for name in [name for name in os.environ if name.startswith(("APPTAINERENV_", "SINGULARITYENV_"))]:
         del os.environ[name]
     mode = "" if Path.cwd().is_relative_to(ROOT) else ":ro"
+    outside = [bindable(os.path.abspath(name)) for name in given if name and Path(name).exists()]
+    outside = [place for place in outside if not Path(place).is_relative_to(Path.cwd())]
+    places = [f"{ROOT}:{ROOT}{mode}"] * (CHECKOUT != Path()) + [f"{place}:{place}:ro" for place in outside]
     for tool in ("APPTAINER", "SINGULARITY"):
         os.environ[f"{tool}_CLEANENV"] = "1"
-        if CHECKOUT != Path():
-            binds = [os.environ.get(f"{tool}_BIND"), f"{ROOT}:{ROOT}{mode}"]
-            os.environ[f"{tool}_BIND"] = ",".join(filter(None, binds))
+        if places:
+            os.environ[f"{tool}_BIND"] = ",".join(filter(None, [os.environ.get(f"{tool}_BIND"), *places]))
         os.environ.update({f"{tool}ENV_{name}": value for name, value in environment.items()})

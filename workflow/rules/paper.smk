@@ -11,25 +11,28 @@ rule quality:
         index=expand("<results>/index/{part}.jsonl", part=PARTS),
         images=expand("<results>/images/{part}", part=PARTS),
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+        model=trained("annotator"),
         code=code("gillnext.score.quality"),
     output:
         scores="<results>/scores/data.json",
     params:
         config=CONFIG,
         world=folder("world"),
-        settings=settings("run.seed", "world", "filter"),
+        model=model("annotator"),
+        settings=settings("run.seed", "run.threads", "run.device", "world", "filter", "annotate"),
     log:
         "<results>/logs/quality.log",
     benchmark:
         "<results>/benchmarks/quality/all.tsv"
-    threads: 1
+    threads: cfg.run.threads
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
+        gpu=GPU,
     message:
         "quality: filter, download and annotation against the world's truth"
     shell:
         "gillnext quality --config {params.config} --world {params.world} --filtered {input.filtered} "
-        "--index {input.index} --layouts {input.layouts} --out {output.scores} > {log} 2>&1"
+        "--index {input.index} --layouts {input.layouts} --model {params.model} --out {output.scores} > {log} 2>&1"
 
 
 rule tables:

@@ -24,6 +24,7 @@ from gillnext.adapter.grounding import Grounding
 from gillnext.adapter.processors import Grounded, SiteLayer, Ungrounded
 
 SITES = ("attn1", "attn2", "both", "gated")
+BIASES = ("none", "box", "fourier")
 
 
 def transformer_blocks(unet: UNet2DConditionModel) -> dict[str, BasicTransformerBlock]:
@@ -56,8 +57,9 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
         phrases: bool = True,
     ) -> None:
         super().__init__()
-        if site not in SITES:
-            raise ValueError(f"unknown injection site {site!r}: one of {', '.join(SITES)}")
+        for what, value, known in (("injection site", site, SITES), ("bias", bias, BIASES)):
+            if value not in known:
+                raise ValueError(f"unknown {what} {value!r}: one of {', '.join(known)}")
         self.register_buffer("omega_F", fourier.frequencies(frequencies), persistent=False)
         self.register_buffer("bias_omega_F", fourier.bias_frequencies(), persistent=False)
         self.phrase = nn.Linear(phrase_dim, width)

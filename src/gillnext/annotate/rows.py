@@ -52,6 +52,8 @@ def read_index(index: Path, images: Path | None = None) -> list[Row]:
             raise UserError(
                 'needs the texts "image_path" and "caption"', where=where, remedy="correct or delete the row"
             )
+        if any("\ud800" <= char <= "\udfff" for char in row["image_path"] + row["caption"]):
+            raise UserError("half a surrogate pair is no text", where=where, remedy="correct or delete the row")
         path = (images or Path()) / row["image_path"]
         extra = {k: row[k] for k in CARRIED if k in row}
         rows.append(Row(path.absolute(), row["image_path"], row["caption"], str(row.get("sha256", "")), extra))
@@ -85,5 +87,8 @@ def read_image(path: Path) -> Image.Image | str:
             return ImageOps.exif_transpose(image).convert("RGB")
     except FileNotFoundError:
         return MISSING
-    except Exception:  # whatever a decoder makes of a broken file: it is one row's, not the job's
+    except Exception as error:  # whatever a decoder makes of a broken file: it is one row's, not the job's
+        if isinstance(error, OSError) and error.errno:  # but what the file system says is no fault of the picture's
+            remedy = "mend the file system, or the file's rights, and give the same command again"
+            raise UserError(f"cannot be read: {error.strerror}", where=str(path), remedy=remedy) from error
         return "unreadable image"

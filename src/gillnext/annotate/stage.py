@@ -29,17 +29,19 @@ from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.halving import halving
+from gillnext.runtime.halving import halving, out_of_memory
 from gillnext.runtime.journal import Journal
 from gillnext.runtime.progress import Progress
-from gillnext.runtime.workers import Workers, absolute
+from gillnext.runtime.workers import Workers, absolute, on_actors
 
 DIGITS = 4  # of a coordinate: a ten-thousandth of the image
 NO_OBJECT = "no object named"
 OUT_OF_MEMORY = "out of memory at batch 1"
+REFUSED = "the annotator refuses it"
 Asked = tuple[Any, str, Names]  # image, caption, names to look for
 Answer = dict[str, Any]  # {"objects": [[name, box, score]], "dropped": [reason of an object], "reason": of the row}
 FAILED = "the annotator failed over it"
+PASSING = (MISSING, OUT_OF_MEMORY, FAILED)  # reasons that may be gone when the same command is given again
 
 
 def nothing(reason: str) -> Answer:
@@ -47,10 +49,10 @@ def nothing(reason: str) -> Answer:
     return {"objects": [], "dropped": [], "reason": reason}
 
 
-def to_answer(found: list[Found] | None) -> Answer:
+def to_answer(found: list[Found] | Exception) -> Answer:
     """What the journal keeps of one image's answer; a box that is none once it is rounded is dropped."""
-    if found is None:
-        return nothing(OUT_OF_MEMORY)
+    if isinstance(found, Exception):
+        return nothing(OUT_OF_MEMORY if out_of_memory(found) else REFUSED)
     objects, dropped = [], []
     for f in found:
         box = [round(v, DIGITS) for v in f.box or ()]
@@ -105,6 +107,11 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
             "not one image is there", where=str(rows[0].path),
             remedy="run from the folder that the index's paths start from, or name it with --images",
         )  # fmt: skip
+    if rows and reasons[OUT_OF_MEMORY] + reasons[REFUSED] + reasons[FAILED] == len(rows):
+        raise UserError(
+            f"not one image could be annotated: {dict(reasons)}", where=str(out),
+            remedy="look at the log and at the annotator; a smaller annotate.max_image_size takes less memory",
+        )  # fmt: skip
     for layout in kept:
         layouts.from_row(layout.to_row(), f"{out}, image {layout.image_path}")
     counts = {
@@ -119,8 +126,8 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
 def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, out: Path, job: str) -> dict[str, Any]:
     """Annotate `rows` into `out`, `size` at a time, resuming a journal of the same `job`; returns counts by reason."""
     with Journal(out.with_name(out.name + ".work"), job) as journal:
-        for key in [key for key, answer in journal.done.items() if answer["reason"] == MISSING]:
-            del journal.done[key]  # it may be there by now, or be looked for in another folder
+        for key in [key for key, answer in journal.done.items() if answer["reason"] in PASSING]:
+            del journal.done[key]  # an image may be there by now, or be looked for in another folder
         keys = {row.key for row in rows}
         start = len(keys & journal.done.keys())
         with Progress("annotate", len(keys), "images", start=start) as progress:
@@ -147,7 +154,7 @@ def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]
 def annotator_maker(config: Config, model: Path | str) -> Callable[[], Callable[[Sequence[Row]], list[Answer]]]:
     """`make_annotator` for actors, which may run in another folder: files are named by absolute paths."""
     settings = dataclasses.replace(config.annotate, vocabulary=absolute(config.annotate.vocabulary))
-    return partial(make_annotator, dataclasses.replace(config, annotate=settings), absolute(model))
+    return partial(make_annotator, dataclasses.replace(on_actors(config), annotate=settings), absolute(model))
 
 
 def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabulary | None]:
@@ -169,7 +176,8 @@ def job_name(config: Config, model: Path | str) -> str:
     """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
     settings = dataclasses.asdict(config.annotate) | {"batch": 0}
     named = [name for name in (str(model), settings["vocabulary"]) if name]  # an empty path would be this folder
-    return provenance.fingerprint(settings, *(files.sha256(name) if Path(name).exists() else name for name in named))
+    hashes = (files.sha256(name) if Path(name).exists() else name for name in named)
+    return provenance.fingerprint(settings, *hashes, code=["gillnext.annotate.stage"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

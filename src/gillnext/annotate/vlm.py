@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from gillnext.annotate.answers import to_found
 from gillnext.annotate.base import Found, Names
 from gillnext.annotate.families import Family, family
+from gillnext.language.tokenizer import without_markers
 
 MAX_NEW_TOKENS = 512  # room for about a dozen objects
 
@@ -47,7 +48,8 @@ class VisionLanguageAnnotator:
 
     def prompt(self, caption: str, names: Names) -> str:
         """The chat prompt of one image."""
-        content = [{"type": "image"}, {"type": "text", "text": self.family.question(caption, names)}]
+        plain = without_markers(caption, self.processor.tokenizer)
+        content = [{"type": "image"}, {"type": "text", "text": self.family.question(plain, names)}]
         return self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )

@@ -56,7 +56,7 @@ class Download:
     max_aspect: float = s(4.0, "largest accepted ratio of the longer side to the shorter one")
     max_bytes: int = s(5_000_000, "largest accepted body")
     hosts: dict[str, str] = s({}, "hosts that stand for another server, as address:port; the only way to a private one")
-    max_pixels: int = s(100_000_000, "largest accepted picture, width times height; larger ones are not decoded")
+    max_pixels: int = s(40_000_000, "largest accepted picture, width times height; larger ones are not decoded")
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,8 @@ class Client:
         # No more than the cores: decoding is all work, and each thread may hold a picture of max_pixels.
         self.decoders = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decoder")
         # The connector has no limits of its own: a wait for a place in it would count against the row's time.
-        connector = aiohttp.TCPConnector(resolver=self.resolver, limit=0)
+        # Of a hundred hosts a second each leaves an idle socket: few may stay open, or descriptors run out.
+        connector = aiohttp.TCPConnector(resolver=self.resolver, limit=0, keepalive_timeout=1.0)
         self.session = aiohttp.ClientSession(
             connector=connector,
             timeout=limits,
@@ -196,10 +197,12 @@ class Client:
             raise Rejected("timeout", type(error).__name__) from error
         except aiohttp.ClientPayloadError as error:
             raise Rejected("truncated", str(error)[:80]) from error
-        except (aiohttp.InvalidURL, ValueError) as error:
+        except aiohttp.InvalidURL as error:
             raise Rejected("refused", str(error)[:80]) from error
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError) as error:  # a certificate's error is a ValueError as well
             raise Rejected("connection", f"{type(error).__name__}: {error}"[:80]) from error
+        except ValueError as error:
+            raise Rejected("refused", str(error)[:80]) from error
         return await asyncio.get_running_loop().run_in_executor(self.decoders, check, body, self.settings)
 
     async def _follow(self, url: str) -> bytes:

@@ -16,6 +16,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 from gillnext.runtime import files
@@ -45,6 +46,7 @@ class Journal:
         self.path, self.images = folder / "journal.jsonl", folder / "files"
         self.done: dict[int, Outcome] = {}
         self.pending: list[Outcome] = []
+        self.writing = Lock()
 
     def __enter__(self) -> Journal:
         self._take_up()
@@ -56,6 +58,7 @@ class Journal:
         lines = [json.dumps({"job": self.job})] + [_line(o) for o in self.done.values()]
         files.write_text(self.path, "\n".join(lines) + "\n")
         self.stream = open(self.path, "a", encoding="utf-8")
+        os.fsync(self.stream.fileno())  # it stands for the synced one that it replaces
         return self
 
     def __exit__(
@@ -102,21 +105,20 @@ class Journal:
                 temporary.unlink(missing_ok=True)
                 raise
 
-    def add(self, outcome: Outcome) -> None:
-        """Take a row's outcome; its image must have been written before."""
+    def add(self, outcome: Outcome) -> bool:
+        """Take a row's outcome; its image must have been written before. Tells whether it is time to `flush`."""
         self.done[outcome.index] = outcome
         self.pending.append(outcome)
-        if len(self.pending) >= self.batch:
-            self.flush()
+        return len(self.pending) >= self.batch
 
     def flush(self) -> None:
-        """Write and sync what has not been written yet."""
-        if self.pending:
-            with files.full_disk_told(self.path):
-                self.stream.write("".join(_line(o) + "\n" for o in self.pending))
+        """Write and sync what has not been written yet; in a thread, as a disk may take seconds."""
+        with self.writing, files.full_disk_told(self.path):
+            pending, self.pending = self.pending, []
+            if pending:
+                self.stream.write("".join(_line(o) + "\n" for o in pending))
                 self.stream.flush()
                 os.fsync(self.stream.fileno())
-            self.pending = []
 
     def remove(self) -> None:
         """Throw the work away, and what was set aside for it, once the results are written."""

@@ -17,6 +17,8 @@ KINDS = (
 )  # fmt: skip
 ORIENTATION = 0x0112  # the EXIF tag that tells how a camera was held; 1: upright
 
+SCAN, SCANS = b"\xff\xda", 500  # a JPEG's scans begin so; each goes over the whole picture, and none needs so many
+
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"BM")
 
 
@@ -48,6 +50,8 @@ def check(body: bytes, settings: Download) -> Picture:
     """The picture in `body`, decoded in full; `Rejected` where it is none, broken, too small, too large or too long."""
     if not is_picture(body):
         raise Rejected("not_image", f"starts with {body[:12]!r}")
+    if body.startswith(_MAGIC[0]) and body.count(SCAN) > SCANS:
+        raise Rejected("too_large", f"{body.count(SCAN)} scans")
     try:
         with Image.open(io.BytesIO(body)) as image:
             _check_size(*image.size, settings)

@@ -17,7 +17,6 @@ import argparse
 import asyncio
 import collections
 import ipaddress
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -52,7 +51,7 @@ Rows = list[dict[str, Any]]
 def read_table(path: Path) -> Rows:
     """The rows to fetch; a `UserError` names a missing file or column."""
     try:
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(path, glob=False)
     except FileNotFoundError as error:
         raise UserError("no such table", where=str(path), remedy="run `gillnext filter` first") from error
     except pl.exceptions.PolarsError as error:
@@ -63,13 +62,24 @@ def read_table(path: Path) -> Rows:
         raise UserError(
             f"lacks the columns {', '.join(missing)}", where=str(path), remedy=f"needed: {', '.join(COLUMNS)}"
         )
-    return table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items()).to_dicts()
+    try:
+        table = table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"a column of another kind: {error}", where=str(path), remedy=f"needed: {COLUMNS}") from error
+    nameless = pl.any_horizontal(pl.col("shard", "row").is_null()) | pl.struct("shard", "row").is_duplicated()
+    if (wrong := table.with_row_index("place").filter(nameless)).height:
+        raise UserError(
+            "no shard and row number of its own", where=f"{path}, row {wrong['place'][-1]}",
+            remedy="they name the row's image; tables of other releases need other shard numbers",
+        )  # fmt: skip
+    return table.to_dicts()
 
 
 def job_name(rows: Rows, config: Config, world: Path | None) -> str:
     """A hash of what the outcomes depend on: rows, settings of what is accepted, the world, the code."""
     there = files.sha256(world / "world.json") if world and (world / "world.json").exists() else ""
-    accepted = [getattr(config.download, name) for name in ("min_side", "max_aspect", "max_bytes", "max_pixels")]
+    names = ("min_side", "max_aspect", "max_bytes", "max_pixels", "hosts")
+    accepted = [getattr(config.download, name) for name in names]
     return provenance.fingerprint(rows, accepted, config.world.host, there, code=["gillnext.download.stage"])
 
 
@@ -113,7 +123,8 @@ async def fetch_pass(
             turn = turns.first()
             while turn:
                 index, host = turn
-                journal.add(await fetch_row(client, journal, index, rows[index]))
+                if journal.add(await fetch_row(client, journal, index, rows[index])):
+                    await asyncio.to_thread(journal.flush)
                 progress.step()
                 turn = turns.after(host)
 
@@ -133,29 +144,34 @@ def without_duplicates(outcomes: list[Outcome]) -> list[Outcome]:
 
 
 def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
-    """Write index, counts and status, and put the images into their place; everything in row order."""
+    """Write index, counts and status, and put the images into their place; everything in row order.
+
+    Of the journal's work nothing is touched: a kill at any moment leaves all that it takes to finish again.
+    """
     outcomes = without_duplicates([journal.done[i] for i in range(len(rows))])
-    kept = {o.file for o in outcomes if o.file}
-    for path in journal.images.iterdir():
-        if path.name not in kept:
-            path.unlink()
     index = []
     for o, row in zip(outcomes, rows, strict=True):
         if o.kind == "ok":
             told = {"sha256": o.sha256, "width": o.width, "height": o.height}
             index.append({"image_path": str(images / o.file), **row, **told})
     counts = collections.Counter(o.kind for o in outcomes)
-    if rows and counts["connection"] + counts["timeout"] == len(rows):
-        raise UserError("not one address could be reached", where=outcomes[0].detail, remedy="check the network")
+    if rows and counts["connection"] + counts["timeout"] + counts["refused"] == len(rows):
+        raise UserError(
+            f"not one of {len(rows)} links could be asked; the first: {outcomes[0].kind}, {outcomes[0].detail}",
+            where=str(out), remedy="check the network: its names must lead to public addresses, without a proxy",
+        )  # fmt: skip
     status = [{k: row[k] for k in ("shard", "row", "url")} | {"kind": o.kind, "detail": o.detail}
               for o, row in zip(outcomes, rows, strict=True)]  # fmt: skip
     schema = {"shard": pl.Int64, "row": pl.Int64, "url": pl.String, "kind": pl.String, "detail": pl.String}
-    pl.DataFrame(status, schema=schema).write_parquet(journal.images / "status.parquet")
     files.write_jsonl(out, index)
     told = {kind: counts[kind] for kind in KINDS}
     files.write_json(out.with_suffix(".json"), {"rows": len(rows), "kept": len(index), "outcomes": told})
     with files.atomic(images) as temporary:
-        shutil.move(journal.images, temporary)
+        temporary.mkdir()
+        for o in outcomes:
+            if o.kind == "ok":
+                files.link(journal.images / o.file, temporary / o.file)
+        pl.DataFrame(status, schema=schema).write_parquet(temporary / "status.parquet")
 
 
 def address_of(host: str, place: str) -> tuple[str, int]:

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 DEFAULT = Path(__file__).with_name("lexicon.txt")
@@ -38,13 +39,17 @@ def lexicon_file(name: str) -> Path:
     return Path(name) if name else DEFAULT
 
 
-@functools.cache
 def read_lexicon(path: Path = DEFAULT) -> Lexicon:
     """A lexicon file: one word a line under [terms] and [traps], # for comments; repeated words count once."""
+    return _parse(path, tuple(line for _, line in files.numbered_lines(path, "save the lexicon as UTF-8")))
+
+
+@functools.cache
+def _parse(path: Path, lines: tuple[str, ...]) -> Lexicon:
     parts: dict[str, dict[str, None]] = {"terms": {}, "traps": {}}
     part: dict[str, None] | None = None
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        word = line.split("#")[0].strip()
+    for number, line in enumerate(lines, 1):
+        word = line.removeprefix("\ufeff").split("#")[0].strip()
         if word.startswith("[") and word.endswith("]") and word[1:-1] in parts:
             part = parts[word[1:-1]]
         elif word:

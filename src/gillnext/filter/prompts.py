@@ -6,6 +6,7 @@ import re
 
 from transformers import PreTrainedTokenizerBase
 
+from gillnext.language.tokenizer import without_markers
 from gillnext.runtime.errors import UserError
 
 LABELS = {"strong": "强", "weak": "弱", "none": "无"}  # label and the word that stands for it
@@ -23,7 +24,7 @@ _EXAMPLES = (
 
 def prompt(caption: str, tokenizer: PreTrainedTokenizerBase) -> str:
     """The question; a model with a chat template gets the instruction and an example of each label as well."""
-    caption = re.sub(r"\s+", " ", caption).strip()
+    caption = without_markers(re.sub(r"\s+", " ", caption).strip(), tokenizer)
     if not getattr(tokenizer, "chat_template", None):
         return f"描述：{caption}\n位置："
     messages = [{"role": "system", "content": _INSTRUCTION}]

@@ -7,6 +7,9 @@ commas, doubled quotes and newlines. Rows are numbered from 0 without the header
 from __future__ import annotations
 
 import csv
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +23,7 @@ from gillnext.runtime.errors import UserError
 COLUMNS = ("url", "caption")
 _REMEDY = "fetch or write the shard again, or leave it out of --shards"
 MOST = 10_000_000  # rows of a shard that may pass; they are held in memory
+_QUOTED = re.compile(r'(?:^|(?<=,))"(?:[^"]|"")*"(?=,|$)')  # a field in quotes, of a row without its line's end
 
 
 def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -34,12 +38,12 @@ def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> tuple[pl.DataFr
         raise UserError("no such shard", where=str(path), remedy=_REMEDY)
     empty = pl.any_horizontal(pl.col(column).is_null() for column in COLUMNS)  # an empty field, or none
     try:
-        scan = pl.scan_csv(path, infer_schema=False, row_index_name="row")
+        scan = pl.scan_csv(path, infer_schema=False, row_index_name="row", glob=False)
         rows = int(scan.select(pl.len()).collect(engine="streaming").item())
-        shard = scan.select(pl.col("row").cast(pl.Int64), *COLUMNS)
-        sift(shard, lexicon, also=empty).sink_parquet(out, engine="streaming")
-        hits = int(pl.scan_parquet(out).select(pl.len()).collect().item())
-        table = pl.read_parquet(out) if hits <= MOST else None
+        # With every column: of a row's other fields Polars checks nothing where a scan selects some of them.
+        sift(scan, lexicon, also=empty).sink_parquet(out, engine="streaming", compression="lz4")
+        hits = int(pl.scan_parquet(out, glob=False).select(pl.len()).collect().item())
+        table = pl.read_parquet(out, columns=["row", *COLUMNS], glob=False) if hits <= MOST else None
     except pl.exceptions.PolarsError as error:
         _explain(path, str(error).splitlines()[0])
     if not rows:
@@ -50,7 +54,7 @@ def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> tuple[pl.DataFr
         )
     if table.select(empty.any()).item():
         _refuse_short_rows(path, rows)
-    whole = table.filter(~empty & (pl.col("url").str.strip_chars() != ""))
+    whole = table.filter(~empty & (pl.col("url").str.strip_chars() != "")).with_columns(pl.col("row").cast(pl.Int64))
     kept = settle(whole, lexicon)
     without = table.height - whole.height
     return kept, {"rows": rows, "empty": without, "no_keyword": rows - without - kept.height}
@@ -61,8 +65,7 @@ def _explain(path: Path, otherwise: str) -> NoReturn:
     lines = sum(1 for _ in files.numbered_lines(path, "convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8"))
     if not lines:
         raise UserError("the shard is empty", where=str(path), remedy=_REMEDY)
-    with open(path, encoding="utf-8-sig", newline="") as text:
-        header = next(csv.reader(text))
+    header = _header(path)
     if missing := [c for c in COLUMNS if c not in header]:
         raise UserError(
             f"no column {', '.join(missing)} (the header has: {', '.join(header)})",
@@ -82,22 +85,39 @@ def _refuse_short_rows(path: Path, rows: int) -> None:
     outside quotes as whole rows have, which Polars counts as fast as it counts rows. Where they do not add up (short
     rows, but also blank lines and quotes within a field), and of other columns, the file is walked, which takes long.
     """
-    with open(path, encoding="utf-8-sig", newline="") as text:
-        width = len(next(csv.reader(text)))
-    pieces = pl.scan_csv(path, separator="\x01", eol_char=",", has_header=False, infer_schema=False)
+    width = len(_header(path))
+    pieces = pl.scan_csv(path, separator="\x01", eol_char=",", has_header=False, infer_schema=False, glob=False)
     commas = pieces.select(pl.len()).collect(engine="streaming").item() - 1
     if width != len(COLUMNS) or commas != rows + 1:
         _walk(path, width)
 
 
+def _header(path: Path) -> list[str]:
+    """The names of the columns."""
+    with open(path, encoding="utf-8-sig", newline="") as text:
+        try:
+            return next(csv.reader(text, strict=True))
+        except csv.Error as error:
+            raise UserError(f"broken quote: {error}", where=f"{path}, line 1", remedy=_REMEDY) from error
+
+
 def _walk(path: Path, width: int) -> None:
     """Raise at the first row with a broken quote or other than `width` fields; blank lines are passed over."""
+    csv.field_size_limit(sys.maxsize)
     with open(path, encoding="utf-8-sig", newline="") as text:
-        reader = csv.reader(text, strict=True)
+        lines: list[str] = []  # of the row that is read
+
+        def noted() -> Iterator[str]:
+            for one in text:
+                lines.append(one)
+                yield one
+
+        reader = csv.reader(noted(), strict=True)
         next(reader)
         row, line = 0, reader.line_num + 1
         while True:
             place = f"{path}, row {row} (line {line})"
+            lines.clear()
             try:
                 fields = next(reader)
             except StopIteration:
@@ -108,6 +128,12 @@ def _walk(path: Path, width: int) -> None:
                     where=place,
                     remedy='close the field with a quote, and write a quote inside it twice ("")',
                 ) from error
+            if '"' in _QUOTED.sub("", "".join(lines).rstrip("\r\n")):
+                raise UserError(
+                    "a quote within a field that has none around it",
+                    where=place,
+                    remedy='put the field in quotes, and write a quote inside it twice ("")',
+                )
             if fields and len(fields) != width:
                 raise UserError(
                     f"{len(fields)} fields instead of {width}",

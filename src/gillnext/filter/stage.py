@@ -34,9 +34,10 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving
 from gillnext.runtime.journal import Journal
 from gillnext.runtime.progress import Progress
-from gillnext.runtime.workers import Workers, absolute
+from gillnext.runtime.workers import Workers, absolute, on_actors
 
 SCHEMA = {"url": pl.String, "caption": pl.String, "spatial_type": pl.String, "shard": pl.Int64, "row": pl.Int64}
+CODE = "gillnext.filter.stage"  # whose change makes unfinished work another's
 Batch = list[tuple[str, str]]  # key and caption
 Label = Callable[[Sequence[tuple[str, str]]], list[str]]
 
@@ -63,7 +64,7 @@ class Sifted:
     """The keyword pass over shards, each kept in `work` when it is done, so that a killed run goes on with the next."""
 
     def __init__(self, work: Path, lexicon: Path = DEFAULT) -> None:
-        self.work, self.lexicon, self.key = work, lexicon, [provenance.code_hash(), files.sha256(lexicon)]
+        self.work, self.lexicon, self.key = work, lexicon, [provenance.code_hash(CODE), files.sha256(lexicon)]
         work.mkdir(parents=True, exist_ok=True)
 
     def read(self, shard: Path) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -120,7 +121,7 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
     work, target = out.with_name(out.name + ".work"), -(-settings.target // max(config.world.parts, 1))
     kept, read, counts = pl.DataFrame(schema=SCHEMA), 0, Counter[str]()
     sifted = Sifted(work / "sifted", lexicon_file(settings.lexicon))
-    make = partial(make_labeller, config, absolute(model))
+    make = partial(make_labeller, on_actors(config), absolute(model))
     with (
         Journal(work, _job(model)) as journal,
         Workers(make, config) as workers,
@@ -153,9 +154,9 @@ def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
         )
     if repeated := [n for n, count in Counter(map(shard_number, shards)).items() if count > 1]:
         raise UserError(f"shard {repeated[0]} is given twice", where="--shards", remedy="name every shard once")
-    if not str(model):
+    if not str(model) or (Path(model).is_absolute() and not Path(model).exists()):
         raise UserError(
-            "no caption classifier named", where="--model",
+            f"no such classifier: {model}" if str(model) else "no caption classifier named", where="--model",
             remedy="name a folder that `gillnext classifier` wrote, or set filter.model",
         )  # fmt: skip
 
@@ -170,7 +171,8 @@ def make_labeller(config: Config, model: Path | str) -> Label:
 
     def label(batch: Sequence[tuple[str, str]]) -> list[str]:
         captions = [caption for _, caption in batch]
-        return [found or "" for found in halving(lambda part: classifier.label(part, len(part)), captions)]
+        found = halving(lambda part: classifier.label(part, len(part)), captions)
+        return ["" if isinstance(one, Exception) else one for one in found]
 
     return label
 
@@ -180,7 +182,7 @@ def _job(model: Path | str) -> str:
     folder = Path(model)
     parts = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else []
     weights = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in parts]
-    return provenance.fingerprint(str(folder), weights)
+    return provenance.fingerprint(str(folder), weights, code=[CODE])
 
 
 def _write(table: pl.DataFrame, shards: int, counts: Counter[str], target: int, out: Path) -> dict[str, Any]:

@@ -65,3 +65,12 @@ def byte_characters() -> dict[int, str]:
     plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     other = [b for b in range(256) if b not in set(plain)]
     return {b: chr(b) for b in plain} | {b: chr(256 + i) for i, b in enumerate(other)}
+
+
+def without_markers(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """`text` with the tokenizer's added tokens broken by a space: what the web writes is words, no part of a prompt."""
+    if "<" in text or "[" in text:  # as markers do
+        for token in sorted(tokenizer.get_added_vocab(), key=len, reverse=True):
+            if len(token) > 1:
+                text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text

@@ -35,14 +35,18 @@ UNET: dict[str, Any] = {
 }
 TOKENS = 256  # of a caption
 PIXELS = 8  # a side of a latent's cell
+NEEDED = 75 * 2**30  # bytes: what devices that are sold as 80 GB have at least
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def check(device: str) -> None:
-    """`UserError` unless `device` is a GPU."""
-    if torch.device(device).type != "cuda":
+    """`UserError` unless `device` is a GPU with memory for it."""
+    gpu = torch.device(device).type == "cuda"
+    room = torch.cuda.get_device_properties(device).total_memory if gpu else 0
+    if room < NEEDED:
         raise UserError(
-            f"a UNet of 2.6 billion parameters at 1024 × 1024 pixels does not fit {device}",
+            f"a UNet of 2.6 billion parameters at 1024 × 1024 pixels does not fit {device}"
+            + f" ({room / 2**30:.0f} GiB)" * gpu,
             where="memory.size: kolors",
             remedy="give run.device: cuda on a GPU of 80 GB (config/gpu.yaml), or memory.size: base",
         )

@@ -30,7 +30,7 @@ def _trained(results: Results) -> dict[str, dict[str, Any]]:
         if replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0, seeds=0) == plain:
             longest[place] = max(longest.get(place, name), name, key=lambda n: study.arms[n].longer)
     return {
-        name: {"color": COLOURS[site], "linestyle": "-" if site == "gated" else LINES[bias]}
+        name: {"color": COLOURS.get(site, style.GREY), "linestyle": "-" if site == "gated" else LINES.get(bias, "-.")}
         for (site, bias), name in longest.items()
     }
 

@@ -64,6 +64,16 @@ def _replace(new: Path, path: Path) -> None:
         raise
 
 
+def link(path: Path, other: Path) -> None:
+    """Another name, `other`, for a file; a copy where the file system has no second names."""
+    try:
+        os.link(path, other)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS):
+            raise
+        shutil.copyfile(path, other)
+
+
 def write_text(path: Path | str, text: str) -> None:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

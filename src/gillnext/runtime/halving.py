@@ -1,4 +1,6 @@
-"""Out of memory halves the batch, down to one item, which is then set aside."""
+"""A batch that cannot be answered is halved, down to one item, which is then set aside: where memory runs out, and
+where one item is of a kind that a processor refuses.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,18 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def halving(answer: Callable[[Sequence[Item]], Sequence[Answer]], batch: Sequence[Item]) -> list[Answer | None]:
-    """`answer(batch)`, an answer an item; where memory runs out, of its halves, and None for one item alone."""
+def halving(answer: Callable[[Sequence[Item]], Sequence[Answer]], batch: Sequence[Item]) -> list[Answer | Exception]:
+    """`answer(batch)`, an answer an item; of its halves where memory runs out or a `ValueError` is raised, and that
+    error for one item alone.
+    """
     try:
         return list(answer(batch))
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+    except (MemoryError, RuntimeError, ValueError) as error:
+        if not (out_of_memory(error) or isinstance(error, ValueError)):
             raise
+        failed = error.with_traceback(None)  # which holds what was in memory
     free_memory()
     if len(batch) == 1:
-        return [None]
+        return [failed]
     half = len(batch) // 2
     return [one for part in (batch[:half], batch[half:]) for one in halving(answer, part)]

@@ -1,7 +1,8 @@
 """What a stage has answered already: one JSON line a row or image, appended and synced batch by batch.
 
-The first line names the job (a fingerprint of model, settings and code); the journal of another job is thrown away. So
-is what stands behind a broken line: a half-written last one, as SIGKILL leaves it, or a damaged one in the middle.
+The first line names the job (a fingerprint of model, settings and code); the journal of another job is thrown away,
+and that is told. What stands behind a broken line goes too: a half-written last one, as SIGKILL leaves it, or a damaged
+one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,14 +55,18 @@ class Journal:
         self.done: dict[str, Any] = {}
 
     def __enter__(self) -> Journal:
+        if job_of(self.path) not in ("", self.job):
+            print(f"{self.path}: of other code, settings or model; begun anew", file=sys.stderr, flush=True)
         self.done = dict(entries(self.path, self.job, lambda row: (row["key"], row["answer"])))
         lines = [{"job": self.job}] + [{"key": k, "answer": v} for k, v in self.done.items()]
         files.write_jsonl(self.path, lines)
         self.stream = open(self.path, "a", encoding="utf-8")
+        os.fsync(self.stream.fileno())  # it stands for the synced one that it replaces
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stream.close()
+        with files.full_disk_told(self.path):  # what could not be written is tried again here
+            self.stream.close()
 
     def unfinished(self, batches: Iterable[Batch], key: Callable[[Any], str]) -> Iterator[Batch]:
         """The batches with an item, of that `key`, that is not answered yet.

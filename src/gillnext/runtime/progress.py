@@ -25,11 +25,11 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.close() if self.bar else self._line()
+        self.bar.close() if self.bar is not None else self._line()
 
     def step(self, count: int = 1, **notes: float | int | str) -> None:
         self.done += count
-        if self.bar:
+        if self.bar is not None:  # a bar of nothing is false
             self.bar.update(count)
             if notes:
                 self.bar.set_postfix(notes)

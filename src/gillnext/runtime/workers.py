@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -41,6 +41,13 @@ CONNECT = 10.0  # seconds in which a cluster must answer
 def absolute(name: Path | str) -> str:
     """A path for actors to open, whose working directory may be another; a hub id, which names nothing here, stays."""
     return str(Path(name).absolute()) if str(name) and Path(name).exists() else str(name)
+
+
+def on_actors(config: Config) -> Config:
+    """The settings as an actor sees them: of a machine's GPUs it has one, which is its first whatever its number."""
+    if not config.ray.actors or not config.run.device.startswith("cuda"):
+        return config
+    return replace(config, run=replace(config.run, device="cuda"))
 
 
 class Actor:
@@ -69,7 +76,7 @@ class Actor:
 
 @dataclass
 class _Task(Generic[Item]):
-    """A batch on its way: how many actors have died over it, and by when it must be done."""
+    """A batch on its way, and how many actors have died over it."""
 
     batch: Sequence[Item]
     deaths: int = 0
@@ -129,6 +136,7 @@ class Workers(Generic[Item, Answer]):
             yield from self._here(waiting)
             return
         self._start()
+        self.heard = time.monotonic()
         while waiting or any(hand.tasks for hand in self.hands):
             self._hand_out(waiting)
             yield from self._collect(waiting)
@@ -152,7 +160,6 @@ class Workers(Generic[Item, Answer]):
             self.ours = True
             self._connect()
         self.hands = [self._hand() for _ in range(self.settings.actors)]
-        self.heard = time.monotonic()
 
     def _connect(self) -> None:
         import ray
@@ -201,7 +208,10 @@ class Workers(Generic[Item, Answer]):
 
         flying = {reference: hand for hand in self.hands for reference in hand.tasks}
         flying |= {hand.starting: hand for hand in self.hands if hand.starting is not None}
-        ready, _ = ray.wait(list(flying), num_returns=1, timeout=POLL)
+        if ray.wait(list(flying), num_returns=1, timeout=POLL)[0]:  # all that are ready, not the first in the list
+            ready, _ = ray.wait(list(flying), num_returns=len(flying), timeout=0)
+        else:
+            ready = []
         for reference in ready:
             hand, self.heard = flying[reference], time.monotonic()
             if hand not in self.hands:  # replaced a moment ago
@@ -223,7 +233,7 @@ class Workers(Generic[Item, Answer]):
             if hand.tasks and now - hand.since > self.settings.timeout:
                 ray.kill(hand.handle)
                 yield from self._died(hand, waiting, f"took longer than {self.settings.timeout:g} s over a batch")
-        if now - self.heard > self.settings.start_timeout:
+        if now - self.heard > self.settings.start_timeout and not any(hand.tasks for hand in self.hands):
             raise UserError(
                 f"no actor has started or answered for {self.settings.start_timeout:g} s",
                 where="ray.start_timeout",

@@ -1,7 +1,7 @@
 """Score the data stages against the world's truth: filter, download and annotation.
 
     gillnext quality --world R/world --filtered R/filtered/*.parquet --index R/index/*.jsonl \\
-        --layouts R/layouts/*.jsonl --out R/scores/data.json
+        --layouts R/layouts/*.jsonl --model R/models/annotator --out R/scores/data.json
 
 The truth (R/world/truth/{i}.parquet) is read here and by the world's server, and by nothing that is trained.
 "Spatial" is strong or weak. Every figure comes with the number that it is a share of (`counts`).
@@ -22,6 +22,7 @@ import polars as pl
 from scipy.stats import binomtest
 
 from gillnext import layouts
+from gillnext.annotate.oom import survival
 from gillnext.config import Config, arguments
 from gillnext.filter.keyword import keyword_pass
 from gillnext.filter.lexicon import Lexicon, lexicon_file, read_lexicon
@@ -39,6 +40,7 @@ RECOVERABLE = ("", "server_error", "slow", "redirect")  # faults behind which th
 PROTOCOL = {
     "spatial": "strong or weak, over all rows of the shards",
     "annotation": "objects that caption names and image holds; miou over found ones, recall at IoU 0.5",
+    "annotation_oom": "injected: a call has room for one to twice a batch of images; an image in 64 never fits",
     "download_first": "estimated: every row at the kept rows' mean size and share alive",
 }
 Metrics = dict[str, tuple[float, int]]  # name -> (value, number that it is a mean over)
@@ -46,7 +48,8 @@ Metrics = dict[str, tuple[float, int]]  # name -> (value, number that it is a me
 SHARES = (
     "filter_precision", "filter_recall", "filter_label_accuracy", "filter_spatial_label_accuracy", "keyword_precision",
     "keyword_recall", "download_alive", "download_kept", "download_recovered", "download_bad_accepted",
-    "annotation_recall", "annotation_found", "annotation_wrong", "annotation_rows_kept",
+    "annotation_recall", "annotation_found", "annotation_wrong", "annotation_rows_kept", "annotation_oom_survived",
+    "annotation_oom_survived_plain", "annotation_oom_same",
 )  # fmt: skip
 
 
@@ -239,9 +242,10 @@ def order_metrics(rows: int, kept: int, sizes: Sequence[int], alive: float) -> M
 
 
 def quality(
-    config: Config, world: Path, filtered: Sequence[Path], indexes: Sequence[Path], annotated: Sequence[Path]
-) -> dict[str, Any]:
-    """All data scores as a score file's content."""
+    config: Config, world: Path, filtered: Sequence[Path], indexes: Sequence[Path], annotated: Sequence[Path],
+    model: Path | str,
+) -> dict[str, Any]:  # fmt: skip
+    """All data scores as a score file's content; `model` is the annotator."""
     truth, kept = read_truth(world), read_kept(filtered)
     judged = judge(truth, kept)
     index = [row for path in indexes for row in files.read_jsonl(path)]
@@ -260,6 +264,7 @@ def quality(
         **alive,
         **arrived,
         **annotation_metrics(pictures, by_picture, scene_of, config.run.seed),
+        **survival(config, model, indexes),
         **order_metrics(len(truth), len(kept), sizes, alive["download_alive"][0]),
     }
     hashes = {"filtered": filtered, "index": indexes, "layouts": annotated}
@@ -284,11 +289,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--filtered", type=Path, nargs="+", required=True, metavar="PARQUET", help="kept rows")
     parser.add_argument("--index", type=Path, nargs="+", required=True, metavar="JSONL", help="downloaded rows")
     parser.add_argument("--layouts", type=Path, nargs="+", required=True, metavar="JSONL", help="annotated rows")
+    parser.add_argument("--model", required=True, metavar="PATH", help="annotator folder or hub id")
     arguments.add_out(parser, "score file")
 
 
 def main(args: argparse.Namespace) -> None:
-    report = quality(arguments.config(args), args.world, args.filtered, args.index, args.layouts)
+    report = quality(arguments.config(args), args.world, args.filtered, args.index, args.layouts, args.model)
     files.write_json(args.out, report)
     told = ", ".join(f"{key} {value:.4g}" for key, value in report["metrics"].items())
     print(f"quality: {told}", file=sys.stderr)

@@ -51,6 +51,9 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "annotation_found": "annotation: objects found",
     "annotation_wrong": "annotation: boxes of absent objects",
     "annotation_rows_kept": "annotation: images with all their objects",
+    "annotation_oom_survived": "annotation: images that survive injected memory errors",
+    "annotation_oom_survived_plain": "the same of a loop that gives up a batch",
+    "annotation_oom_same": "annotation: same answers as without such errors",
     "requests_filter_first": "requests, filter first",
     "requests_download_first": "requests, download first",
     "requests_saved": "requests saved by filtering first",
@@ -112,7 +115,7 @@ def main_table(results: Results) -> Table:
     for name, arm in results.config.study.arms.items():
         seeds = results.config.study.seeds_of(name)
         bias = arm.bias if arm.site != "none" else "–"
-        head = [text(name), text(SITES[arm.site]), text(bias), integer(len(seeds))]
+        head = [text(name), text(SITES.get(arm.site, arm.site)), text(bias), integer(len(seeds))]
         n = integer(results.size(*results.score(name, seeds[0])))
         rows.append(
             [

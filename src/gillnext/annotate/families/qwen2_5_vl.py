@@ -31,7 +31,9 @@ def parse(text: str, size: tuple[int, int]) -> Answer:
             value, end = _DECODER.raw_decode(text, place)
         except (ValueError, RecursionError):  # no JSON, or a number of more digits than Python reads
             value, end = None, place + 1
-        if value is None:
+        if value is not None and not {"bbox_2d", "label"} & value.keys():
+            end = place + 1  # a wrapper: what it holds is looked at by itself
+        elif value is None:
             reading.problem("", "malformed" if "}" in text[place:] else "truncated")
         else:
             _read(reading, value, size)
