@@ -32,6 +32,7 @@ wildcard_constraints:
     seed=r"\d+",
     part=r"\d+",
     split="test|relations|swapped",
+    heldout="val|test|relations",
 
 
 include: "workflow/rules/image.smk"
@@ -41,7 +42,9 @@ include: "workflow/rules/scorers.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/planner.smk"
 include: "workflow/rules/adapter.smk"
+include: "workflow/rules/sample.smk"
 include: "workflow/rules/score.smk"
+include: "workflow/rules/gather.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"

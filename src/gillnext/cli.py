@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import sys
 
@@ -12,6 +13,8 @@ from gillnext.runtime.orphans import follow_parent
 # command -> (module with `add_arguments(parser)` and `main(args)`, one line of help)
 STAGES: dict[str, tuple[str, str]] = {
     "world": ("gillnext.world.stage", "write Mini-Wukong: caption shards, truth, held-out layouts"),
+    "heldout": ("gillnext.world.heldout", "write one set of held-out layouts"),
+    "swap": ("gillnext.world.swap", "held-out layouts with their phrases swapped between boxes"),
     "serve": ("gillnext.world.serve", "serve Mini-Wukong's images and faults on loopback"),
     "classifier": ("gillnext.filter.classifier", "train the caption classifier (a small Qwen2ForCausalLM)"),
     "filter": ("gillnext.filter.stage", "keep the spatial captions: keyword pass, then the classifier"),
@@ -64,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.parse_args(argv[:1] or ["--help"])
         return 2
     name = argv[0]
+    gc.disable()  # of what an import makes nothing is garbage, and looking for it takes a tenth of the time
     module = importlib.import_module(STAGES[name][0])
+    gc.enable()
     stage = argparse.ArgumentParser(
         f"gillnext {name}",
         description=module.__doc__ or STAGES[name][1],

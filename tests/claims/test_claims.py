@@ -13,6 +13,7 @@ from gillnext.claims.verdicts import Word, in_print
 from gillnext.config.load import from_dict
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
+from gillnext.tables.statistics import Estimate
 
 SOURCE = Path(__file__).parents[2] / "reference" / "claims.yaml"
 SITES = {"first": {"site": "attn2"}, "second": {"site": "attn1"}}
@@ -133,6 +134,15 @@ def test_gradients_that_differ_contradict(results_root, config):
 def test_placement_needs_the_level_and_the_gain(results_root, config, success, verdict):
     set_metric(results_root, "attn2", "success50", success)
     assert verdicts(results_root, config)["C16"]["verdict"] == verdict
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_claim_of_a_size_is_judged_by_the_size(sign):
+    """“Explodes” is at least tenfold: a difference that is surely there and surely smaller contradicts it."""
+    wanted = "higher" if sign > 0 else "lower"
+    for mean, half, expected in ((1.5, 0.3, 1), (0.5, 0.2, -1), (1.1, 0.3, 0), (-2.0, 0.1, -1), (1.5, None, 0)):
+        assert rules.direction(Estimate(sign * mean, half, 3), wanted, 1.0) == expected
+    assert rules.direction(Estimate(sign * 0.5, 0.2, 3), wanted) == 1
 
 
 def test_what_is_made_true_by_construction_is_never_reproduced(results_root, config):

@@ -82,7 +82,8 @@ def test_the_file_has_every_mode_and_measure(result):
     assert set(result["gill_l2"]["modes"]) == {"single", "summed", "split"}
     for family in (result, result["gill"], result["gill_l2"]):
         for mode, row in family["modes"].items():
-            assert set(row) == KEYS
+            chosen = mode == "single" and "tasks" in family  # by steps before the first that is measured
+            assert set(row) == KEYS - ({"peak_rss_bytes"} if chosen else set())
             assert row["losses"] == (1 if mode in ("single", "full") else 3)
             assert row["seconds"] > 0 and row["peak_bytes"] >= row["saved_bytes"] > 0
     adapter, unet = result["parameters"]["adapter"], result["parameters"]["unet"]

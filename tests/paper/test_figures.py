@@ -1,5 +1,7 @@
 """Figures: all there, the same bytes twice, Chinese drawn by the installed font, missing inputs named."""
 
+from types import SimpleNamespace
+
 import matplotlib.font_manager
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from PIL import Image
 
 from gillnext.config.model import Arm
 from gillnext.layouts import Layout
-from gillnext.paper import style
+from gillnext.paper import gradients, style
 from gillnext.paper.figures import FIGURES, figures
 from gillnext.paper.gradients import look
 from gillnext.paper.grid import chosen
@@ -63,3 +65,22 @@ def test_no_two_coordinate_conventions_look_alike():
 def test_arms_without_an_adapter_are_grey(config):
     colours = style.arm_colours(config.study.arms)
     assert colours["base"] == "#A6A6A6" and len(set(colours.values())) == 3
+
+
+def test_gradient_norms_are_drawn_by_the_largest_of_each_window(monkeypatch, tmp_path):
+    """One step's spike is what the claim is about: a mean over its window would hide it."""
+    arms = {"attn2": Arm(), "attn2-raw": Arm(coordinates="raw"), "full": Arm(unet_lr=1e-3)}
+    runs = {"attn2": [[1.0] * 80, [2.0] * 80], "attn2-raw": [[1.0] * 79 + [50.0]] * 2}
+    results = SimpleNamespace(
+        config=SimpleNamespace(study=SimpleNamespace(arms=arms)), histories=lambda arm, file: runs[arm]
+    )
+    drawn = []
+    monkeypatch.setattr(gradients.style, "save", lambda figure, folder, name: drawn.append(figure))
+    assert gradients.gradients(results, tmp_path) is not None
+    (axes,) = drawn[0].axes
+    lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
+    assert lines == {"unit, gligen": [1.5] * 40, "raw, gligen": [1.0] * 39 + [50.0]}
+    assert (
+        gradients.gradients(SimpleNamespace(config=SimpleNamespace(study=SimpleNamespace(arms={"a": Arm()}))), tmp_path)
+        is None
+    )

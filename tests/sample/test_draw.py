@@ -132,7 +132,7 @@ class FakePlanner:
 
 def test_without_boxes_the_planner_places_the_objects(draw, tiny, adapter_folder, tmp_path, monkeypatch, capsys):
     expected = draw(UNIT)[2]
-    monkeypatch.setattr("gillnext.planner.model.Planner", FakePlanner)
+    monkeypatch.setattr("gillnext.sample.draw.Planner", FakePlanner)
     arguments = ["draw", CAPTION, "--config", tiny.config_file, "--base", tiny.base, "--adapter", adapter_folder,
                  "--planner", tmp_path, "--out", tmp_path / "planned.png", "--scale", 2]  # fmt: skip
     assert cli.main([str(a) for a in arguments]) == 0

@@ -8,7 +8,7 @@ import pytest
 from gillnext.boxes import iou
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
-from gillnext.score import boxes, chance
+from gillnext.score import boxes, chance, precision
 from gillnext.score.boxes import Requested
 from gillnext.score.detections import Detections
 from gillnext.world import scenes
@@ -102,7 +102,7 @@ def test_average_precision_of_a_case_worked_out_by_hand():
     # One class, two truths. By falling score: hit, false alarm, hit. Precision 1 at recall 0.5, 2/3 at 1.
     # COCO reads 101 recall points: 51 (0 … 0.5) at 1, 50 at 2/3. Hits are exact, so AP equals AP50.
     far = (0.0, 0.6, 0.2, 0.9)
-    scores = boxes.average_precision(
+    scores = precision.average_precision(
         [wanted((4, A)), wanted((4, B))], [found((4, A, 0.9), (4, far, 0.8)), found((4, B, 0.7))]
     )
     expected = (51 + 50 * 2 / 3) / 101
@@ -112,12 +112,12 @@ def test_average_precision_of_a_case_worked_out_by_hand():
 def test_average_precision_counts_loose_boxes_up_to_their_iou():
     # A box of 0.77 of the height has IoU 0.77: a hit at six of the ten thresholds, 0.50 to 0.75.
     loose = (0.1, 0.1, 0.5, 0.1 + 0.4 * 0.77)
-    scores = boxes.average_precision([wanted((0, A))], [found((0, loose, 0.9))])
+    scores = precision.average_precision([wanted((0, A))], [found((0, loose, 0.9))])
     assert scores == pytest.approx({"ap": 6 / 10, "ap50": 1.0})
 
 
 def test_average_precision_without_detections_is_zero():
-    assert boxes.average_precision([wanted((0, A))], [found()]) == {"ap": 0.0, "ap50": 0.0}
+    assert precision.average_precision([wanted((0, A))], [found()]) == {"ap": 0.0, "ap50": 0.0}
 
 
 def world(count):

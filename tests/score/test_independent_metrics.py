@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gillnext.boxes import iou
-from gillnext.score import boxes, distribution, text
+from gillnext.score import boxes, distribution, precision, text
 from gillnext.score.boxes import Requested
 from gillnext.score.detections import Detections
 from gillnext.world import scenes
@@ -76,7 +76,7 @@ def brute_ap(wanted, found, thresholds, interpolate=True):
 @pytest.mark.parametrize("seed", range(4))
 def test_average_precision_is_cocos_written_out(seed):
     wanted, found = scattered(seed)
-    ours = boxes.average_precision(wanted, found)
+    ours = precision.average_precision(wanted, found)
     assert ours["ap"] == pytest.approx(brute_ap(wanted, found, THRESHOLDS), abs=1e-9)
     assert ours["ap50"] == pytest.approx(brute_ap(wanted, found, [0.5]), abs=1e-9)
     assert abs(ours["ap"] - brute_ap(wanted, found, THRESHOLDS, interpolate=False)) > 1e-3
@@ -111,7 +111,7 @@ def test_average_precision_is_pycocotools_own_on_files_in_pixels(tmp_path):
     result.evaluate()
     result.accumulate()
     result.summarize()
-    ours = boxes.average_precision(wanted, found)
+    ours = precision.average_precision(wanted, found)
     assert (ours["ap"], ours["ap50"]) == pytest.approx(tuple(result.stats[:2]), abs=1e-9)
 
 

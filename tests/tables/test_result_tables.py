@@ -110,6 +110,15 @@ def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tm
     low = rows["best arm over the base, KID, lower end of the interval"]
     assert float(low["measured"].replace("−", "-")) == pytest.approx(10 - 4.303 * 10 / 3**0.5, abs=1e-2)
     assert low["met"] == "yes"
+    one = dataclasses.replace(study, study=dataclasses.replace(study.study, seeds=[0], headline_seeds=[0]))
+    tables(one, results_root, tmp_path / "one")  # a single seed has no interval
+    rows = {r["name"]: r for r in rows_of(tmp_path / "one/bars.csv")}
+    assert rows["best arm over the base, KID, lower end of the interval"]["measured"] == "10.00"
+    for path in results_root.glob("adapters/*/*/curve.json"):
+        path.write_text("[]", encoding="utf-8")  # adapter.evaluate_every: 0
+    tables(study, results_root, tmp_path / "blind")
+    notes = json.loads((tmp_path / "blind/bars.json").read_text(encoding="utf-8"))["notes"]
+    assert any("attn2" in note for note in notes)  # the reference arm
     assert (
         "Best arm, by validation layouts: attn1."
         in json.loads((tmp_path / "t/bars.json").read_text(encoding="utf-8"))["notes"]

@@ -41,6 +41,18 @@ def test_a_contrast_is_the_paired_t_interval_of_scipy(results_root):
     assert contrasts_table(study(results_root)) is None
 
 
+def test_of_several_contrasts_each_must_stand_at_a_stricter_level(results_root):
+    """A p-value between 0.05/3 and 0.05: told apart alone, and not as one of three."""
+    first, second = [0.91, 0.93, 0.90], [0.86, 0.90, 0.865]
+    assert 0.05 / 3 < stats.ttest_rel(first, second).pvalue < 0.05
+    for seed in range(3):
+        put(results_root, "attn2", seed, success50=first[seed])
+        put(results_root, "attn1", seed, success50=second[seed])
+    pair = ["attn2", "attn1"]
+    told = [contrasts_table(study(results_root, headline=[pair] * n)).records()[0]["told"] for n in (1, 3)]
+    assert ["success@0.5" in words.split(", ") for words in told] == [True, False]
+
+
 def test_what_the_seeds_cannot_tell_is_not_shown(results_root):
     for seed, value in enumerate((0.80, 0.90, 0.85)):
         scales = {"success50": 1, "rules_success50": 0.6, "miou": 0.8, "rules_miou": 0.5, "kid": 0.02, "clip_score": 80}

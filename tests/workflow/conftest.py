@@ -51,8 +51,6 @@ if argv[0] == "world":
     for i in range(2):
         write(out / "shards" / f"wukong_100m_{{i}}.csv")
         write(out / "truth" / f"{{i}}.parquet")
-    for split in ("val", "test", "relations", "swapped"):
-        write(out / "heldout" / f"{{split}}.jsonl")
     write(out / "world.json")
 elif out.suffix:
     write(out)

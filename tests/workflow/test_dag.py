@@ -9,8 +9,8 @@ from gillnext.config.load import load
 ROOT = Path(__file__).parents[2]
 
 STAGES = {
-    "world", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "base", "filter", "download",
-    "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score", "relations",
+    "world", "heldout", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "base", "filter",
+    "download", "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score", "relations",
     "quality", "tables", "cost", "claims", "figures", "paper", "html", "all",
 }  # fmt: skip
 
@@ -34,7 +34,7 @@ def test_smoke_runs_every_rule(checkout):
 def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts(checkout):
     jobs, output = checkout.jobs("--configfile", "config/study.yaml")
     study = load(ROOT / "config.yaml", ROOT / "config/study.yaml").study
-    assert set(jobs) == STAGES | {"swapped"} and "results/study/" in output
+    assert set(jobs) == STAGES | {"swapped", "swap"} and "results/study/" in output
     assert jobs["swapped"] == 5 * 2
     headline = {arm for pair in study.headline for arm in pair}
     assert headline == {"attn1", "attn2", "attn1-box", "attn2-box", "attn1-none", "attn2-none"}
@@ -46,7 +46,7 @@ def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts
 
 def test_gpu_has_the_same_graph(checkout):
     jobs, _ = checkout.jobs("--configfile", "config/gpu.yaml")
-    assert set(jobs) == STAGES | {"swapped"}
+    assert set(jobs) == STAGES | {"swapped", "swap"}
     study = load(ROOT / "config.yaml", ROOT / "config/gpu.yaml").study
     trained = [arm for arm in study.arms.values() if arm.site != "none"]
     assert jobs["adapter"] == 5 * 6 + 3 * (len(trained) - 6)  # no arm has fewer, for time

@@ -68,3 +68,21 @@ def test_one_run_at_a_time_and_a_killed_one_needs_no_unlocking(checkout):
     status, output = checkout.snakemake(*TARGET)
     assert status == 0, output
     assert "Nothing to be done" in checkout.snakemake(*TARGET)[1]
+
+
+def test_another_number_of_test_pictures_redoes_what_draws_them_alone(checkout):
+    target = ["--cores", "2", "--configfile", "config/smoke.yaml"]
+    adapters = [*target, "--", "results/smoke/adapters/attn2/0", "results/smoke/samples/attn2/0/test"]
+    assert checkout.snakemake(*adapters)[0] == 0
+    checkout.ran()
+    size = "sample: { test: "
+    text = (checkout.root / "config/smoke.yaml").read_text()
+    assert size in text
+    checkout.edit("config/smoke.yaml", size, f"{size}1")
+    assert checkout.snakemake(*adapters)[0] == 0
+    assert checkout.ran() == ["heldout", "sample"]
+    with open(checkout.root / "src/gillnext/planner/model.py", "a") as source:
+        source.write("\n# edited\n")
+    with open(checkout.root / "src/gillnext/score/precision.py", "a") as source:
+        source.write("\n# edited\n")
+    assert "Nothing to be done" in checkout.snakemake(*adapters)[1]

@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from gillnext import layouts
+from gillnext import cli, layouts
 from gillnext.config.data import Faults, World
 from gillnext.config.model import Config, Sample
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.world import corpus, scenes, shards, stage
+from gillnext.world import corpus, heldout, scenes, shards, stage
 from gillnext.world.classes import CLASSES
 
 CONFIG = Config(
@@ -114,9 +114,10 @@ def test_a_duplicate_repeats_an_earlier_row_of_its_shard_and_label(truth):
             seen[key] = True
 
 
-def test_held_out_layouts_name_objects_without_places_and_match_the_corpus(world):
-    test = layouts.read(world / "heldout" / "test.jsonl")
-    assert len(test) == 12 and len(layouts.read(world / "heldout" / "val.jsonl")) == 64
+def test_held_out_layouts_name_objects_without_places_and_match_the_corpus():
+    test = heldout.make(CONFIG, "test")
+    assert len(test) == 12 and len(heldout.make(CONFIG, "val")) == 64
+    assert {row.extra["stream"] for row in heldout.make(CONFIG, "val")} == {"val"}
     content = corpus.make(CONFIG.run.seed, "test", 12)
     for layout, scene, caption in zip(test, content.scenes, content.captions, strict=True):
         assert layout.caption == caption and layout.names == scene.names
@@ -124,9 +125,11 @@ def test_held_out_layouts_name_objects_without_places_and_match_the_corpus(world
         assert not set("左右上下旁") & set(caption)
 
 
-def test_swapped_layouts_give_each_name_the_box_of_another(world):
-    test = {row.id: row for row in layouts.read(world / "heldout" / "test.jsonl") if len(row.names) > 1}
-    rows = layouts.read(world / "heldout" / "swapped.jsonl")
+def test_swapped_layouts_give_each_name_the_box_of_another(tmp_path):
+    layouts.write(tmp_path / "test.jsonl", heldout.make(CONFIG, "test"))
+    assert cli.main(["swap", "--layouts", str(tmp_path / "test.jsonl"), "--out", str(tmp_path / "swapped.jsonl")]) == 0
+    test = {row.id: row for row in layouts.read(tmp_path / "test.jsonl") if len(row.names) > 1}
+    rows = layouts.read(tmp_path / "swapped.jsonl")
     assert len(rows) == len(test) > 0
     for row in rows:
         own = test[row.id.replace("swapped", "test")]
@@ -135,8 +138,12 @@ def test_swapped_layouts_give_each_name_the_box_of_another(world):
         assert all(a != b for a, b in zip(row.names, own.names, strict=True))
 
 
-def test_held_out_relations_hold_between_the_rows_boxes(world):
-    rows = layouts.read(world / "heldout" / "relations.jsonl")
+def test_held_out_relations_hold_between_the_rows_boxes(tmp_path):
+    config = tmp_path / "config.json"
+    files.write_json(config, dataclasses.asdict(CONFIG))
+    out = tmp_path / "heldout" / "relations.jsonl"
+    assert cli.main(["heldout", "--config", str(config), "--split", "relations", "--out", str(out)]) == 0
+    rows = layouts.read(out)
     assert len(rows) == 9
     for row in rows:
         middle = [((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in row.boxes]

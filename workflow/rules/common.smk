@@ -34,7 +34,9 @@ SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 RELEASE = cfg.world.release  # real shards instead of the world's
 if cfg.run.tier == "wukong" and not RELEASE:
-    raise WorkflowError("world.release names no folder of shards\n  remedy: a file of your own on top (docs/wukong.md)")
+    raise WorkflowError(
+        "world.release names no folder of shards\n  remedy: a file of your own on top (docs/wukong.md)"
+    )
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
@@ -58,16 +60,24 @@ def settings(*paths):
     """`params` of a rule: the settings that its stage reads, so that only their change redoes its jobs.
 
     Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}"). Left out is what changes no job's
-    results: how many seeds an arm has, and how many links are asked at a time.
+    results: how many seeds an arm has, how many links are asked at a time, what the planner is scored on; and attention
+    guidance for arms without it.
     """
-    unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"]}
+    unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"], "planner": ["test"]}
 
     def value(path):
         found = functools.reduce(dict.__getitem__, path.split("."), resolved)
-        without = next((keys for place, keys in unread.items() if path.startswith(place)), [])
-        return {k: v for k, v in found.items() if k not in without} if without else found
+        without = next(
+            (keys for place, keys in unread.items() if path == place or path.startswith(f"{place}.")), []
+        )
+        return {k: v for k, v in found.items() if k not in without} if isinstance(found, dict) else found
 
-    return lambda wildcards: {path: value(path.format(**wildcards)) for path in paths}
+    def read(path, wildcards):
+        return path != "guided" or cfg.study.arms[wildcards.arm].boxes == "guidance"
+
+    return lambda wildcards: {
+        path: value(path.format(**wildcards)) for path in paths if read(path, wildcards)
+    }
 
 
 def folder(name="", of=RESULTS):
@@ -122,27 +132,3 @@ def layouts_of(wildcards):
 def runs(pattern, arms, seeds=None):
     """`pattern` for every arm of `arms` and each of its seeds, or the first few."""
     return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)[:seeds]]
-
-
-def scores():
-    """Every score file: what the result tables are made of."""
-    names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
-    names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
-    names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
-    return [f"{RUN}/{name}.json" for name in names]
-
-
-def benchmarks():
-    """The benchmark file of every job up to the result tables: what the cost tables are made of."""
-    if cfg.from_reference:
-        return tree(f"{cfg.from_reference}/benchmarks")
-    jobs = ["world", "evaluator", "features", "clip", "vae", "text", "base", "planner", "plan", "cache"]
-    jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
-    jobs += [role for role in ("classifier", "annotator") if trained(role)]
-    names = [f"{job}/all" for job in jobs]
-    names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
-    names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
-    for split, arms in DRAWN.items():
-        names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
-        names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []
-    return [f"{RUN}/benchmarks/{name}.tsv" for name in names]

@@ -1,33 +1,4 @@
-# Pictures for the held-out layouts, and their scores.
-
-
-rule sample:
-    input:
-        image=image(),
-        base=rules.base.output.model,
-        adapter=adapter_of,
-        layouts=layouts_of,
-        code=code("gillnext.sample.stage"),
-    output:
-        images=directory("<results>/samples/{arm}/{seed}/{split}"),
-    params:
-        config=CONFIG,
-        adapter=lambda wildcards, input: (f"--adapter {input.adapter}" if input.adapter else ""),
-        settings=settings("run", "sample", "guided", "study.arms.{arm}"),
-    log:
-        "<results>/logs/sample/{arm}-{seed}-{split}.log",
-    benchmark:
-        "<results>/benchmarks/sample/{arm}-{seed}-{split}.tsv"
-    priority: 70
-    threads: cfg.run.threads
-    resources:
-        mem_mb=3000,
-        gpu=GPU,
-    message:
-        "sample: drawing the {wildcards.split} layouts with arm {wildcards.arm}, seed {wildcards.seed}"
-    shell:
-        "gillnext sample --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--base {input.base} {params.adapter} --layouts {input.layouts} --out {output.images} > {log} 2>&1"
+# Scores of the pictures, and of real ones.
 
 
 rule ceilings:

@@ -1,4 +1,4 @@
-# Mini-Wukong: caption shards, their truth, held-out layouts.
+# Mini-Wukong: caption shards and their truth; held-out layouts, a job a set, so that another number of one redoes that.
 
 
 rule world:
@@ -8,12 +8,11 @@ rule world:
     output:
         shards=expand("<results>/world/shards/wukong_100m_{i}.csv", i=SHARDS),
         truth=expand("<results>/world/truth/{i}.parquet", i=SHARDS),
-        heldout=expand("<results>/world/heldout/{split}.jsonl", split=["val", "test", "relations", "swapped"]),
         about="<results>/world/world.json",
     params:
         config=CONFIG,
         out=folder("world"),
-        settings=settings("run.seed", "world", "sample.test", "sample.relations"),
+        settings=settings("run.seed", "world"),
     log:
         "<results>/logs/world.log",
     benchmark:
@@ -23,6 +22,50 @@ rule world:
     resources:
         mem_mb=1000,
     message:
-        "world: drawing Mini-Wukong's shards and held-out layouts"
+        "world: drawing Mini-Wukong's shards"
     shell:
         "gillnext world --config {params.config} --out {params.out} > {log} 2>&1"
+
+
+rule heldout:
+    input:
+        image=image(),
+        code=code("gillnext.world.heldout"),
+    output:
+        layouts="<results>/world/heldout/{heldout}.jsonl",
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "sample.{heldout}"),
+    log:
+        "<results>/logs/heldout/{heldout}.log",
+    benchmark:
+        "<results>/benchmarks/heldout/{heldout}.tsv"
+    priority: 60
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "heldout: drawing the layouts of {wildcards.heldout}"
+    shell:
+        "gillnext heldout --config {params.config} --split {wildcards.heldout} --out {output.layouts} > {log} 2>&1"
+
+
+rule swap:
+    input:
+        image=image(),
+        layouts="<results>/world/heldout/test.jsonl",
+        code=code("gillnext.world.swap"),
+    output:
+        layouts="<results>/world/heldout/swapped.jsonl",
+    log:
+        "<results>/logs/swap.log",
+    benchmark:
+        "<results>/benchmarks/swap/all.tsv"
+    priority: 60
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "swap: swapping the test layouts' phrases between boxes"
+    shell:
+        "gillnext swap --layouts {input.layouts} --out {output.layouts} > {log} 2>&1"

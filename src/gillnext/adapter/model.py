@@ -162,7 +162,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
 
     @staticmethod
     def remove(unet: UNet2DConditionModel) -> None:
-        """Give `unet` its own processors back."""
+        """Take the grounded layers out of `unet`: diffusers' default processors stand in their places."""
         for block in transformer_blocks(unet).values():
             block.__dict__.pop("fuser", None)
         unet.__dict__.pop("position_net", None)

@@ -158,9 +158,8 @@ class Trainer:
         loss = self.backward(self.micro_batches(t))
         if t == 0:
             check_reached(self.adapter)
-        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm))
-        clipped = min(1.0, self.settings.clip_norm / (norm + 1e-6))  # as torch clips
         position = torch.nn.utils.get_total_norm([p.grad for p in self.adapter.mlp.parameters() if p.grad is not None])
+        norm = self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         self.wrapped.step()
         self.wrapped.zero_grad(set_to_none=True)
         if self.ema:
@@ -168,7 +167,7 @@ class Trainer:
         mean = self.accelerator.reduce(loss, "mean").item()
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise FloatingPointError(f"adapter: the loss is {mean} at step {t}")
-        norms = {"gradient_norm": norm, "position_net_norm": float(position) / clipped}
+        norms = {"gradient_norm": float(norm), "position_net_norm": float(position)}
         return {"loss": mean, **norms, "lr": self.optimiser.param_groups[0]["lr"]}
 
 
@@ -177,7 +176,7 @@ def _identity(cfg: Config, arm: Arm, *made_from: Path | None) -> str:
     settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.adapter, arm)]
     drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch  # for the curve
     hashes = [files.sha256(path) for path in made_from if path]
-    return provenance.fingerprint(*settings, drawn, list(HISTORIES), *hashes)
+    return provenance.fingerprint(*settings, drawn, list(HISTORIES), *hashes, code=["gillnext.adapter.train"])
 
 
 def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[str, float]]:
@@ -185,9 +184,13 @@ def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[
     print_main = trainer.accelerator.print
     first = training.load_state(work / "checkpoint", trainer.parameters, trainer.optimiser, trainer.ema, identity)
     history = files.read_json(work / "history.json")[:first] if first else []
-    curve.resume(first)
     if first:
         print_main(f"resuming at step {first}")
+    elif trainer.accelerator.is_main_process:  # what another run left there is not this one's
+        for old in ("curve.json", "history.json"):
+            (work / old).unlink(missing_ok=True)
+        shutil.rmtree(work / "tensorboard", ignore_errors=True)
+    curve.resume(first)
     trainer.accelerator.init_trackers("tensorboard")
     every = trainer.settings.checkpoint_every
     main = trainer.accelerator.is_main_process

@@ -39,11 +39,12 @@ def _missing(settings: dict[str, str]) -> Verdict:
     return Verdict(Word.NOT_RUN, reason=f"no arm with {_describe(settings)}")
 
 
-def direction(difference: Estimate, wanted: str) -> int:
-    """+1 where the interval lies on the claimed side of 0, −1 on the other side, 0 where it holds 0."""
-    if not difference.excludes(0.0):
+def direction(difference: Estimate, wanted: str, least: float = 0.0) -> int:
+    """+1 where the interval lies beyond `least` on the claimed side of 0, −1 where it ends before that, else 0."""
+    limit = least if wanted == "higher" else -least
+    if not difference.excludes(limit):
         return 0
-    return 1 if (difference.mean > 0) == (wanted == "higher") else -1
+    return 1 if (difference.mean > limit) == (wanted == "higher") else -1
 
 
 def sign_word(directions: list[int]) -> Word:
@@ -90,6 +91,7 @@ def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
     """Two arms compared by metrics, each with the direction in which the first is claimed better.
 
+    With `least` the difference of a metric must be as large as that, which is what a word like “explodes” claims.
     With `under`, a list of further settings, the comparison is made under each of them and must hold under all of those
     that have several seeds; the others are named. What lies the other way counts at a level divided by the number of
     intervals.
@@ -106,9 +108,10 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
             values = _values(results, (first, second), metric, seeds)
             paired = differences(*values)
             difference = estimate(paired)
-            directions.append(direction(difference, wanted))
+            least = float(rule.get("least", {}).get(metric, 0))
+            directions.append(direction(difference, wanted, least))
             if directions[-1] < 0:  # one of several intervals may lie on the wrong side by chance: Bonferroni
-                directions[-1] = direction(estimate(paired, 1 - (1 - LEVEL) / count), wanted)
+                directions[-1] = direction(estimate(paired, 1 - (1 - LEVEL) / count), wanted, least)
             parts.append(_told(metric, difference, values))
             numbers.append(Number(f"{first} − {second}, {metric_title(metric)}", metric, tuple(paired)))
         told.append((f"{first} − {second}: " if len(judged) > 1 else "") + "; ".join(parts))

@@ -19,7 +19,7 @@ class Run:
     seed: int = s(20260, "root of every random stream that is not a training seed")
     threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")
     device: str = s("cpu", "torch device of the models: cpu, cuda, cuda:0")
-    precision: Literal["no", "fp16", "bf16"] = s("no", "mixed precision of training, through accelerate")
+    precision: Literal["no", "bf16"] = s("no", "mixed precision of training, through accelerate")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Planner:
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the ablation; the defaults are the headline arms'."""
+    """One row of the ablation; the defaults are the reference arm's, attn2."""
 
     site: Literal["none", "attn1", "attn2", "both", "gated"] = s(
         "attn2", "where box tokens enter; none: the base alone"
@@ -138,7 +138,7 @@ class Adapter:
     checkpoint_every: int = s(200, "steps between checkpoints")
     evaluate_every: int = s(100, "steps between points of the box-following curve; 0: none")
     evaluate_images: int = s(24, "validation images of a point of the curve")
-    backward: Literal["summed", "split"] = s("summed", "one backward over the losses, or one for each")
+    backward: Literal["summed", "split"] = s("summed", "one backward over the micro-batches' losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
 
 
@@ -179,6 +179,7 @@ class Study:
 @dataclass(frozen=True)
 class Sample:
     test: int = s(500, "held-out test layouts, one image each, for every arm and seed")
+    val: int = s(64, "validation layouts: what choices are made on")
     relations: int = s(128, "held-out spatial captions for the end-to-end score, each seed")
     steps: int = s(3, "DPM-Solver++ steps; box fidelity on validation layouts at 3 is 0.01 below 4 to 12")
     guidance: float = s(3.0, "classifier-free guidance scale; at 3 steps 4 and 5 are 0.02 and 0.03 below 3")

@@ -36,7 +36,7 @@ UNET: dict[str, Any] = {
 TOKENS = 256  # of a caption
 PIXELS = 8  # a side of a latent's cell
 NEEDED = 75 * 2**30  # bytes: what devices that are sold as 80 GB have at least
-TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+TYPES = {"bf16": torch.bfloat16}
 
 
 def check(device: str) -> None:

@@ -72,20 +72,20 @@ def measure(work: Work, mode: str, repeats: int) -> dict[str, Any]:
     """Bytes, seconds, trace (of some modes) and gradient of one mode."""
     losses = list(work.losses.values())
     result: dict[str, Any] = {}
-    if mode == "single" and len(losses) > 1:
-        result["tasks"] = {name: held_by(loss) for name, loss in work.losses.items()}
-        losses = [work.losses[max(result["tasks"], key=result["tasks"].__getitem__)]]
+    cuda = work.device.type == "cuda"
 
     def run(live: Callable[[], int] = lambda: 0) -> int:
         work.clear()
         return step(losses, mode, live)
 
-    cuda = work.device.type == "cuda"
-    if not cuda:  # in the process's first step: later ones find the pages of the first
+    if not cuda and (mode != "single" or len(losses) == 1):  # in the process's first step: later ones find its pages
         before = resident(reset=True)
         run()
         result["peak_rss_bytes"] = resident() - before
         work.clear()
+    if mode == "single" and len(losses) > 1:
+        result["tasks"] = {name: held_by(loss) for name, loss in work.losses.items()}
+        losses = [work.losses[max(result["tasks"], key=result["tasks"].__getitem__)]]
     run()
     result["seconds"] = statistics.median(seconds(run, work.device) for _ in range(repeats))
     work.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,14 @@ def _trained(results: Results) -> dict[str, dict[str, Any]]:
     }
 
 
-def windowed(runs: Sequence[Sequence[float]], steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first `steps` of every run as means over windows: (N,) middles of the windows, (S, N) means."""
+def windowed(
+    runs: Sequence[Sequence[float]], steps: int, of: Callable[..., np.ndarray] = np.mean
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first `steps` of every run by windows: (N,) their middles, (S, N) what `of` makes of each (means)."""
     window = max(1, steps // POINTS)
     count = steps // window
-    means_SN = np.array([run[: count * window] for run in runs], dtype=float).reshape(-1, count, window).mean(2)
-    return (np.arange(count) + 0.5) * window, means_SN
+    values_SNW = np.array([run[: count * window] for run in runs], dtype=float).reshape(-1, count, window)
+    return (np.arange(count) + 0.5) * window, of(values_SNW, axis=2)
 
 
 def _steps_axis(axes: Any, lengths: Sequence[int]) -> None:

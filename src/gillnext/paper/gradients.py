@@ -41,7 +41,7 @@ def gradients(results: Results, folder: Path) -> str | None:
         steps = min(len(results.histories(name, FILE)[0]) for name in names)
         arms = {name: results.config.study.arms[name] for name in names}
         for name, arm in sorted(arms.items(), key=lambda item: list(COORDINATES).index(item[1].coordinates)):
-            runs = windowed(results.histories(name, FILE), steps)
+            runs = windowed(results.histories(name, FILE), steps, np.max)
             spread(axes, *runs, f"{arm.coordinates}, {arm.frequencies}", look(arm))
         first = results.config.study.arms[names[0]]
         axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")
@@ -50,6 +50,6 @@ def gradients(results: Results, folder: Path) -> str | None:
     style.save(figure, folder, "gradients")
     return (
         "Norm of the gradient of the position net (the MLP that makes the tokens) before clipping, "
-        "by the coordinates and frequencies that it sees; means over windows of steps, bands from the lowest to the "
-        "highest seed where there are several."
+        "by the coordinates and frequencies that it sees; the largest in each window of steps, bands from the lowest "
+        "to the highest seed where there are several."
     )

@@ -3,8 +3,8 @@
     gillnext plan --config config.yaml --planner models/planner --layouts heldout/relations.jsonl \\
         --train layouts/*.jsonl --out plans
 
-Writes relations.jsonl (a plan for every caption, with the input's ids; its relations refer to the plan's objects) and
-planner.json (scores of the first `planner.test` of them). Boxes of the input serve for scoring only.
+Writes relations.jsonl (a plan for every caption, with the input's ids) and planner.json (scores of the first
+`planner.test` of them). Boxes of the input serve for scoring only.
 """
 
 from __future__ import annotations
@@ -24,25 +24,9 @@ from gillnext.planner import format as plan_format
 from gillnext.planner.model import Planner
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
+from gillnext.tables.statistics import wilson
 
-
-def reindex(plan: Layout, truth: Layout) -> Layout:
-    """The plan with the truth's id and extra, its relations pointing at the plan's objects.
-
-    Objects that the plan lacks get no index: a relation with one of them is dropped and counted in
-    "unplanned_relations", so that whoever scores the picture can count it as failed.
-    """
-    index = {name: i for i, name in reversed(list(enumerate(plan.names)))}
-    kept, lost = [], 0
-    for subject, relation, reference in metrics.stated(truth):
-        a = index.get(truth.names[subject])
-        b = None if reference is None else index.get(truth.names[reference])
-        if a is None or (reference is not None and b is None):
-            lost += 1
-        else:
-            kept.append([a, relation, b])
-    extra = {**truth.extra, "relations": kept, "unplanned_relations": lost}
-    return replace(plan, id=truth.id, extra=extra)
+SHARES = ("validity_unconstrained", "validity_constrained", "spatial_accuracy", "count_accuracy")  # of captions
 
 
 def _layouts_of(paths: Sequence[Path]) -> list[Layout]:
@@ -87,12 +71,14 @@ def run(config: Config, folder: Path, held_out: Path, train: Sequence[Path], out
     scores = evaluate(planner, answers[:n], truths[:n], known, config.run.seed)
     with files.atomic(out) as temporary:
         temporary.mkdir()
-        layouts.write(temporary / "relations.jsonl", map(reindex, plans, truths))
+        named = (replace(plan, id=truth.id) for plan, truth in zip(plans, truths, strict=True))
+        layouts.write(temporary / "relations.jsonl", named)
         report = {
             "name": "planner",
             "n": n,
             "seed": config.run.seed,
             "metrics": scores,
+            "intervals": {name: wilson(value, n) for name, value in scores.items() if name.endswith(SHARES)},
             "protocol": {"decoding": "greedy", "relations": "box centres, no margin", "baselines_train": len(known)},
             "hashes": {"planner": files.sha256(folder), "layouts": files.sha256(held_out)},
             "provenance": provenance.stamp(),

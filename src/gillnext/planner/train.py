@@ -14,6 +14,7 @@ import argparse
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,8 @@ def train(config: Config, paths: Sequence[Path], out: Path) -> Path:
     work = out.with_name(out.name + ".work")
     training.train(
         "planner", list(network.parameters()), loss_at,
-        steps=settings.steps, lr=settings.lr, work=work, settings=[settings, seed, *map(files.sha256, paths)],
+        steps=settings.steps, lr=settings.lr, work=work,
+        settings=[replace(settings, test=0), seed, *map(files.sha256, paths)],
     )  # fmt: skip
     notes = {"nouns": nouns, "parameters": model.parameters(network), **counts}
     model.save(network.eval(), tokenizer, out, notes, "planner")

@@ -115,10 +115,13 @@ def load_state(
             p.copy_(tensors.pop(f"param.{i}"))
             if ema:
                 ema.shadow[i].copy_(tensors.pop(f"ema.{i}"))
+    known = optimiser.state_dict()  # through the optimiser's own loader, which knows on which device it wants what
+    place = {id(p): k for k, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
+    known["state"] = {place[id(p)]: {} for p in parameters}
     for name, value in tensors.items():
         kind, index = name.rsplit(".", 1)
-        p = parameters[int(index)]
-        optimiser.state[p][kind] = value if kind == "step" else value.to(p.device)
+        known["state"][place[id(parameters[int(index)])]][kind] = value
+    optimiser.load_state_dict(known)
     if ema:
         ema.step = meta["ema_step"]
     return meta["step"]
@@ -142,13 +145,18 @@ def train(
     """AdamW with a cosine over `steps`; `loss_at(t)` must depend on t alone. Returns the losses of this process.
 
     With `work`, a checkpoint is kept there every `checkpoint_every` steps and a killed run resumes from it, unless the
-    code or the `settings` (whatever else the losses depend on) have changed. Ends with the averaged weights in
+    code of `loss_at`'s module, the threads, the device or the `settings` (whatever else the losses depend on) have
+    changed. Ends with the averaged weights in
     `parameters` where `ema_decay` > 0.
     """
     optimiser = torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
     ema = Ema(parameters, ema_decay) if ema_decay else None
     shapes = [tuple(p.shape) for p in parameters]
-    identity = provenance.fingerprint(name, steps, lr, weight_decay, betas, clip_norm, ema_decay, settings, shapes)
+    here, module = [torch.get_num_threads(), str(parameters[0].device)], loss_at.__module__
+    identity = provenance.fingerprint(
+        name, steps, lr, weight_decay, betas, clip_norm, ema_decay, settings, shapes, here,
+        code=[module] if module.startswith("gillnext.") else [],
+    )  # fmt: skip
     first = load_state(work / "checkpoint", parameters, optimiser, ema, identity) if work else 0
     losses: list[float] = []
     with Progress(name, steps, "steps", start=first) as progress:

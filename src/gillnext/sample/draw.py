@@ -19,10 +19,13 @@ from PIL import Image
 from gillnext import layouts
 from gillnext.config.arguments import add_config, config
 from gillnext.config.model import Config
+from gillnext.planner.model import Planner
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
 from gillnext.sample.overlay import draw_boxes
 from gillnext.sample.pipeline import GroundedKolorsPipeline
+
+STEPS = 25  # one picture has time for more of them than a study's thousands (`sample.steps`)
 
 
 def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
@@ -55,14 +58,15 @@ def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
 
 
 def draw(
-    cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None, seed: int
+    cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None, seed: int, steps: int = STEPS
 ) -> tuple[np.ndarray, layouts.Layout]:
     """The picture (H, W, 3) uint8 and the layout that it follows."""
     training.setup(cfg.run.threads, cfg.run.device)
-    planner = None if layout else folders["planner"]
-    pipeline = GroundedKolorsPipeline.from_folders(folders["base"], folders["adapter"], planner, cfg.run.device)
+    pipeline = GroundedKolorsPipeline.from_folders(folders["base"], folders["adapter"], cfg.run.device)
+    if layout is None:
+        pipeline.planner = Planner.from_pretrained(folders["planner"])
     images, used = pipeline.draw(
-        [caption], [layout] if layout else None, keys=[("draw", seed)], steps=25, guidance=cfg.sample.guidance
+        [caption], [layout] if layout else None, keys=[("draw", seed)], steps=steps, guidance=cfg.sample.guidance
     )
     return (images[0] * 255).round().astype(np.uint8), used[0]
 
@@ -77,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--show-boxes", action="store_true", help="draw the boxes and names over the picture")
     parser.add_argument("--scale", type=int, default=8, help="enlargement of the saved picture (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--steps", type=int, default=STEPS, help=f"of the sampler (default: {STEPS})")
     parser.add_argument("--results", type=Path, help="results of the run whose models draw (default: results/TIER)")
     for name in ("base", "adapter", "planner"):
         parser.add_argument(f"--{name}", type=Path, help=f"folder of the {name} (default: that of the results)")
@@ -86,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     cfg = config(args)
     layout = read_boxes(args.boxes, args.caption, args.convention) if args.boxes else None
-    picture, used = draw(cfg, models(cfg, args), args.caption, layout, args.seed)
+    picture, used = draw(cfg, models(cfg, args), args.caption, layout, args.seed, args.steps)
     if args.show_boxes:
         image = draw_boxes(picture, used, args.scale)
     else:

@@ -1,6 +1,7 @@
 """The grounded pipeline: Kolors (or SDXL) with the spatial adapter and the layout planner.
 
-    pipeline = GroundedKolorsPipeline.from_folders(base, adapter, planner)
+    pipeline = GroundedKolorsPipeline.from_folders(base, adapter)
+    pipeline.planner = Planner.from_pretrained(planner)
     pictures, layouts = pipeline.draw(["左边是一棵树，右边是一座房子"])
 
 Classifier-free guidance pairs each sample with one that has neither caption nor boxes.
@@ -26,15 +27,15 @@ UNET = "unet"  # in an adapter's folder: the UNet that was trained with it
 
 
 class GroundedMixin:
-    """What grounding adds to a diffusers pipeline. `adapter` and `planner` may be None."""
+    """What grounding adds to a diffusers pipeline. `adapter` may be None, and `planner`, which makes layouts of
+    captions (`gillnext.planner.model.Planner`).
+    """
 
     adapter: SpatialAdapter | None = None
     planner: Any = None
 
     @classmethod
-    def from_folders(
-        cls, base: Path | str, adapter: Path | str | None = None, planner: Path | str | None = None, device: str = "cpu"
-    ) -> Any:
+    def from_folders(cls, base: Path | str, adapter: Path | str | None = None, device: str = "cpu") -> Any:
         """The pipeline from `save_pretrained` folders (or hub ids of the base)."""
         own = {}
         if adapter and (Path(adapter) / UNET).exists():
@@ -44,10 +45,6 @@ class GroundedMixin:
         pipeline.vae.to(memory_format=torch.channels_last)  # decodes a quarter faster on a CPU
         if adapter:
             pipeline.attach(SpatialAdapter.from_pretrained(adapter).eval().to(device))
-        if planner:
-            from gillnext.planner.model import Planner
-
-            pipeline.planner = Planner.from_pretrained(planner)
         return pipeline
 
     @property

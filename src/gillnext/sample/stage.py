@@ -57,11 +57,11 @@ def pictures(
     keys: Sequence[tuple[str | int, ...]],
 ) -> np.ndarray:
     """Pictures (N, H, W, 3) in [0, 1] of one batch, as the arm gets its boxes; `keys` name each one's noise."""
-    settings, way = cfg.sample, cfg.study.arms[arm].boxes
+    scale, way = cfg.sample.guidance, cfg.study.arms[arm].boxes
     if way == "guidance":
-        return guidance.draw(pipeline, rows, pipeline.noise(keys).to(pipeline.device), cfg.guided, settings.guidance)
-    told = [with_boxes(row, settings.caption_grid) if way == "caption" else row.caption for row in rows]
-    images, _ = pipeline.draw(told, rows, keys=keys, steps=settings.steps, guidance=settings.guidance)
+        return guidance.draw(pipeline, rows, pipeline.noise(keys).to(pipeline.device), cfg.guided, scale)
+    told = [with_boxes(row, cfg.sample.caption_grid) if way == "caption" else row.caption for row in rows]
+    images, _ = pipeline.draw(told, rows, keys=keys, steps=cfg.sample.steps, guidance=scale)
     return images
 
 
@@ -77,12 +77,14 @@ def sample(
         raise UserError(f"arm {arm!r} needs {wanted}", where="gillnext sample", remedy="see study.arms in the config")
     training.setup(cfg.run.threads, cfg.run.device)
     pipeline = GroundedKolorsPipeline.from_folders(base, adapter, device=cfg.run.device)
-    work, settings = out.with_name(out.name + ".work"), cfg.sample
+    work, size = out.with_name(out.name + ".work"), cfg.sample.batch
     weights = [files.sha256(folder) for folder in (base, adapter) if folder]
     captions = [row.to_row() for row in rows]
-    ways = [dataclasses.asdict(part) for part in (cfg.run, settings, cfg.guided, cfg.study.arms[arm])]
-    open_work(work, provenance.fingerprint(*ways, seed, *weights, captions))
-    batches = [range(i, min(i + settings.batch, len(rows))) for i in range(0, len(rows), settings.batch)]
+    ways = [dataclasses.asdict(part) for part in (cfg.run, cfg.guided, cfg.study.arms[arm])]
+    drawn = cfg.sample.steps, cfg.sample.guidance, size, cfg.sample.caption_grid
+    code = ["gillnext.sample.stage"]
+    open_work(work, provenance.fingerprint(*ways, drawn, seed, *weights, captions, code=code))
+    batches = [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
     with Progress("sample", len(rows), "images") as progress:
         for batch in batches:
             if not all((work / name_of(i)).exists() for i in batch):

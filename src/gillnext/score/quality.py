@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import binomtest
 
 from gillnext import layouts
 from gillnext.annotate.oom import survival
@@ -31,6 +30,7 @@ from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.score.boxes import HIT, Requested, assign
 from gillnext.score.detections import Detections
+from gillnext.tables.statistics import wilson
 from gillnext.world import scenes
 from gillnext.world.classes import BY_NAME
 
@@ -60,13 +60,12 @@ def _share(flags: Any) -> tuple[float, int]:
 
 
 def intervals(metrics: Metrics) -> dict[str, list[float]]:
-    """The 95% interval of every share (Wilson 1927, by SciPy), where there is something that it is a share of."""
+    """The 95% interval of every share, where there is something that it is a share of."""
     found = {}
     for name in SHARES:
         value, n = metrics.get(name, (0.0, 0))
         if n:
-            ends = binomtest(round(value * n), n).proportion_ci(method="wilson")
-            found[name] = [round(float(end), 6) for end in ends]
+            found[name] = wilson(value, n)
     return found
 
 

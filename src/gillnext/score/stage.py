@@ -31,7 +31,7 @@ from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.score import boxes, by_rules, chance, images, relations
+from gillnext.score import boxes, by_rules, chance, images, precision, relations
 from gillnext.score.detections import Detections
 from gillnext.score.images import ImageSet
 
@@ -153,7 +153,7 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
     features = distribution.features_of_files(samples.paths, models.features, device)
     kid, kid_se = distribution.kid(features, known.features_ND, config.run.seed)
     scores["metrics"] |= {
-        **boxes.average_precision(wanted, everything),
+        **precision.average_precision(wanted, everything),
         "fid": distribution.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,

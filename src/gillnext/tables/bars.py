@@ -66,12 +66,14 @@ def _reference(name: str) -> Callable[[Results], float]:
 
 
 def best(r: Results) -> str:
-    """The trained arm with the highest success on validation layouts at the end of its training, mean over seeds."""
-
-    def at_the_end(arm: str) -> float:
-        return statistics.fmean(curve[-1]["success50"] for curve in r.histories(arm, "curve.json"))
-
-    return max(r.config.study.trained, key=at_the_end)
+    """The trained arm with the highest success on validation layouts at the end of its training, mean over seeds: of
+    those with as many seeds as the reference arm's, or of all; the reference arm where none was validated.
+    """
+    curves = {arm: [c for c in r.histories(arm, "curve.json") if c] for arm in r.config.study.trained}
+    most = min(len(r.config.study.seeds_of(r.reference)), len(r.config.study.seeds))
+    whole = {arm: found for arm, found in curves.items() if len(found) >= most} or curves
+    ends = {arm: statistics.fmean(c[-1]["success50"] for c in found) for arm, found in whole.items() if found}
+    return max(ends, key=ends.__getitem__, default=r.reference)
 
 
 def _best(name: str) -> Callable[[Results], float]:
@@ -88,7 +90,8 @@ def _clip_over_base(r: Results) -> float:
 
 
 def _kid_over_base(r: Results) -> float:
-    return _over_base(r, "kid").low
+    over = _over_base(r, "kid")
+    return over.mean if over.half is None else over.low
 
 
 def _images(r: Results) -> float:

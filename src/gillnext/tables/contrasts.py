@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gillnext.tables.build import metric_digits
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import Estimate, paired
+from gillnext.tables.statistics import LEVEL, differences, estimate
 from gillnext.tables.table import Column, Table, integer, signed, text
 
 METRICS = {"success50": "success@0.5", "rules_success50": "the same by rules", "miou": "mIoU",
@@ -17,27 +17,29 @@ def _title(metric: str) -> str:
     return METRICS[plain] + (" by rules" if plain != metric else "")
 
 
-def _words(differences: dict[str, Estimate]) -> str:
-    """Which metrics the seeds tell apart at all."""
-    told = [_title(name) for name, difference in differences.items() if difference.excludes(0.0)]
+def _words(values: dict[str, list[float]], contrasts: int) -> str:
+    """Which metrics the seeds tell apart at all, each at a level divided by the number of contrasts (Bonferroni)."""
+    level = 1 - (1 - LEVEL) / contrasts
+    told = [_title(name) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
     return ", ".join(told) or "nothing shown"
 
 
 def contrasts_table(results: Results) -> Table | None:
     """One row a contrast, first − second; None where the settings name none."""
-    rows = []
-    for first, second in results.config.study.headline:
-        differences = {name: paired(*results.both(first, second, name)) for name in METRICS}
-        cells = [signed(one, metric_digits(name)) for name, one in differences.items()]
+    rows, pairs = [], results.config.study.headline
+    for first, second in pairs:
+        values = {name: differences(*results.both(first, second, name)) for name in METRICS}
+        cells = [signed(estimate(paired), metric_digits(name)) for name, paired in values.items()]
         seeds = integer(len(results.common_seeds(first, second)))
-        rows.append([text(f"{first} − {second}"), seeds, *cells, text(_words(differences))])
+        rows.append([text(f"{first} − {second}"), seeds, *cells, text(_words(values, len(pairs)))])
     if not rows:
         return None
     columns = [Column("contrast", "contrast", left=True), Column("seeds", "seeds")]
     columns += [Column(name, title, interval=True) for name, title in METRICS.items()]
-    columns.append(Column("told", "interval without 0", left=True))
+    columns.append(Column("told", "told apart", left=True))
     notes = [
         "Differences paired by training seed, ± half a 95% t interval; fixed in the settings before the runs. "
-        "By rules: the evaluator that learns nothing."
+        "By rules: the evaluator that learns nothing. Told apart: the interval at a level divided by the number of "
+        "contrasts (Bonferroni) is without 0; nothing is divided by the number of metrics."
     ]
     return Table("contrasts", "Headline contrasts", columns, rows, notes)

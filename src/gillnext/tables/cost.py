@@ -121,7 +121,7 @@ def backward_table(memory: dict[str, Any]) -> Table:
                     text(FAMILIES[family]),
                     text(MODES.get(mode) or str(mode)),
                     number(1000 * values["seconds"], 1),
-                    number(peak / 2**20, 1) if peak else text(NOTHING),
+                    number(peak / 2**20, 1) if peak is not None else text(NOTHING),
                 ]
             )
     columns = [
@@ -132,7 +132,10 @@ def backward_table(memory: dict[str, Any]) -> Table:
     ]
     threads = memory.get("threads", NOTHING)
     plural = "" if threads == 1 else "s"
-    notes = [f"Batch {memory.get('batch', NOTHING)}, {threads} thread{plural}, median of repeats."]
+    notes = [
+        f"Batch {memory.get('batch', NOTHING)}, {threads} thread{plural}, median of repeats. Resident growth is that "
+        "of a process's first step; a dash where other steps had to be run before."
+    ]
     return Table("backward", "Time of the backward pass", columns, rows, notes)
 
 

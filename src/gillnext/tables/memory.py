@@ -113,7 +113,7 @@ def memory_table(results: Results) -> Table:
         Column("losses", "losses"),
         Column("saved_mib", "held MiB"),
         Column("peak_mib", "peak MiB"),
-        Column("against_summed", "held, %"),
+        Column("against_summed", "held, change in %"),
         Column("gradient_difference", "relative Δg"),
     ]
     return Table("memory", "Memory of the backward pass", columns, rows, _notes(memory))

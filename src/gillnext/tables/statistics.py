@@ -63,6 +63,14 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
     return estimate(differences(first, second))
 
 
+def wilson(share: float, n: int) -> list[float]:
+    """The 95% interval of a share of `n` things, each counted right or wrong (Wilson 1927, by SciPy): [low, high]."""
+    from scipy.stats import binomtest  # takes as long as the rest of this module's imports together
+
+    ends = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return [round(float(end), 6) for end in ends]
+
+
 @dataclass(frozen=True)
 class Spread:
     """A standard deviation over seeds and the degrees of freedom that it is known with (0: not known)."""

@@ -98,8 +98,11 @@ def allowed(n: int) -> int:
 
 
 def common_arms(mine: Config, theirs: Config) -> tuple[list[str], list[str]]:
-    """Arms that both runs have with the same settings; and a note on each of the others."""
-    ours, others = mine.study.arms, theirs.study.arms
+    """Arms that both runs have with the same settings, but for how many seeds; and a note on each of the others."""
+    ours, others = (
+        {name: dataclasses.replace(arm, seeds=0) for name, arm in config.study.arms.items()}
+        for config in (mine, theirs)
+    )
     common = [name for name, arm in ours.items() if others.get(name) == arm]
     told = [f"arm {name}: in this run only" for name in ours if name not in others]
     told += [f"arm {name}: in the kept run only" for name in others if name not in ours]

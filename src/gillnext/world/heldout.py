@@ -1,5 +1,7 @@
 """Held-out layouts: validation and test (captions name objects, not places), and spatial captions.
 
+    gillnext heldout --config config.yaml --split test --out results/demo/world/heldout/test.jsonl
+
 Scenes come from streams "val", "test" and "relations-test", which nothing is trained or tuned on but "val" (the
 planner was tuned on "relations" and "planner-dev"). Rows carry their stream and scene index, so the real picture of a
 row is `scenes.render(scenes.sample(seed, row["stream"], row["scene"]))`.
@@ -7,19 +9,20 @@ row is `scenes.render(scenes.sample(seed, row["stream"], row["scene"]))`.
 
 from __future__ import annotations
 
+import argparse
 import itertools
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from gillnext import layouts
+from gillnext.config.arguments import add_config, add_out
+from gillnext.config.arguments import config as read_config
 from gillnext.config.model import Config
 from gillnext.layouts import Layout
 from gillnext.runtime import seeds
 from gillnext.world import captions, scenes
 from gillnext.world.scenes import Scene
 
-VALIDATION = 64  # layouts that choices are made on
+SPLITS = ("val", "test", "relations")
 
 
 def _layout(stream: str, index: int, number: int, scene: Scene, caption: str, **extra: Any) -> Layout:
@@ -55,21 +58,17 @@ def relations(seed: int, count: int, stream: str = "relations-test") -> list[Lay
     raise AssertionError("unreachable")
 
 
-def swapped(rows: list[Layout]) -> list[Layout]:
-    """The layouts of two objects or more with each name moved to the next box; caption and boxes stay."""
-    several = [row for row in rows if len(row.names) > 1]
-    return [replace(row, names=(*row.names[1:], row.names[0]), id=row.id.replace("test", "swapped")) for row in several]
+def make(config: Config, split: str) -> list[Layout]:
+    """The layouts of one of `SPLITS`, as many as `sample` says."""
+    seed, count = config.run.seed, getattr(config.sample, split)
+    return relations(seed, count) if split == "relations" else naming(seed, split, count)
 
 
-def write(config: Config, folder: Path) -> dict[str, int]:
-    """Write {val,test,relations,swapped}.jsonl into `folder`; returns how many layouts each has."""
-    seed = config.run.seed
-    sets = {
-        "val": naming(seed, "val", VALIDATION),
-        "test": naming(seed, "test", config.sample.test),
-        "relations": relations(seed, config.sample.relations),
-    }
-    sets["swapped"] = swapped(sets["test"])
-    for name, rows in sets.items():
-        layouts.write(folder / f"{name}.jsonl", rows)
-    return {name: len(rows) for name, rows in sets.items()}
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--split", choices=SPLITS, required=True, help="which of the sets")
+    add_out(parser, "layouts, JSON lines")
+
+
+def main(args: argparse.Namespace) -> None:
+    layouts.write(args.out, make(read_config(args), args.split))

@@ -1,11 +1,10 @@
-"""Write Mini-Wukong: caption shards in Wukong's form, the truth about every row, and held-out layouts.
+"""Write Mini-Wukong: caption shards in Wukong's form, and the truth about every row.
 
     gillnext world --config config.yaml --out results/demo/world
 
 Writes OUT/shards/wukong_100m_{i}.csv (url, caption), OUT/truth/{i}.parquet (row, url, caption, label, kind,
-scene, fault, relations, absent), OUT/heldout/{val,test,relations,swapped}.jsonl and OUT/world.json. The same
-configuration gives the same bytes. No picture is drawn here: the server draws a row's scene when it is asked
-for.
+scene, fault, relations, absent) and OUT/world.json. The same configuration gives the same bytes. No picture is drawn
+here: the server draws a row's scene when it is asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from gillnext.config.data import Faults
 from gillnext.config.model import Config
 from gillnext.runtime import files, seeds
 from gillnext.runtime.progress import Progress
-from gillnext.world import captions, heldout, scenes, shards
+from gillnext.world import captions, scenes, shards
 from gillnext.world.noise import noise_family
 
 ABSENT_SHARE = 0.03  # spatial captions that name one object more than the picture shows
@@ -138,27 +137,31 @@ def write_truth(path: Path, rows: list[Row]) -> None:
 
 
 def make(config: Config, out: Path) -> None:
-    """Write the world into `out`, whole or not at all (an older one is replaced)."""
+    """Write shards and truth into `out`, each folder whole or not at all (replacing an older one), then world.json."""
     shards.check(config.world)
     labels, (faults, names) = row_labels(config), row_faults(config)
     counts: dict[str, collections.Counter[str]] = {key: collections.Counter() for key in ("label", "kind", "fault")}
     total, absent = config.world.rows, 0
-    with files.atomic(out) as folder, Progress("world", total, "rows") as progress:
-        for name in ("shards", "truth", "heldout"):
-            (folder / name).mkdir(parents=True)
+    with (
+        files.atomic(out / "shards") as tables,
+        files.atomic(out / "truth") as truth,
+        Progress("world", total, "rows") as progress,
+    ):
+        tables.mkdir()
+        truth.mkdir()
         for shard in range(config.world.shards):
             rows = shard_rows(config, shard, labels, faults, names)
-            write_shard(folder / "shards" / shards.shard_name(shard), rows)
-            write_truth(folder / "truth" / f"{shard}.parquet", rows)
+            write_shard(tables / shards.shard_name(shard), rows)
+            write_truth(truth / f"{shard}.parquet", rows)
             for key, counter in counts.items():
                 counter.update(getattr(row, key) or "ok" for row in rows)
             absent += sum(bool(row.absent) for row in rows)
             progress.step(len(rows))
-        layouts = heldout.write(config, folder / "heldout")
-        hashes = {str(p.relative_to(folder)): files.sha256(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-        manifest = {"seed": config.run.seed, "world": dataclasses.asdict(config.world), "heldout": layouts}
-        manifest |= {"counts": counts | {"absent": absent}, "sha256": hashes}
-        files.write_json(folder / "world.json", manifest)
+        places = sorted((*tables.iterdir(), *truth.iterdir()))
+        hashes = {f"{path.parent.name}/{path.name}": files.sha256(path) for path in places}
+    manifest = {"seed": config.run.seed, "world": dataclasses.asdict(config.world)}
+    manifest |= {"counts": counts | {"absent": absent}, "sha256": hashes}
+    files.write_json(out / "world.json", manifest)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
