@@ -130,6 +130,9 @@ def _checked(study: Study, where: str) -> Study:
 
 def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:
     config = build(Config, data, where)
+    if config.adapter.evaluate_images > config.sample.val:
+        what = f"{config.adapter.evaluate_images} of {config.sample.val} validation layouts"
+        _refuse(what, where, "adapter.evaluate_images", "sample.val says how many there are")
     return dataclasses.replace(config, study=_checked(config.study, where))
 
 
