@@ -43,7 +43,7 @@ def main() -> None:
             write_shard(path, each, pool, shard * each)
             began = time.perf_counter()
             table, counts = pass_shard(path, lexicon, folder / "passed.parquet")
-            table.write_parquet(folder / "kept.parquet")
+            table.write_parquet(folder / "kept.parquet", compression="lz4")
             seconds += time.perf_counter() - began
             began = time.perf_counter()
             again, _ = sifted.read(path)

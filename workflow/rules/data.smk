@@ -53,7 +53,7 @@ rule download:
     priority: 60
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         web=1,  # so that --resources web=4 lets no more than four parts ask the web at a time
     message:
         "download: fetching the images of part {wildcards.part}"

@@ -33,7 +33,10 @@ from gillnext.runtime.progress import track
 
 @dataclass(frozen=True)
 class Cache:
-    """Everything that adapter training reads."""
+    """Everything that adapter training reads, of R rows with N box slots: latents (R, 4, h, w), scaled as the UNet
+    wants them; states (R, T, D) and pooled (R, P) of the captions; boxes (R, N, 4), xyxy in [0, 1]; real (R, N) bool,
+    which slots are filled; phrases (R, N, C), in the width of the UNet's cross-attention.
+    """
 
     latents: Tensor
     states: Tensor

@@ -39,8 +39,9 @@ class Curve:
             self.points = [p for p in files.read_json(self.path) if p["step"] <= step]
 
     def due(self, step: int) -> bool:
-        common = self.cfg.adapter.steps
-        apart = self.every * (1 if step <= common else max(self.steps // common, 1))
+        """Whether a point is measured after `step` steps."""
+        plain = self.cfg.adapter.steps  # of an arm that trains no longer than most
+        apart = self.every * (1 if step <= plain else max(self.steps // plain, 1))
         return bool(apart) and (step % apart == 0 or step == self.steps)
 
     @torch.no_grad()

@@ -110,7 +110,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
         """Grounding of a batch.
 
         boxes_BN4: unit xyxy. phrases_BNC: phrase embeddings in the UNet's cross-attention width. real_BN: filled slots.
-        size: latent height and width. dropped_B: samples whose boxes are all replaced by the null token.
+        size: height and width in the latents' cells. dropped_B: samples whose boxes are all replaced by the null token.
         """
         if not self.config.phrases:
             phrases_BNC = torch.zeros_like(phrases_BNC)

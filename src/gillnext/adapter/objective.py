@@ -21,7 +21,12 @@ from gillnext.runtime import seeds
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch, on the device: noisy latents, their timesteps and targets, conditions, and dropped samples."""
+    """One micro-batch, on the device: noisy latents, their timesteps and targets, conditions, and dropped samples.
+
+    B samples, N box slots: noisy and target (B, 4, h, w) latents; timesteps (B,) int64; states (B, T, D) and pooled
+    (B, P) of the caption; time_ids (B, 6), SDXL's sizes and crops in pixels; boxes (B, N, 4), xyxy in [0, 1]; real and
+    dropped, (B, N) and (B,) bool; phrases (B, N, C).
+    """
 
     noisy: Tensor
     target: Tensor
@@ -60,7 +65,9 @@ def target_of(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timestep
 def draw(
     cache: Cache, scheduler: DDPMScheduler, count: int, drop: float, image_size: int, names: tuple[str | int, ...]
 ) -> Batch:
-    """The micro-batch that `names` (seed, step, part) determine; the same on every machine and worker."""
+    """The micro-batch of `count` samples that `names` (seed, step, part) determine; the same on every machine and
+    worker. `drop`, in [0, 1], is the share without grounding; `image_size` is in pixels a side.
+    """
     generator = seeds.torch_generator("adapter", *names)
     pick = torch.randint(len(cache), (count,), generator=generator)
     return noised(cache, scheduler, pick, drop, image_size, generator)
@@ -69,7 +76,7 @@ def draw(
 def noised(
     cache: Cache, scheduler: DDPMScheduler, pick: Tensor, drop: float, image_size: int, generator: torch.Generator
 ) -> Batch:
-    """The rows `pick` of the cache with timesteps, noise and dropped samples of `generator`."""
+    """The rows `pick` (B,) of the cache with timesteps, noise and dropped samples of `generator`; else as `draw`."""
     count = len(pick)
     steps = timesteps(count, scheduler.config.num_train_timesteps, generator)
     latents = cache.latents[pick]

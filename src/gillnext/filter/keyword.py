@@ -30,27 +30,32 @@ def has_term(text: str, lexicon: Lexicon) -> bool:
     return any(all(a < low or b > high for low, high in traps) for a, b in terms)
 
 
-def _holds(words: tuple[str, ...]) -> pl.Expr:
-    """Whether `caption` holds one of `words`."""
+def _searches(words: tuple[str, ...]) -> list[pl.Expr]:
+    """Does `caption` hold one of `words`? Of each part of them, by itself."""
     parts = [list(words[i : i + AT_ONCE]) for i in range(0, len(words), AT_ONCE)]
-    return pl.any_horizontal(pl.col("caption").str.contains_any(part) for part in parts)
+    return [pl.col("caption").str.contains_any(part).alias(str(i)) for i, part in enumerate(parts)]
+
+
+def _holds(captions: pl.Series, words: tuple[str, ...]) -> pl.Series:
+    """Which of `captions` hold one of `words`; the parts are searched for at the same time."""
+    return pl.DataFrame({"caption": captions}).select(_searches(words)).select(pl.any_horizontal(pl.all())).to_series()
 
 
 def sift(captions: pl.LazyFrame, lexicon: Lexicon, also: pl.Expr = NEVER) -> pl.LazyFrame:
     """The rows whose `caption` holds a term, be it inside a trap, and those for which `also` holds."""
-    return captions.filter(_holds(lexicon.terms) | also)
+    return captions.filter(pl.any_horizontal(_searches(lexicon.terms)) | also)
 
 
 def settle(rows: pl.DataFrame, lexicon: Lexicon) -> pl.DataFrame:
     """Of rows whose `caption` holds a term those where one lies inside no trap."""
     if not lexicon.traps:
         return rows
-    trapped = rows.select(_holds(lexicon.traps)).to_series()
+    trapped = _holds(rows["caption"], lexicon.traps)
     captions = rows["caption"].filter(trapped)
     # Longest first: with `leftmost`, of the traps that begin at a place the first of the list is cut out.
     traps = sorted(lexicon.traps, key=len, reverse=True)
     rest = captions.str.replace_many(traps, [CUT], leftmost=True)
-    outside = rest.to_frame().select(_holds(lexicon.terms)).to_series()
+    outside = _holds(rest, lexicon.terms)
     if lexicon.overlaps:
         doubtful = captions.str.contains_any(list(lexicon.overlaps)).arg_true()
         outside = outside.scatter(doubtful, [has_term(text, lexicon) for text in captions.gather(doubtful)])

@@ -56,7 +56,7 @@ def sift_shard(path: Path, out: Path, lexicon: Path = DEFAULT) -> dict[str, int]
         table, counts = pass_shard(path, read_lexicon(lexicon), Path(folder) / out.name)
     once = table.unique(["url", "caption"], keep="first", maintain_order=True)
     with files.atomic(out) as temporary:
-        once.rechunk().write_parquet(temporary)  # the same bytes, in whatever pieces the rows came
+        once.rechunk().write_parquet(temporary, compression="lz4")  # the same bytes, in whatever pieces rows came
     return counts | {"repeated": table.height - once.height}
 
 

@@ -144,7 +144,8 @@ def train(
 ) -> list[float]:
     """AdamW with a cosine over `steps`; `loss_at(t)` must depend on t alone. Returns the losses of this process.
 
-    With `work`, a checkpoint is kept there every `checkpoint_every` steps and a killed run resumes from it, unless the
+    `clip_norm` is the gradient norm above which gradients are scaled down; `betas` and `weight_decay` are AdamW's. With
+    `work`, a checkpoint is kept there every `checkpoint_every` steps and a killed run resumes from it, unless the
     code of `loss_at`'s module, the threads, the device or the `settings` (whatever else the losses depend on) have
     changed. Ends with the averaged weights in
     `parameters` where `ema_decay` > 0.

@@ -196,7 +196,8 @@ def bars_table(results: Results) -> Table:
             ]
         )
     n = len(results.config.study.seeds_of(results.reference))
-    notes = [f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."]
+    plural = "s" if n > 1 else ""
+    notes = [f"Means over {n} seed{plural} where seeds apply. A bar is met by the value, whatever its interval."]
     if tier == "study":
         notes.append(f"Best arm, by validation layouts: {best(results)}.")
     return Table("bars", f"The bars of the {tier} tier", COLUMNS, rows, notes)

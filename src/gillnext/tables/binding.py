@@ -14,7 +14,7 @@ SWAPPED = {
 
 
 def own_class(results: Results, arm: str) -> list[float]:
-    """Seed by seed: boxes filled with their own class among boxes filled at all."""
+    """Seed by seed: boxes filled with their own class among boxes filled at all, in [0, 1]."""
     right, wrong = results.seeds(arm, "success50"), results.seeds(arm, "wrong_class")
     return [r / max(r + w, 1e-9) for r, w in zip(right, wrong, strict=True)]
 

@@ -236,7 +236,10 @@ def relations_table(results: Results) -> Table:
                 number(results.over_seeds(arm, "object_recall", "relations")),
             ]
         )
-    notes = ["A relation counts where both objects are found and their box centres stand as the caption says."]
+    notes = [
+        "A relation counts where both objects are found and their box centres stand as the caption says. ± over the "
+        "adapter's seeds, for these captions and one planner."
+    ]
     return Table("relations", "Spatial relations, from the caption alone", columns, rows, notes)
 
 

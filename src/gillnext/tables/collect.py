@@ -62,7 +62,9 @@ class Results:
     # Estimates
 
     def seeds(self, arm: str, name: str, kind: str = "") -> list[float]:
-        """A metric of an arm, seed by seed, in the order of the config."""
+        """A metric of an arm, seed by seed, in the order of the config; in the score file's unit: shares and IoU in
+        [0, 1], CLIP score in [0, 100], CMMD times 1000, KID as its formula gives it.
+        """
         return [self.metric(*self.score(arm, seed, kind), name) for seed in self.config.study.seeds_of(arm)]
 
     def over_seeds(self, arm: str, name: str, kind: str = "") -> Estimate:

@@ -39,7 +39,7 @@ def contrasts_table(results: Results) -> Table | None:
     columns.append(Column("told", "told apart", left=True))
     notes = [
         "Differences paired by training seed, ± half a 95% t interval; fixed in the settings before the runs. "
-        "By rules: the evaluator that learns nothing. Told apart: the interval at a level divided by the number of "
-        "contrasts (Bonferroni) is without 0; nothing is divided by the number of metrics."
+        "By rules: the evaluator that learns nothing. Told apart, metric by metric: by the interval at a level divided "
+        "by the number of contrasts (Bonferroni)."
     ]
     return Table("contrasts", "Headline contrasts", columns, rows, notes)
