@@ -32,7 +32,7 @@ wildcard_constraints:
     seed=r"\d+",
     part=r"\d+",
     split="test|relations|swapped",
-    heldout="val|test|relations",
+    heldout="|".join(HELDOUT),
 
 
 include: "workflow/rules/image.smk"

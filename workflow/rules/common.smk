@@ -30,6 +30,7 @@ ARMS = list(cfg.study.arms)
 TRAINED = cfg.study.trained
 END_TO_END = cfg.study.end_to_end_arms
 DRAWN = {"test": ARMS, "relations": END_TO_END, "swapped": cfg.study.swapped}  # the arms that draw a split
+HELDOUT = ["val", "test", "relations"]  # the sets of held-out layouts
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 RELEASE = cfg.world.release  # real shards instead of the world's

@@ -29,7 +29,7 @@ def benchmarks():
     jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
-    names += expand("heldout/{heldout}", heldout=["val", "test", "relations"])
+    names += expand("heldout/{heldout}", heldout=HELDOUT)
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
     for split, arms in DRAWN.items():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from threading import Lock
 from types import TracebackType
 
 from gillnext.runtime import files
-from gillnext.runtime.journal import entries, job_of
+from gillnext.runtime.journal import append, begin, entries, job_of
 
 PASSED_OVER = frozenset({"connection", "timeout", "server_error"})  # tried again at the end of a run, and by the next
 
@@ -55,10 +54,7 @@ class Journal:
         for leftover in self.images.glob(".*.part"):
             leftover.unlink()
         self.done = {o.index: o for o in kept if self._valid(o)}
-        lines = [json.dumps({"job": self.job})] + [_line(o) for o in self.done.values()]
-        files.write_text(self.path, "\n".join(lines) + "\n")
-        self.stream = open(self.path, "a", encoding="utf-8")
-        os.fsync(self.stream.fileno())  # it stands for the synced one that it replaces
+        self.stream = begin(self.path, self.job, map(asdict, self.done.values()))
         return self
 
     def __exit__(
@@ -116,9 +112,7 @@ class Journal:
         with self.writing, files.full_disk_told(self.path):
             pending, self.pending = self.pending, []
             if pending:
-                self.stream.write("".join(_line(o) + "\n" for o in pending))
-                self.stream.flush()
-                os.fsync(self.stream.fileno())
+                append(self.stream, map(asdict, pending))
 
     def remove(self) -> None:
         """Throw the work away, and what was set aside for it, once the results are written."""
@@ -126,7 +120,3 @@ class Journal:
             if folder == self._aside(job_of(folder / "journal.jsonl")):
                 shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _line(outcome: Outcome) -> str:
-    return json.dumps(asdict(outcome), ensure_ascii=False)

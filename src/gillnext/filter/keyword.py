@@ -57,7 +57,7 @@ def settle(rows: pl.DataFrame, lexicon: Lexicon) -> pl.DataFrame:
     rest = captions.str.replace_many(traps, [CUT], leftmost=True)
     outside = _holds(rest, lexicon.terms)
     if lexicon.overlaps:
-        doubtful = captions.str.contains_any(list(lexicon.overlaps)).arg_true()
+        doubtful = _holds(captions, lexicon.overlaps).arg_true()
         outside = outside.scatter(doubtful, [has_term(text, lexicon) for text in captions.gather(doubtful)])
     return rows.filter((~trapped).scatter(trapped.arg_true(), outside))
 

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from gillnext.runtime import files
 
@@ -47,6 +47,25 @@ def entries(path: Path, job: str, read: Callable[[Any], T]) -> list[T]:
     return found
 
 
+def begin(path: Path, job: str, rows: Iterable[dict[str, Any]]) -> IO[str]:
+    """A journal of `job` written anew with `rows`, open to `append` to it."""
+    files.write_text(path, _lines([{"job": job}, *rows]))
+    stream = open(path, "a", encoding="utf-8")  # noqa: SIM115 (the journal closes it)
+    os.fsync(stream.fileno())  # it stands for the synced one that it replaces
+    return stream
+
+
+def append(stream: IO[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows to a journal and sync them to disk."""
+    stream.write(_lines(rows))
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 class Journal:
     """`done` maps a key to its answer, a JSON value; a context manager over `folder`/journal.jsonl."""
 
@@ -58,10 +77,7 @@ class Journal:
         if job_of(self.path) not in ("", self.job):
             print(f"{self.path}: of other code, settings or model; begun anew", file=sys.stderr, flush=True)
         self.done = dict(entries(self.path, self.job, lambda row: (row["key"], row["answer"])))
-        lines = [{"job": self.job}] + [{"key": k, "answer": v} for k, v in self.done.items()]
-        files.write_jsonl(self.path, lines)
-        self.stream = open(self.path, "a", encoding="utf-8")
-        os.fsync(self.stream.fileno())  # it stands for the synced one that it replaces
+        self.stream = begin(self.path, self.job, _rows(self.done))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -82,13 +98,14 @@ class Journal:
         """
         new = {key: answer for key, answer in answers.items() if key not in self.done}
         with files.full_disk_told(self.path):
-            for key, answer in new.items():
-                self.stream.write(json.dumps({"key": key, "answer": answer}, ensure_ascii=False) + "\n")
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
+            append(self.stream, _rows(new))
         self.done.update(new)
         return len(new)
 
     def remove(self) -> None:
         """Throw the work folder away, once the results are written."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _rows(answers: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": key, "answer": answer} for key, answer in answers.items()]
