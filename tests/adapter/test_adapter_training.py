@@ -41,16 +41,16 @@ def settings(tiny, run=None, **adapter):
     )
 
 
-def trainer(tiny, tmp_path, arm="attn2", **adapter):
+def trainer(tiny, tmp_path, arm="attn2", seed=0, **adapter):
     AcceleratorState._reset_state(reset_partial_state=True)
     cfg = settings(tiny, **adapter)
     pipeline = GroundedKolorsPipeline.from_folders(tiny.base)
-    return train.Trainer(cfg, cfg.study.arms[arm], 0, pipeline, Cache.load(tiny.cache), tmp_path / "adapter")
+    return train.Trainer(cfg, cfg.study.arms[arm], seed, pipeline, Cache.load(tiny.cache), tmp_path / "adapter")
 
 
-def fit(tiny, out, cfg=None, arm="attn2", val=None, evaluator=None):
+def fit(tiny, out, cfg=None, arm="attn2", val=None, evaluator=None, seed=0):
     AcceleratorState._reset_state(reset_partial_state=True)
-    train.train(cfg or tiny.config, arm, 0, tiny.base, tiny.cache, out, val, evaluator)
+    train.train(cfg or tiny.config, arm, seed, tiny.base, tiny.cache, out, val, evaluator)
     return load_file(out / "diffusion_pytorch_model.safetensors")
 
 
@@ -139,6 +139,78 @@ def test_another_seed_gives_another_adapter_and_the_same_seed_the_same(whole, ti
     assert same(fit(tiny, tmp_path / "again"), whole[1])
     cfg = settings(tiny, run={"seed": 8})
     assert not same(fit(tiny, tmp_path / "other", cfg), whole[1])
+    assert not same(fit(tiny, tmp_path / "training seed", seed=1), whole[1])
+
+
+def test_the_training_seed_tells_apart_both_the_first_weights_and_the_batches(tiny, tmp_path):
+    runs = [trainer(tiny, tmp_path, seed=seed) for seed in (0, 0, 1)]
+    weights = [dict(run.adapter.named_parameters()) for run in runs]
+    noisy = [run.micro_batches(0)[0].noisy for run in runs]
+    assert same(weights[0], weights[1]) and not same(weights[0], weights[2])
+    assert torch.equal(noisy[0], noisy[1]) and not torch.equal(noisy[0], noisy[2])
+
+
+def test_what_another_seed_left_behind_is_not_taken_up(tiny, tmp_path, monkeypatch):
+    """Killed at seed 0, then the same folder at seed 1: as if nothing had been there."""
+    step = train.Trainer.step
+
+    def dying(self, t):
+        if t == 5:
+            raise KeyboardInterrupt
+        return step(self, t)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Trainer, "step", dying)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, tmp_path / "a")
+    assert (tmp_path / "a.work" / "checkpoint").exists()
+    assert same(fit(tiny, tmp_path / "a", seed=1), fit(tiny, tmp_path / "b", seed=1))
+
+
+def test_the_weights_that_are_saved_are_the_averaged_ones(tiny, tmp_path, monkeypatch):
+    """m ← d·m + (1 − d)·w after every step, d = min(ema, (1 + t)/(10 + t)), from the raw weights of each."""
+    step, raw = train.Trainer.step, []
+
+    def watched(self, t):
+        if not raw:
+            raw.append([p.detach().double().clone() for p in self.parameters])
+        found = step(self, t)
+        raw.append([p.detach().double().clone() for p in self.parameters])
+        watched.names = [name for name, _ in self.adapter.named_parameters()]
+        return found
+
+    monkeypatch.setattr(train.Trainer, "step", watched)
+    saved = fit(tiny, tmp_path / "a", settings(tiny, steps=4, ema=0.3))
+    mean = raw[0]
+    for t, weights in enumerate(raw[1:], 1):
+        decay = min(0.3, (1 + t) / (10 + t))
+        mean = [decay * m + (1 - decay) * w for m, w in zip(mean, weights, strict=True)]
+    moved = False
+    for name, value, last in zip(watched.names, mean, raw[-1], strict=True):
+        torch.testing.assert_close(saved[name].double(), value, atol=1e-6, rtol=1e-5)
+        moved = moved or not torch.allclose(saved[name].double(), last, atol=1e-6)
+    assert moved  # from the last step's own
+
+
+def test_a_dropped_sample_is_trained_as_one_without_boxes(tiny, tmp_path, awake):
+    here = trainer(tiny, tmp_path)
+    awake(here.adapter, 0.1)
+    batch = here.micro_batches(0)[0]
+    count, real = len(batch), torch.ones_like(batch.real)
+
+    def loss(**changes):
+        with torch.no_grad():
+            return float(here.model(dataclasses.replace(batch, **{"real": real, **changes})))
+
+    kept, dropped = (loss(dropped=torch.full((count,), value)) for value in (False, True))
+    assert dropped == pytest.approx(loss(dropped=torch.full((count,), False), real=~real), rel=1e-6)
+    assert dropped != pytest.approx(kept, rel=1e-4)
+
+
+def test_a_batch_that_processes_cannot_share_equally_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(train.Accelerator, "num_processes", 3)
+    with pytest.raises(UserError, match="a batch of 4 for 3 processes"):
+        trainer(tiny, tmp_path, batch=4)
 
 
 def gradients(tiny, tmp_path, awake, **adapter):

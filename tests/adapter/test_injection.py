@@ -68,11 +68,11 @@ def test_a_trained_adapter_is_felt_and_removal_restores(site, unet, awake):
 
 @EVERY_SITE
 def test_the_unet_keeps_its_own_parameters_and_state(site, unet):
-    before = {k: v.clone() for k, v in unet.state_dict().items()}
+    before, names = {k: v.clone() for k, v in unet.state_dict().items()}, [k for k, _ in unet.named_parameters()]
     adapter_for(unet, site=site).inject(unet)
     assert unet.state_dict().keys() == before.keys()
     assert all(torch.equal(v, before[k]) for k, v in unet.state_dict().items())
-    assert len(list(unet.parameters())) == len({k for k, _ in unet.named_parameters()})
+    assert [k for k, _ in unet.named_parameters()] == names
 
 
 @pytest.mark.parametrize("bias", ["none", "box", "fourier"])

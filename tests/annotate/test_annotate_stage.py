@@ -17,6 +17,7 @@ from gillnext.annotate import rows as rows_
 from gillnext.annotate import stage
 from gillnext.annotate.base import Found, Vocabulary
 from gillnext.boxes import Convention
+from gillnext.cli import main
 from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -29,7 +30,7 @@ VOCABULARY = Vocabulary(["猫", "树", "船"])
 class Brightness:
     """A fake annotator: a box that depends on the image's brightness alone, for every name but 船."""
 
-    name, convention, needs_names = "fake", Convention.UNIT, True
+    name, convention, needs_names, max_image_size = "fake", Convention.UNIT, True, 0
 
     def __init__(self, room=10**9, fail_after=10**9):
         self.room, self.fail_after, self.calls, self.seen = room, fail_after, [], 0
@@ -144,8 +145,10 @@ def test_a_killed_run_goes_on_where_it_stopped(index, tmp_path):
 
     child = os.fork()
     if child == 0:
-        run(index, tmp_path / "out.jsonl", Killed(), batch=2)
-        os._exit(0)
+        try:
+            run(index, tmp_path / "out.jsonl", Killed(), batch=2)
+        finally:  # whatever happens: never a second pytest
+            os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     second = Brightness()
     run(index, tmp_path / "out.jsonl", second, batch=2)
@@ -327,6 +330,66 @@ def test_an_annotator_that_answers_nothing_is_a_mistake_and_not_a_result(index, 
     rows = [row for i, row in enumerate(rows_.read_index(index)) if i not in (3, 7)]  # which reach no annotator
     with pytest.raises(UserError, match=f"not one image could be annotated.*{stage.REFUSED}"):
         annotate(rows, Broken(), tmp_path / "out.jsonl")
+
+
+class Loses:
+    """Workers that lose the images whose key they are told, as where no actor lives through them."""
+
+    def __init__(self, annotator, keys):
+        self.answer, self.keys, self.counts, self.asked = partial(stage.answer_batch, annotator=annotator), keys, {}, []
+
+    def map(self, batches):
+        for batch in batches:
+            self.asked += [row.key for row in batch]
+            lost = any(row.key in self.keys for row in batch)
+            yield batch, None if lost else self.answer(batch, vocabulary=VOCABULARY)
+
+
+def test_an_image_that_no_actor_lived_through_is_not_asked_again_but_where_nothing_worked(index, tmp_path, monkeypatch):
+    rows, out = rows_.read_index(index)[:3], tmp_path / "out.jsonl"
+    monkeypatch.setattr(stage, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))  # killed at the end
+    for lost, asked_again in (({rows[0].key}, []), ({row.key for row in rows}, [row.key for row in rows])):
+        first, second = (Loses(Brightness(), lost) for _ in range(2))
+        for workers in (first, second):
+            with pytest.raises(KeyboardInterrupt):
+                stage.annotate(rows, workers, 1, out, str(len(lost)))
+        assert first.asked == [row.key for row in rows] and second.asked == asked_again
+
+
+def test_an_image_is_shrunk_as_it_is_read(tmp_path):
+    """To the longest side that the annotator wants: a batch of large ones need not fit in memory."""
+    Image.new("RGB", (300, 100)).save(tmp_path / "a.png")
+    files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "a.png", "caption": "猫"}])
+    annotator, seen = Brightness(), []
+    annotator.max_image_size = 30
+    annotator.annotate = lambda images, captions, names: seen.extend(i.size for i in images) or [[]]
+    stage.answer_batch(rows_.read_index(tmp_path / "i.jsonl", tmp_path), annotator, VOCABULARY)
+    assert seen == [(30, 10)]
+
+
+def test_an_image_for_which_memory_runs_out_is_not_an_unreadable_one(tmp_path, monkeypatch):
+    def fail(path):
+        raise MemoryError
+
+    monkeypatch.setattr(rows_.Image, "open", fail)
+    assert rows_.read_image(tmp_path / "a.png") == stage.OUT_OF_MEMORY in stage.PASSING
+
+
+def test_an_annotator_that_is_not_there_is_told_before_any_image_is_read(index, tmp_path, capsys):
+    command = ["annotate", "--index", index, "--model", tmp_path / "Qwen2-VL-7B-Instrct", "--out", tmp_path / "o.jsonl"]
+    assert main([str(part) for part in command]) == 2
+    assert "no such annotator" in capsys.readouterr().err and not (tmp_path / "o.jsonl.work").exists()
+
+
+def test_a_second_command_for_the_same_layouts_is_refused_while_the_first_is_at_work(index, tmp_path):
+    class Second(Brightness):
+        def annotate(self, images, captions, names):
+            with pytest.raises(UserError, match=f"process {os.getpid()}.*at work here"):
+                run(index, tmp_path / "out.jsonl", Brightness())
+            return super().annotate(images, captions, names)
+
+    run(index, tmp_path / "out.jsonl", Second())
+    assert not list(tmp_path.glob("out.jsonl.*"))  # neither work nor lock is left
 
 
 def test_relative_paths_start_from_the_images_folder(tmp_path):

@@ -6,6 +6,7 @@ from PIL import Image
 
 from gillnext.annotate import miniature
 from gillnext.annotate.answers import Answer, to_found
+from gillnext.annotate.rows import shrink
 from gillnext.annotate.vlm import VisionLanguageAnnotator
 from gillnext.boxes import Convention
 from gillnext.runtime.errors import UserError
@@ -123,4 +124,4 @@ def test_a_name_that_was_not_asked_for_is_refused_and_one_not_answered_is_told()
 @pytest.mark.parametrize("size, expected", [((640, 320), (100, 50)), ((30, 60), (30, 60)), ((1, 5000), (1, 100))])
 def test_images_are_shrunk_to_the_longest_side(annotator, monkeypatch, size, expected):
     monkeypatch.setattr(annotator, "max_image_size", 100)
-    assert annotator.shrink(Image.new("RGB", size)).size == expected
+    assert shrink(Image.new("RGB", size), annotator.max_image_size).size == expected

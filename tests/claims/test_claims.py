@@ -1,5 +1,6 @@
 """Verdicts on crafted score files, one rule at a time, and the file of claims itself."""
 
+import dataclasses
 import json
 import math
 import shutil
@@ -134,6 +135,18 @@ def test_gradients_that_differ_contradict(results_root, config):
 def test_placement_needs_the_level_and_the_gain(results_root, config, success, verdict):
     set_metric(results_root, "attn2", "success50", success)
     assert verdicts(results_root, config)["C16"]["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("success", "word"), [([0.93, 0.935, 0.94], Word.NOT_SHOWN), ([0.60, 0.65, 0.70], Word.CONTRADICTED)]
+)
+def test_a_gain_over_a_base_that_did_not_run_is_not_shown(results_root, config, success, word):
+    set_metric(results_root, "attn2", "success50", success)
+    arms = {name: arm for name, arm in config.study.arms.items() if name != "base"}
+    alone = dataclasses.replace(config, study=dataclasses.replace(config.study, arms=arms))
+    rule = next(c.rule for c in read_claims(SOURCE) if c.id == "C16")
+    found = rules.judge_placement(rule, Results(results_root, alone))
+    assert found.word == word and found.reason.endswith("no base in this run")
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -347,6 +347,34 @@ def test_a_picture_with_broken_exif_is_a_broken_picture():
     assert fetch(answer) == "truncated"
 
 
+def test_a_picture_that_pillow_itself_refuses_as_a_bomb_is_too_large():
+    body = blank((20, 20)).replace(struct.pack(">II", 20, 20), struct.pack(">II", 20_000, 20_000))
+    head = body[12:29]  # name and data of IHDR, whose checksum follows
+    body = body[:29] + struct.pack(">I", zlib.crc32(head)) + body[33:]
+    with pytest.raises(Rejected) as failure:
+        check(body, dataclasses.replace(SETTINGS, min_side=1))
+    assert failure.value.kind == "too_large"
+
+
+def test_a_name_that_does_not_exist_is_looked_up_once_a_pass(monkeypatch):
+    """And one whose server does not answer as often as any other error that may pass."""
+    asked, codes = [], {"gone.example": socket.EAI_NONAME, "later.example": socket.EAI_AGAIN}
+
+    def look_up(host, *rest, **settings):
+        asked.append(host)
+        raise socket.gaierror(codes[host], "no")
+
+    async def go():
+        async with Client(dataclasses.replace(SETTINGS, retries=2)) as client:
+            urls = ["http://gone.example/1", "http://gone.example/2", "http://later.example/1"]
+            found = [await asyncio.gather(client.fetch(url), return_exceptions=True) for url in urls]
+            return [failure.kind for (failure,) in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert asyncio.run(asyncio.wait_for(go(), 20)) == ["unknown_host", "unknown_host", "connection"]
+    assert asked == ["gone.example"] + ["later.example"] * 3
+
+
 @pytest.mark.parametrize("error", [IndexError, KeyError, MemoryError, TypeError, ZeroDivisionError, struct.error])
 def test_whatever_a_decoder_raises_is_a_broken_picture(monkeypatch, error):
     def load(self):
@@ -451,16 +479,21 @@ def test_a_packed_body_is_unpacked_and_a_bomb_is_not():
 
 
 def test_no_more_than_the_cap_are_asked_of_one_host():
-    now, most = [0], [0]
+    """All wait until as many as may are there, and then a while for one too many."""
+    now, most, cap, full = [0], [0], [0], []
 
     async def answer(request):
         now[0] += 1
         most[0] = max(most[0], now[0])
+        if now[0] == cap[0]:
+            full[0].set()
+        await asyncio.wait_for(full[0].wait(), 10)
         await asyncio.sleep(0.02)
         now[0] -= 1
         return web.Response(body=encoded(), content_type="image/png")
 
     async def go(settings):
+        full[:] = [asyncio.Event()]
         runner = web.ServerRunner(web.Server(answer, access_log=None), shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -468,10 +501,11 @@ def test_no_more_than_the_cap_are_asked_of_one_host():
             await asyncio.gather(*(client.fetch(f"http://site.example/{i}") for i in range(30)))
         await runner.cleanup()
 
-    for cap in (3, 12):
+    patient = dataclasses.replace(SETTINGS, read_timeout=10.0, total_timeout=20.0, connect_timeout=10.0)
+    for cap[0] in (3, 12):
         most[0] = 0
-        asyncio.run(asyncio.wait_for(go(dataclasses.replace(SETTINGS, per_host=cap)), 20))
-        assert most[0] == cap
+        asyncio.run(asyncio.wait_for(go(dataclasses.replace(patient, per_host=cap[0])), 20))
+        assert most[0] == cap[0]
 
 
 def test_the_wait_for_a_place_at_a_host_is_not_the_rows_time():

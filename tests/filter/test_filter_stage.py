@@ -170,6 +170,43 @@ def test_a_resumed_run_labels_batches_of_the_unbroken_one(shards, tmp_path, monk
     assert (tmp_path / "broken.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
+def test_captions_for_which_memory_ran_out_are_asked_about_again_but_not_refused_ones(shards, tmp_path, monkeypatch):
+    """One caption is refused, memory runs out for another, and then the run is killed."""
+
+    class Model:
+        asked, out_of_memory, killed = [], True, True
+
+        def label(self, captions, batch):
+            self.asked.extend(captions)
+            if self.out_of_memory and "左边是猫" in captions:
+                raise RuntimeError("CUDA out of memory")
+            if "猫旁边有树" in captions:
+                raise ValueError("refused")
+            return [rule_of(caption) for caption in captions]
+
+    model = Model()
+    monkeypatch.setattr("gillnext.filter.classifier.Classifier.from_pretrained", lambda *_: model)
+    monkeypatch.setattr(stage, "_write", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(CONFIG, shards[:1], "none", tmp_path / "a.parquet")
+    monkeypatch.undo()
+    monkeypatch.setattr("gillnext.filter.classifier.Classifier.from_pretrained", lambda *_: model)
+    model.asked.clear()
+    model.out_of_memory = False
+    report = stage.run(CONFIG, shards[:1], "none", tmp_path / "a.parquet")
+    assert report["not_answered"] == 1 and "左边是猫" in pl.read_parquet(tmp_path / "a.parquet")["caption"].to_list()
+    assert "左边是猫" in model.asked
+
+
+def test_a_classifier_that_answers_nothing_is_a_mistake_and_not_a_result(shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "make_labeller", lambda config, model: lambda batch: [""] * len(batch))
+    with pytest.raises(UserError, match="not one of 4 captions could be labelled"):
+        stage.run(CONFIG, shards[:1], "none", tmp_path / "a.parquet")
+    assert not (tmp_path / "a.parquet").exists()
+    monkeypatch.setattr(stage, "make_labeller", lambda config, model: say)  # a mended one: all are asked about again
+    assert stage.run(CONFIG, shards[:1], "none", tmp_path / "a.parquet")["not_answered"] == 0
+
+
 def test_a_shard_that_changed_after_the_kill_is_labelled_anew(shards, rule, tmp_path, monkeypatch):
     """Row for row other captions: none gets the label of what stood there before."""
     with monkeypatch.context() as patch:

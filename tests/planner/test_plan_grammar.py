@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from gillnext.adapter.grounding import MAX_BOXES, pad
 from gillnext.language.model import build
 from gillnext.language.tokenizer import token_bytes, train_tokenizer
+from gillnext.layouts import MOST
 from gillnext.planner import format as plan_format
 from gillnext.planner.decode import generate, nouns_in
 from gillnext.planner.grammar import Grammar, State, TokenTable
@@ -72,11 +74,19 @@ def test_untrained_model_always_answers_with_a_plan(tokenizer, seed):
     for caption, answer in zip(CAPTIONS, planner.answer(CAPTIONS), strict=True):
         parsed = plan_format.parse(answer)
         assert parsed.valid, answer
-        assert 1 <= len(parsed.names) <= 8
+        assert 1 <= len(parsed.names) <= MOST
         if nouns := nouns_in(caption, NOUNS):
             assert set(parsed.names) == set(nouns)
     layouts = planner.plan(CAPTIONS)
     assert [x.caption for x in layouts] == CAPTIONS
+
+
+def test_of_more_things_than_can_be_drawn_the_first_are_planned(tokenizer):
+    nouns = ["树", "房子", "汽车", "猫", "花", "鱼", "船"]
+    network = build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=0).eval()
+    (layout,) = Planner(network, tokenizer, nouns).plan(["、".join(nouns)])
+    assert set(layout.names) == set(nouns[:MOST]) and len(layout.names) == MOST == MAX_BOXES
+    pad([layout.boxes])  # as many as the adapter has slots for
 
 
 def test_untrained_model_without_the_grammar_does_not_but_nothing_raises(tokenizer):

@@ -46,6 +46,17 @@ def test_a_second_run_is_refused_and_a_killed_one_leaves_nothing_to_unlock(tmp_p
     lock.hold(path)  # holding it twice in one process is no conflict
 
 
+def test_a_lock_that_is_held_for_a_while_refuses_others_and_is_gone_afterwards(tmp_path):
+    path = tmp_path / "work.lock"
+    with lock.held(path):
+        with pytest.raises(UserError, match=f"process {os.getpid()}"), lock.held(path):
+            pytest.fail("taken twice")
+        assert path.exists()
+    assert not path.exists()
+    with lock.held(path):
+        pass
+
+
 def alive(pid):
     try:
         os.kill(pid, 0)

@@ -47,12 +47,12 @@ def hangs_over(poison):
     return answer
 
 
-def raises_over(poison):
-    """A bug or a device's error over an item: an exception, and the process lives on."""
+def raises_over(*poison):
+    """A bug or a device's error over some items: an exception, and the process lives on."""
 
     def answer(batch):
-        if poison in batch:
-            raise ValueError(f"cannot take {poison}")
+        if bad := sorted(set(poison) & set(batch)):
+            raise ValueError(f"cannot take {bad[0]}")
         return [n * n for n in batch]
 
     return answer
@@ -143,6 +143,16 @@ def test_an_item_over_which_the_model_raises_is_set_aside_alone_and_told(capsys)
 def test_a_model_that_raises_too_often_ends_the_job_with_its_error():
     with pytest.raises(UserError, match=r"ray\.restarts.*cannot take 31"):
         answers(partial(raises_over, 31), 1, BATCHES, restarts=1)
+
+
+def test_what_items_that_are_set_aside_cost_is_not_counted_where_others_are_answered():
+    """Each costs four actors, and no more than four are allowed; where none is answered in between, that holds."""
+    bad = (4, 31, 55)
+    found, workers = answers(partial(raises_over, *bad), 1, BATCHES, restarts=4)
+    assert [batch for batch, answer in found if answer is None] == [[n] for n in bad]
+    assert sorted(n for batch, _ in found for n in batch) == list(range(60)) and workers.replaced == 12
+    with pytest.raises(UserError, match=r"ray\.restarts"):
+        answers(partial(raises_over, *range(60)), 1, BATCHES, restarts=4)
 
 
 def test_an_error_that_the_user_can_act_on_is_laid_to_no_batch():

@@ -27,9 +27,9 @@ def adapters(tmp_path_factory, tiny_base, awake):
     return folder
 
 
-def sample(tiny, out, arm="attn2", adapter=None, batch=2, rows=None):
+def sample(tiny, out, arm="attn2", adapter=None, batch=2, rows=None, seed=0):
     cfg = dataclasses.replace(tiny.config, sample=dataclasses.replace(tiny.config.sample, batch=batch))
-    stage.sample(cfg, arm, 0, tiny.base, adapter, rows or tiny.layouts[:5], out)
+    stage.sample(cfg, arm, seed, tiny.base, adapter, rows or tiny.layouts[:5], out)
     return pictures(out)
 
 
@@ -67,6 +67,13 @@ def test_arms_are_compared_on_the_same_noise(tiny, adapters, tmp_path):
     trained = sample(tiny, tmp_path / "trained", adapter=adapters / "trained")
     np.testing.assert_array_equal(base, untrained)
     assert np.abs(base - trained).max() > 2
+
+
+def test_a_seed_has_noise_of_its_own(tiny, tmp_path):
+    """It is all that tells apart the pictures of an arm that trains nothing."""
+    one, other, again = (sample(tiny, tmp_path / f"{i}", "base", seed=seed) for i, seed in enumerate((0, 1, 0)))
+    np.testing.assert_array_equal(one, again)
+    assert all(np.abs(a - b).max() > 2 for a, b in zip(one, other, strict=True))
 
 
 def test_a_killed_run_keeps_its_pictures_and_ends_the_same(tiny, adapters, tmp_path, monkeypatch):

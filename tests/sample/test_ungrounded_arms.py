@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from gillnext.config.model import Arm, Guided
+from gillnext.foundations.base import SCHEDULE
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 from gillnext.sample import guidance, stage
 from gillnext.sample.captions import with_boxes
+from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 LAYERS = ("mid_block", "up_blocks")
 TWO = Layout("一只猫和一棵树", ("猫", "树"), ((0.1, 0.2, 0.5, 0.62), (0.58, 0.04, 0.9, 0.81)))
@@ -110,10 +112,27 @@ def test_such_an_arm_draws_without_an_adapter(way, tiny, tmp_path):
     assert not np.array_equal(*pixels)
 
 
+def test_the_moves_are_made_in_the_first_steps_at_a_rate_that_follows_the_noise(tiny, monkeypatch):
+    """η·σ_t² with σ_t² = 1 − ᾱ_t of the base's scaled-linear schedule; iterations a step, steps in their share."""
+    pipeline, made = GroundedKolorsPipeline.from_folders(tiny.base), []
+
+    def record(unet, watched, latents, step, conditions, layouts, places, rate):
+        made.append((int(step), rate))
+        return latents
+
+    monkeypatch.setattr(guidance, "move", record)
+    settings = Guided(steps=5, share=0.6, iterations=2, scale=7.0)
+    guidance.draw(pipeline, [TWO], pipeline.noise([("a", 1)]), settings, 3.0)
+    root = np.linspace(SCHEDULE["beta_start"] ** 0.5, SCHEDULE["beta_end"] ** 0.5, 1000)
+    kept = np.cumprod(1 - root**2)
+    pipeline.scheduler.set_timesteps(5)
+    first = [int(t) for t in pipeline.scheduler.timesteps[:3]]
+    assert [step for step, _ in made] == [t for t in first for _ in range(2)]
+    assert [rate for _, rate in made] == pytest.approx([7 * (1 - kept[t]) for t, _ in made], rel=1e-4)
+
+
 def test_guidance_without_moves_is_the_pipelines_own_sampling(tiny):
     """With no gradient step it is DPM-Solver++ at the same guidance: the same pictures as `draw` of the base."""
-    from gillnext.sample.pipeline import GroundedKolorsPipeline
-
     rows = [row for row in tiny.layouts if row.names][:2]
     pipeline = GroundedKolorsPipeline.from_folders(tiny.base)
     keys = [("a", 1), ("b", 2)]

@@ -122,7 +122,7 @@ def test_layouts_of_another_world_are_refused(folders, models, tmp_path):
         ceilings.make(other, folders / "vae", folders / "test.jsonl", models, tmp_path / "r", tmp_path / "s")
 
 
-def test_missing_picture_is_named(folders, models, tmp_path, layouts):
+def test_missing_picture_is_named(folders, models, reports, tmp_path, layouts):
     write(tmp_path / "layouts.jsonl", layouts[:2])
     with pytest.raises(UserError, match=r"00000\.png"):
         stage.score(images.read(tmp_path), models, folders / "reference", CONFIG, stage.Name("a", 0))
@@ -149,6 +149,73 @@ def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(
     write(tmp_path / "truth.jsonl", truth[1:])
     with pytest.raises(UserError, match=truth[0].id):
         stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
+
+
+def test_captions_without_an_id_of_their_own_are_refused(folders, reports, tmp_path, layouts):
+    samples = images.read(folders / "reference" / "real")
+    for ids in (["", ""], ["a", "a"]):
+        write(tmp_path / "truth.jsonl", [dataclasses.replace(layouts[i], id=name) for i, name in enumerate(ids)])
+        with pytest.raises(UserError, match="without an id of their own"):
+            stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
+
+
+def test_boxes_alone_are_scored_as_among_all_scores_and_swapped_names_are_wrong_classes(folders, reports, tmp_path):
+    real = images.read(folders / "reference" / "real")
+    found = stage.score_boxes(real, Knowing(), "abc", CONFIG, stage.Name("attn2", 2))
+    whole = reports["real"]["metrics"]
+    assert found["metrics"] == {key: whole[key] for key in found["metrics"]} and found["metrics"]["success50"] == 1
+    assert (found["name"], found["n"], found["hashes"]["evaluator"]) == ("attn2/2", COUNT, "abc")
+    several = [i for i, row in enumerate(real.layouts) if len(set(row.names)) == len(row.names) > 1]
+    rows = [real.layouts[i] for i in several]
+    swapped = [dataclasses.replace(row, names=(*row.names[1:], row.names[0])) for row in rows]
+    pictures = np.stack([scenes.render(scenes.sample(SEED, "test", i)) for i in several])
+    samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "swapped", pictures, swapped)
+    found = stage.score_boxes(samples, Knowing(), "abc", CONFIG, stage.Name("attn2", 2))["metrics"]
+    assert (found["success50"], found["wrong_class"]) == (0, 1)
+
+
+def test_unlikely_detections_count_for_precision_alone(folders, reports):
+    """Boxes as right as can be, that the detector itself hardly believes in."""
+
+    class Doubtful(Knowing):
+        def __call__(self, pixels):
+            return [dataclasses.replace(found, scores=found.scores * 0.1) for found in super().__call__(pixels)]
+
+    real = images.read(folders / "reference" / "real")
+    found = stage.score_boxes(real, Doubtful(), "abc", CONFIG, stage.Name("attn2", 2))["metrics"]
+    assert found["success50"] == 0 < found["rules_success50"]
+
+
+@pytest.mark.parametrize("mode", ["--boxes", "--relations"])
+def test_the_command_line_scores_boxes_and_relations_alone(mode, folders, reports, tmp_path):
+    from gillnext.cli import main
+    from gillnext.score.evaluator import Evaluator
+    from gillnext.world.classes import CLASSES
+
+    torch.manual_seed(0)
+    Evaluator([c.name for c in CLASSES], scenes.SIZE, 64).save_pretrained(tmp_path / "evaluator")
+    (tmp_path / "config.yaml").write_text(f"run: {{seed: {SEED}}}\n")
+    stated, pictures = [], []
+    for i in range(COUNT):
+        scene = scenes.sample(SEED, "test", i)
+        if found := captions.spatial(scene, np.random.default_rng(i)):
+            extra = {"relations": [r.to_row() for r in found[1]]}
+            boxes = tuple(o.box for o in scene.objects)
+            stated.append(Layout(found[0], scene.names, boxes, id=f"r{i}", extra=extra))
+            pictures.append(scenes.render(scene))
+    write(tmp_path / "truth.jsonl", stated)
+    samples = ceilings.write(tmp_path / "samples" / "attn1" / "3" / "some", np.stack(pictures), stated)
+    command = ["score", mode, "--config", tmp_path / "config.yaml", "--evaluator", tmp_path / "evaluator"]
+    command += ["--samples", samples.folder, "--out", tmp_path / "scores.json"]
+    if mode == "--relations":
+        assert main([str(part) for part in command]) == 2  # --layouts is missing
+        command += ["--layouts", tmp_path / "truth.jsonl"]
+    assert main([str(part) for part in command]) == 0
+    report = json.loads((tmp_path / "scores.json").read_text())
+    assert (report["arm"], report["seed"], report["n"]) == ("attn1", 3, len(stated))
+    rules = "rules_relation_accuracy" if mode == "--relations" else "rules_success50"
+    assert report["metrics"][rules] > 0.9  # the pictures are right, whatever the untrained evaluator sees
+    assert ("captions" in report["hashes"]) == (mode == "--relations")
 
 
 def test_command_line_scores_a_folder_named_by_arm_and_seed(folders, reports, tmp_path):

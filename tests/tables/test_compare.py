@@ -14,6 +14,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.compare import compare, difference, numbers_in
 from gillnext.tables.stage import tables
+from gillnext.tables.statistics import Estimate
 from gillnext.tables.table import Column, Table, number, text, write
 
 CLAIMS = Path(__file__).parents[2] / "reference/claims.yaml"
@@ -83,6 +84,20 @@ def test_other_rows_columns_or_words_are_told(runs, capsys, file, change, told):
     edit(runs[1] / file, change)
     assert main(["compare", *map(str, runs)]) == 2
     assert told in capsys.readouterr().err
+
+
+def estimated(root, half):
+    columns = [Column("name", "name", left=True), Column("kid", "KID", interval=True)]
+    write(root / "tables", [Table("main", "Main", columns, [[text("attn2"), number(Estimate(0.9, half, 3))]])])
+    return root
+
+
+@pytest.mark.parametrize(("half", "status"), [(0.25, 0), (0.251, 2), (None, 2)])
+def test_an_interval_that_is_another_or_is_gone_is_told(tmp_path, half, status, capsys):
+    """The same mean in both runs."""
+    a, b = estimated(tmp_path / "a", 0.25), estimated(tmp_path / "b", half)
+    assert main(["compare", str(a), str(b)]) == status
+    assert ("attn2, KID" in capsys.readouterr().err) == bool(status)
 
 
 def test_a_missing_table_or_folder_is_told(runs):

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from gillnext import cli
 from gillnext.runtime.errors import UserError
 from gillnext.tables import benchmarks
 from gillnext.tables.benchmarks import Job
@@ -25,6 +26,13 @@ def test_seconds_are_summed_and_peaks_are_the_largest(results_root, config, tmp_
     }  # fmt: skip
     assert rules["tables"]["peak_mib"] == "–"
     assert rows(tmp_path / "cost/backward.csv")[0]["milliseconds"] == "300.0"
+
+
+def test_a_wall_clock_file_that_is_not_there_is_told(config, results_root, tmp_path, capsys):
+    command = ["cost", "--benchmarks", results_root / "benchmarks", "--memory", results_root / "memory.json"]
+    assert cli.main([*map(str, [*command, "--out", tmp_path / "cost"])]) == 0  # none is asked for
+    assert cli.main([*map(str, [*command, "--out", tmp_path / "more", "--wall", tmp_path / "wal.json"])]) == 2
+    assert "wal.json" in capsys.readouterr().err and not (tmp_path / "more").exists()
 
 
 def test_wall_clock_is_the_time_in_which_any_job_ran():

@@ -7,8 +7,10 @@ import pytest
 
 from gillnext.runtime.errors import UserError
 from gillnext.tables import evaluators
+from gillnext.tables.build import distances_note
 from gillnext.tables.collect import Results
-from gillnext.tables.evaluators import disagreements, evaluators_table, ordering
+from gillnext.tables.evaluators import evaluators_table, ordering
+from gillnext.tables.order import disagreements
 
 
 def set_metric(root, arm, **metrics):
@@ -38,7 +40,7 @@ def test_a_pair_that_is_ordered_differently_is_named(results_root, config):
     set_metric(results_root, "attn1", success50=0.8, rules_success50=0.75)
     set_metric(results_root, "attn2", success50=0.9, rules_success50=0.70)
     results = Results(results_root, config)
-    assert disagreements(results, "success50") == [("attn2", "attn1")]
+    assert disagreements(results, "success50", "rules_success50") == [("attn2", "attn1")]
     (note,) = [n for n in evaluators_table(results).notes if "not on" in n]
     assert "2 of 3 pairs" in note and "attn2 above attn1 by the learned one" in note
 
@@ -63,7 +65,23 @@ def test_of_many_pairs_in_opposite_order_those_are_named_that_seeds_tell_apart(r
 def test_a_tie_is_no_disagreement(results_root, config):
     set_metric(results_root, "attn1", success50=0.8, rules_success50=0.7)
     set_metric(results_root, "attn2", success50=0.9, rules_success50=0.7)
-    assert disagreements(Results(results_root, config), "success50") == []
+    assert disagreements(Results(results_root, config), "success50", "rules_success50") == []
+
+
+def test_kid_and_cmmd_in_opposite_order_are_told_and_named_where_seeds_tell(results_root, config):
+    for arm, kid, cmmd in (("base", 20.0, 3.0), ("attn1", 8.0, 1.0), ("attn2", 7.0, 2.0)):
+        set_metric(results_root, arm, kid=kid, cmmd=cmmd)  # the same at every seed: told apart
+    note = distances_note(Results(results_root, config))
+    assert note.startswith("KID and CMMD agree on the order of 2 of 3 pairs of arms; of the others seeds tell 1 apart")
+    assert "attn2 nearer than attn1 by KID, farther by CMMD" in note
+    path = results_root / "scores/attn2/0.json"
+    value = json.loads(path.read_text(encoding="utf-8"))
+    value["metrics"]["cmmd"] = 0.5
+    path.write_text(json.dumps(value), encoding="utf-8")
+    assert "seeds tell none apart by both." in distances_note(Results(results_root, config))
+    set_metric(results_root, "attn2", cmmd=0.5)
+    note = distances_note(Results(results_root, config))
+    assert note == "KID and CMMD put all 3 pairs of arms in the same order."
 
 
 def test_a_score_file_without_the_rules_is_named(results_root, config):

@@ -9,9 +9,11 @@ import pytest
 from scipy import stats
 
 from gillnext.config.load import from_dict
+from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
 from gillnext.tables.bars import BARS, Bar
 from gillnext.tables.stage import tables
+from gillnext.tables.statistics import RESAMPLES
 from gillnext.tables.table import decimals
 
 
@@ -104,25 +106,72 @@ def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tm
     study = dataclasses.replace(config, run=dataclasses.replace(config.run, tier="study"))
     tables(study, results_root, tmp_path / "t")
     rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
-    measured = {name: (rows[f"best arm{name}"]["measured"], rows[f"best arm{name}"]["met"]) for name in
+    best = "best arm (attn1)"
+    measured = {name: (rows[f"{best}{name}"]["measured"], rows[f"{best}{name}"]["met"]) for name in
                 (", success@0.5", ", mIoU", " over the base, CLIP score")}  # fmt: skip
     assert list(measured.values()) == [("0.960", "yes"), ("0.700", "no"), ("0.50", "yes")]
-    low = rows["best arm over the base, KID, lower end of the interval"]
+    low = rows[f"{best} over the base, KID, lower end of the interval"]
     assert float(low["measured"].replace("−", "-")) == pytest.approx(10 - 4.303 * 10 / 3**0.5, abs=1e-2)
     assert low["met"] == "yes"
     one = dataclasses.replace(study, study=dataclasses.replace(study.study, seeds=[0], headline_seeds=[0]))
     tables(one, results_root, tmp_path / "one")  # a single seed has no interval
     rows = {r["name"]: r for r in rows_of(tmp_path / "one/bars.csv")}
-    assert rows["best arm over the base, KID, lower end of the interval"]["measured"] == "10.00"
+    assert rows[f"{best} over the base, KID, lower end of the interval"]["measured"] == "10.00"
     for path in results_root.glob("adapters/*/*/curve.json"):
         path.write_text("[]", encoding="utf-8")  # adapter.evaluate_every: 0
     tables(study, results_root, tmp_path / "blind")
-    notes = json.loads((tmp_path / "blind/bars.json").read_text(encoding="utf-8"))["notes"]
-    assert any("attn2" in note for note in notes)  # the reference arm
-    assert (
-        "Best arm, by validation layouts: attn1."
-        in json.loads((tmp_path / "t/bars.json").read_text(encoding="utf-8"))["notes"]
-    )
+    assert "best arm (attn2), mIoU" in {r["name"] for r in rows_of(tmp_path / "blind/bars.csv")}  # the reference arm
+
+
+def test_both_intervals_of_an_arm_and_of_a_contrast_are_those_of_scipy_and_of_a_loop(results_root, config, tmp_path):
+    """The bootstrap resamples pictures, the same for all seeds and for both arms of a contrast."""
+    study = dataclasses.replace(config, study=dataclasses.replace(config.study, headline=[["attn2", "attn1"]]))
+    tables(study, results_root, tmp_path / "t")
+    rows = {(r["arm"], r["metric"]): r for r in rows_of(tmp_path / "t/intervals.csv")}
+    assert {arm for arm, _ in rows} == {"base", "attn1", "attn2", "attn2 − attn1"}
+
+    def scores(arm):
+        return [json.loads((results_root / f"scores/{arm}/{seed}.json").read_text()) for seed in range(3)]
+
+    def resampled(arms, *names):
+        """Means over seeds of hits a box, first arm less second, over the resamples of the pictures."""
+        images, means = [[one["per_image"] for one in scores(arm)] for arm in arms], []
+        count = len(images[0][0]["boxes"])
+        for draw in seeds.rng("bootstrap", *names).integers(count, size=(RESAMPLES, count)):
+            shares = [
+                [sum(seed["hits"][i] for i in draw) / sum(seed["boxes"][i] for i in draw) for seed in of_arm]
+                for of_arm in images
+            ]
+            means.append(np.mean(shares[0]) - (np.mean(shares[1]) if len(shares) > 1 else 0))
+        return np.quantile(means, [0.025, 0.975])
+
+    for arms, name in ((["attn1"], "attn1"), (["attn2", "attn1"], "attn2 − attn1")):
+        row = rows[name, "success@0.5"]
+        values = [[one["metrics"]["success50"] for one in scores(arm)] for arm in arms]
+        over = np.subtract(*values) if len(values) > 1 else np.array(values[0])
+        low, high = stats.t.interval(0.95, 2, loc=over.mean(), scale=stats.sem(over))
+        assert row["seeds"] == f"{decimals(low, 3)} to {decimals(high, 3)}"
+        low, high = resampled(arms, *arms, "success50")
+        assert row["images"] == f"{decimals(low, 3)} to {decimals(high, 3)}"
+
+
+def test_the_tables_of_parts_that_are_there_once_print_value_interval_and_number(results_root, config, tmp_path):
+    interval = {"filter_precision": [0.9641, 0.9759]}
+    edit(results_root / "scores/data.json", lambda s: s.update(intervals=interval))
+    tables(config, results_root, tmp_path / "t")
+    rows = {r["metric"]: r for r in rows_of(tmp_path / "t/data.csv")}
+    row = rows["filter: precision (spatial)"]
+    assert (row["value"], row["ci95"], row["n"]) == ("0.970", "0.964 to 0.976", "4000")
+    row = rows["annotation: mean IoU, objects found"]
+    assert (row["value"], row["ci95"], row["n"]) == ("0.860", "", "4004")
+    assert rows["bytes, filter first"]["value"] == "7654321"
+    (row,) = [r for r in rows_of(tmp_path / "t/planner.csv") if r["metric"] == "spatial accuracy"]
+    assert (row["value"], row["n"]) == ("0.930", "300")
+    (row,) = rows_of(tmp_path / "t/relations.csv")
+    assert (row["arm"], row["n"], row["n_relations"]) == ("attn2", "24", "31")
+    assert (row["relation_accuracy"], row["rules_relation_accuracy"]) == ("0.810", "0.610")
+    half = stats.t.ppf(0.975, 2) * stats.sem([0.80, 0.81, 0.82])
+    assert row["relation_accuracy_ci95"] == f"{half:.3f}"
 
 
 def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gillnext.tables.statistics import bootstrap, estimate, paired
+from gillnext.runtime import seeds
+from gillnext.tables.statistics import RESAMPLES, bootstrap, estimate, paired
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])
@@ -43,3 +44,15 @@ def test_bootstrap_is_near_the_normal_interval_of_a_proportion():
     # 1,000 resamples: the ends are known to about a tenth of the standard error.
     assert (low, high) == pytest.approx((mean - 1.96 * error, mean + 1.96 * error), abs=0.3 * error)
     assert (low, high) == bootstrap(hits, np.ones(600), "arm")
+
+
+def test_bootstrap_divides_by_the_boxes_of_the_pictures_that_were_drawn():
+    """Pictures of one to four boxes, two seeds: against a loop over the same draws."""
+    rng = np.random.default_rng(2)
+    boxes = rng.integers(1, 5, 40)
+    hits = rng.binomial(boxes, 0.7, (2, 40))
+    means = [
+        np.mean([hits[seed][draw].sum() / boxes[draw].sum() for seed in range(2)])
+        for draw in seeds.rng("bootstrap", "arm").integers(40, size=(RESAMPLES, 40))
+    ]
+    assert bootstrap(hits, boxes, "arm") == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))

@@ -108,10 +108,16 @@ def test_the_binding_table_puts_swapped_and_unnamed_arms_side_by_side(results_ro
         put(results_root, "attn2", seed, success50=0.8, wrong_class=0.1)
         put(results_root, "swapped/attn2", seed, success50=0.7, wrong_class=0.2, rules_success50=0.4)
         put(results_root, "attn2-unnamed", seed, success50=0.3, wrong_class=0.5)
+    for seed, hits in enumerate([[1, 2, 0], [0, 1, 2], [1, 2, 2]]):  # of 1, 2 and 3 boxes: 2, 3 and 4 of 5 count
+        path = results_root / f"scores/attn2/{seed}.json"
+        score = json.loads(path.read_text(encoding="utf-8"))
+        score["per_image"] = {"boxes": [1, 2, 3], "hits": hits, "iou": [0.5] * 3}
+        path.write_text(json.dumps(score), encoding="utf-8")
     arms = ARMS | {"attn2-unnamed": {"phrases": False}}
     table = binding_table(study(results_root, arms=arms, swapped=["attn2"]))
     named, unnamed = table.records()
     assert (named["arm"], named["phrases"], named["own_class"]) == ("attn2", "own", "0.889")
+    assert named["several_success50"] == "0.600"  # of layouts with a single object no name can move
     assert (named["swapped_success50"], named["swapped_rules_success50"]) == ("0.700", "0.400")
     assert named["swapped_wrong_class"] == "0.200"
     assert (unnamed["arm"], unnamed["phrases"], unnamed["own_class"]) == ("attn2-unnamed", "none", "0.375")

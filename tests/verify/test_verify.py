@@ -35,6 +35,12 @@ def again(results_root, kept_run, tmp_path):
     return run
 
 
+PLANNER = {
+    "validity_unconstrained": 0.97, "validity_constrained": 1.0, "spatial_accuracy": 0.93, "count_accuracy": 0.98,
+    "miou": 0.41, "random_spatial_accuracy": 0.48, "retrieval_spatial_accuracy": 0.81,
+}  # fmt: skip
+
+
 def edit(path, change):
     value = json.loads(path.read_text(encoding="utf-8"))
     change(value)
@@ -134,6 +140,22 @@ def test_other_settings_are_told(results_root, again):
     edit(results_root / "config.json", lambda c: c["adapter"].update(steps=7))
     rows, notes = again()
     assert "adapter.steps: 7 here, 400 kept" in notes and rows["C16"].result == PASS
+
+
+@pytest.mark.parametrize("gone", [["miou"], None], ids=["one", "all"])
+@pytest.mark.parametrize("kept", [False, True])
+def test_numbers_that_one_run_lacks_are_named_and_no_pass(results_root, kept_run, again, gone, kept):
+    def drop(score):
+        score["metrics"] = {k: v for k, v in score["metrics"].items() if gone and k not in gone}
+
+    edit(results_root / "plans/planner.json", drop)
+    if kept:
+        keep(results_root, kept_run)
+        edit(results_root / "plans/planner.json", lambda s: s["metrics"].update(PLANNER))
+    row = again()[0]["planner"]
+    assert row.result == NEITHER
+    assert row.why.startswith("the kept run has no planner" if kept else "this run has no planner")
+    assert "planner, mIoU" in row.why and ("planner, validity constrained" in row.why) == (gone is None)
 
 
 def test_another_tier_is_refused(results_root, again):

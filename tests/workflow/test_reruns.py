@@ -3,6 +3,8 @@
 import signal
 import time
 
+import pytest
+
 DATA = ["annotate", "annotator", "classifier", "download", "filter", "quality", "world"]
 TARGET = ["--cores", "2", "--configfile", "config/smoke.yaml", "--", "results/smoke/scores/data.json"]
 
@@ -86,3 +88,22 @@ def test_another_number_of_test_pictures_redoes_what_draws_them_alone(checkout):
     with open(checkout.root / "src/gillnext/score/precision.py", "a") as source:
         source.write("\n# edited\n")
     assert "Nothing to be done" in checkout.snakemake(*adapters)[1]
+
+
+def test_jobs_that_would_share_a_gpu_are_refused_before_any_runs(checkout):
+    """Each takes the first that it sees; a job of two actors has both of a machine's two."""
+    (checkout.root / "gpus.yaml").write_text("run: {device: cuda}\nray: {actors: 2}\n")
+    settings = ["--cores", "8", "--configfile", "config/smoke.yaml", "gpus.yaml"]
+    target = ["--", "results/smoke/models/classifier"]
+    for resources in ([], ["--resources", "gpu=4"]):
+        status, output = checkout.snakemake(*settings, *resources, *target)
+        assert status != 0 and "remedy: --resources gpu=2" in output and checkout.ran() == []
+    assert checkout.snakemake(*settings, "--resources", "gpu=2", *target)[0] == 0
+    assert checkout.ran() == ["classifier"]
+
+
+@pytest.mark.parametrize("key", ["filter", "annotate"])
+def test_a_model_that_is_not_there_is_told_before_anything_runs(checkout, key):
+    (checkout.root / "lab.yaml").write_text(f"{key}: {{model: /models/Qwen2-VL-7B-Instrct}}\n")
+    status, output = checkout.snakemake("-n", "--cores", "2", "--configfile", "config/smoke.yaml", "lab.yaml")
+    assert status != 0 and f"{key}.model: no such folder: /models/Qwen2-VL-7B-Instrct" in output

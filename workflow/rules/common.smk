@@ -41,9 +41,16 @@ if cfg.run.tier == "wukong" and not RELEASE:
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
+for key, given in {"filter.model": cfg.filter.model, "annotate.model": cfg.annotate.model}.items():
+    if os.path.isabs(given) and not os.path.exists(given):
+        raise WorkflowError(
+            f"{key}: no such folder: {given}\n  remedy: mend the path before anything is downloaded"
+        )
 
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
 ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK}
+# glibc would hand every large tensor's memory back and fault it in again for the next: benchmarks/allocator.py.
+ENVIRONMENT |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 if SWITCHED_ON:
     named = [RELEASE, *GIVEN.values(), cfg.filter.lexicon, cfg.annotate.vocabulary]
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache", given=named)

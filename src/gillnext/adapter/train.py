@@ -98,6 +98,9 @@ class Trainer:
             project_dir=str(out.with_name(out.name + ".work")),
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=False)],
         )
+        if self.settings.batch % self.accelerator.num_processes:
+            what = f"a batch of {self.settings.batch} for {self.accelerator.num_processes} processes"
+            raise UserError(what, where="adapter.batch", remedy="a multiple of them: each process gets an equal share")
         self.pipeline = pipeline.to(self.accelerator.device)
         unet = pipeline.unet.requires_grad_(arm.unet_lr > 0)
         if self.settings.gradient_checkpointing:
@@ -171,12 +174,12 @@ class Trainer:
         return {"loss": mean, **norms, "lr": self.optimiser.param_groups[0]["lr"]}
 
 
-def _identity(cfg: Config, arm: Arm, *made_from: Path | None) -> str:
+def _identity(cfg: Config, arm: Arm, seed: int, *made_from: Path | None) -> str:
     """What an interrupted run must agree with to be taken up: settings, and the files that it learns from."""
     settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.adapter, arm)]
     drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch  # for the curve
     hashes = [files.sha256(path) for path in made_from if path]
-    return provenance.fingerprint(*settings, drawn, list(HISTORIES), *hashes, code=["gillnext.adapter.train"])
+    return provenance.fingerprint(*settings, seed, drawn, list(HISTORIES), *hashes, code=["gillnext.adapter.train"])
 
 
 def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[str, float]]:
@@ -225,7 +228,7 @@ def train(
     trainer = Trainer(cfg, arm, seed, pipeline, Cache.load(cache), out)
     trainer.accelerator.print(trainer.listing)
     curve = Curve(cfg, trainer.steps, work, val, evaluator)
-    history = run(trainer, _identity(cfg, arm, base, cache, val, evaluator), curve, work)
+    history = run(trainer, _identity(cfg, arm, seed, base, cache, val, evaluator), curve, work)
     if trainer.ema:
         trainer.ema.copy_to(trainer.parameters)
     if not trainer.accelerator.is_main_process:

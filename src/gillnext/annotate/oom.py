@@ -15,7 +15,8 @@ from PIL import Image
 
 from gillnext.annotate import rows as rows_
 from gillnext.annotate.base import Annotator, Found, Names
-from gillnext.annotate.stage import OUT_OF_MEMORY, answer_batch, batches, load_annotator
+from gillnext.annotate.rows import OUT_OF_MEMORY
+from gillnext.annotate.stage import answer_batch, batches, load_annotator
 from gillnext.config import Config
 from gillnext.runtime import seeds, training
 
@@ -29,6 +30,7 @@ class Starved:
     def __init__(self, annotator: Annotator, batch: int, never: frozenset[str], seed: int) -> None:
         self.annotator, self.most, self.never = annotator, 2 * batch, never
         self.name, self.convention, self.needs_names = annotator.name, annotator.convention, annotator.needs_names
+        self.max_image_size = annotator.max_image_size
         self.rng = seeds.rng("oom", seed)
         self.failed: list[bool] = []
 

@@ -18,6 +18,7 @@ from gillnext.runtime.errors import UserError
 
 CARRIED = ("spatial_type", "url", "shard", "row")  # index keys that layouts keep
 MISSING = "image missing"
+OUT_OF_MEMORY = "out of memory at batch 1"
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,24 @@ def read_tsv(table: Path, images: Path) -> list[Row]:
     return rows
 
 
-def read_image(path: Path) -> Image.Image | str:
-    """The picture in RGB, turned as its EXIF data says, or why there is none."""
+def shrink(image: Image.Image, longest: int) -> Image.Image:
+    """The image with its longest side at most `longest` pixels (0: any); boxes are fractions, so they hold."""
+    if not longest or max(image.size) <= longest:
+        return image
+    scale = longest / max(image.size)
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def read_image(path: Path, longest: int = 0) -> Image.Image | str:
+    """The picture in RGB, turned as its EXIF data says and shrunk to `longest` pixels, or why there is none."""
     try:
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            return shrink(ImageOps.exif_transpose(image).convert("RGB"), longest)
     except FileNotFoundError:
         return MISSING
+    except MemoryError:
+        return OUT_OF_MEMORY
     except Exception as error:  # whatever a decoder makes of a broken file: it is one row's, not the job's
         if isinstance(error, OSError) and error.errno:  # but what the file system says is no fault of the picture's
             remedy = "mend the file system, or the file's rights, and give the same command again"

@@ -24,24 +24,25 @@ from gillnext import layouts
 from gillnext.annotate import rows as rows_
 from gillnext.annotate.answers import refusal
 from gillnext.annotate.base import Annotator, Found, Names, Vocabulary, read_vocabulary
-from gillnext.annotate.rows import MISSING, Row
+from gillnext.annotate.rows import MISSING, OUT_OF_MEMORY, Row
 from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving, out_of_memory
 from gillnext.runtime.journal import Journal
+from gillnext.runtime.lock import held
 from gillnext.runtime.progress import Progress
 from gillnext.runtime.workers import Workers, absolute, on_actors
 
 DIGITS = 4  # of a coordinate: a ten-thousandth of the image
 NO_OBJECT = "no object named"
-OUT_OF_MEMORY = "out of memory at batch 1"
 REFUSED = "the annotator refuses it"
 Asked = tuple[Any, str, Names]  # image, caption, names to look for
 Answer = dict[str, Any]  # {"objects": [[name, box, score]], "dropped": [reason of an object], "reason": of the row}
 FAILED = "the annotator failed over it"
-PASSING = (MISSING, OUT_OF_MEMORY, FAILED)  # reasons that may be gone when the same command is given again
+PASSING = (MISSING, OUT_OF_MEMORY)  # reasons that may be gone when the same command is given again
+WITHOUT = (*PASSING, REFUSED, FAILED)  # of all that came to nothing: reasons that are not in the answers
 
 
 def nothing(reason: str) -> Answer:
@@ -70,7 +71,7 @@ def answer_batch(batch: Sequence[Row], annotator: Annotator, vocabulary: Vocabul
     asked: list[Asked] = []
     for row in batch:
         wanted = vocabulary.find(row.caption) if vocabulary else None
-        image = rows_.read_image(row.path) if wanted is None or wanted else NO_OBJECT
+        image = NO_OBJECT if wanted == [] else rows_.read_image(row.path, annotator.max_image_size)
         if isinstance(image, str):
             answers.append(nothing(image))
         else:
@@ -125,18 +126,22 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
 
 def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, out: Path, job: str) -> dict[str, Any]:
     """Annotate `rows` into `out`, `size` at a time, resuming a journal of the same `job`; returns counts by reason."""
-    with Journal(out.with_name(out.name + ".work"), job) as journal:
-        for key in [key for key, answer in journal.done.items() if answer["reason"] in PASSING]:
-            del journal.done[key]  # an image may be there by now, or be looked for in another folder
-        keys = {row.key for row in rows}
-        start = len(keys & journal.done.keys())
-        with Progress("annotate", len(keys), "images", start=start) as progress:
-            for batch, answers in workers.map(journal.unfinished(batches(rows, size), attrgetter("key"))):
-                answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
-                new = journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
-                progress.step(new, **workers.counts)
-        counts = finish(rows, journal.done, out)
-    journal.remove()
+    work = out.with_name(out.name + ".work")
+    with held(f"{work}.lock"):
+        with Journal(work, job) as journal:
+            reasons = {key: answer["reason"] for key, answer in journal.done.items()}
+            worked = set(reasons.values()) - set(WITHOUT)  # else all is asked again
+            for key in [key for key, reason in reasons.items() if reason in (PASSING if worked else WITHOUT)]:
+                del journal.done[key]  # an image may be there by now, or be looked for in another folder
+            keys = {row.key for row in rows}
+            start = len(keys & journal.done.keys())
+            with Progress("annotate", len(keys), "images", start=start) as progress:
+                for batch, answers in workers.map(journal.unfinished(batches(rows, size), attrgetter("key"))):
+                    answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
+                    new = journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
+                    progress.step(new, **workers.counts)
+            counts = finish(rows, journal.done, out)
+        journal.remove()
     return counts
 
 
@@ -196,6 +201,8 @@ def main(args: argparse.Namespace) -> None:
     model = args.model or config.annotate.model
     if not model:
         raise UserError("no annotator named", where="--model", remedy="name a folder that `gillnext annotator` wrote")
+    if Path(model).is_absolute() and not Path(model).exists():
+        raise UserError(f"no such annotator: {model}", where="--model", remedy="mend annotate.model or --model")
     if args.tsv and not args.images:
         raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
     rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)

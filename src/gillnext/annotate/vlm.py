@@ -13,7 +13,9 @@ from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from gillnext.annotate.answers import to_found
 from gillnext.annotate.base import Found, Names
 from gillnext.annotate.families import Family, family
+from gillnext.annotate.rows import shrink
 from gillnext.language.tokenizer import without_markers
+from gillnext.runtime.errors import UserError
 
 MAX_NEW_TOKENS = 512  # room for about a dozen objects
 
@@ -39,10 +41,13 @@ class VisionLanguageAnnotator:
 
         Prompts are padded on the left, so that every answer of a batch starts where its prompt ends.
         """
-        spoken = family(AutoConfig.from_pretrained(model).model_type)
-        processor = AutoProcessor.from_pretrained(model, padding_side="left")
         kind = torch.float32 if device == "cpu" else "auto"
-        network: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=kind)
+        try:
+            spoken = family(AutoConfig.from_pretrained(model).model_type)
+            processor = AutoProcessor.from_pretrained(model, padding_side="left")
+            network: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=kind)
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot load the annotator: {error}", where=str(model)) from error
         network.to(device)
         return cls(network, processor, spoken, max_image_size, max_new_tokens)
 
@@ -54,19 +59,14 @@ class VisionLanguageAnnotator:
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
 
-    def shrink(self, image: Image.Image) -> Image.Image:
-        """The image with its longest side at most `max_image_size` pixels; boxes are fractions, so they hold."""
-        if max(image.size) <= self.max_image_size:
-            return image
-        scale = self.max_image_size / max(image.size)
-        size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-        return image.resize(size, Image.Resampling.BICUBIC)
-
     @torch.inference_mode()
     def answer(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[tuple[str, tuple[int, int]]]:
         """The model's texts, greedily decoded, special tokens kept; and (width, height) of each image as it saw it."""
         inputs = self.processor(
-            text=list(prompts), images=[self.shrink(i) for i in images], padding=True, return_tensors="pt"
+            text=list(prompts),
+            images=[shrink(image, self.max_image_size) for image in images],
+            padding=True,
+            return_tensors="pt",
         ).to(self.model.device)
         tokens = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
         new = tokens[:, inputs["input_ids"].shape[1] :]

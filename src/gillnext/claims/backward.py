@@ -111,4 +111,5 @@ def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
     told = f"{decimals(100 * share, 1)}% ({parameters['adapter']:,} of {parameters['unet']:,})"
     word = Word.REPRODUCED if share < rule["below"] else Word.CONTRADICTED
     numbers = tuple(Number(f"parameters, {k}", "parameters", (float(parameters[k]),)) for k in ("adapter", "unet"))
-    return Verdict(word, told, "adapter over UNet parameters", numbers)
+    reason = f"adapter over UNet parameters; {'as' if share < rule['below'] else 'not as'} claimed"
+    return Verdict(word, told, reason, numbers)

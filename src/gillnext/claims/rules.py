@@ -126,7 +126,8 @@ def _basis(results: Results, judged: list[tuple[str, str]], pairs: list[tuple[st
     if len(judged) == 1:
         reason = f"{' − '.join(judged[0])}, {reason}"
     more = len(pairs) - len(judged)
-    return reason + (f"; {more} more with one seed, not judged" if more else "")
+    reason += f"; {more} more with one seed, not judged" if more else ""
+    return reason + ("; one seed decides nothing" if counts[-1] == 1 else "")
 
 
 def judge_binding(rule: dict[str, Any], results: Results) -> Verdict:
@@ -183,11 +184,12 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
         parts.append((gain, float(rule["gain"])))
         numbers.append(Number(f"{arm} − {results.base}, success@0.5", "success50", tuple(gains)))
     word = Word.NOT_SHOWN
-    if all(e.half is not None and e.low > limit for e, limit in parts):
+    if results.base is not None and all(e.half is not None and e.low > limit for e, limit in parts):
         word = Word.REPRODUCED
     elif any(e.half is not None and e.high < limit for e, limit in parts):
         word = Word.CONTRADICTED
-    return Verdict(word, measured, f"{arm}; wanted > {rule['above']} and > +{rule['gain']}", tuple(numbers))
+    reason = f"{arm}; wanted > {rule['above']} and > +{rule['gain']}"
+    return Verdict(word, measured, reason + ("" if results.base else "; no base in this run"), tuple(numbers))
 
 
 def judge_value(rule: dict[str, Any], results: Results) -> Verdict:

@@ -73,6 +73,6 @@ class Annotate:
 class Ray:
     actors: int = s(0, "Ray actors that share the models of filter and annotate, one a device; 0: no Ray, one process")
     address: str = s("", "Ray cluster to join, auto or host:port; empty: one on this machine, for the job alone")
-    restarts: int = s(16, "dead actors that are replaced before a job gives up")
+    restarts: int = s(16, "lost actors, but over items set aside, that are replaced before a job gives up")
     timeout: float = s(900.0, "seconds that a batch may take before its actor counts as hung")
     start_timeout: float = s(1800.0, "seconds without any answer, for actors that start, before a job gives up")

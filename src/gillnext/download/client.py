@@ -36,6 +36,7 @@ REDIRECTS = 5  # hops before a chain of redirects counts as a loop
 AGENT = "gillnext/0.1 (dataset download for research)"
 # Errors that are tried again at once. A timeout, which costs the most, is tried again once, by the stage at its end.
 PASSING = frozenset({"server_error", "connection", "truncated"})
+NO_SUCH_NAME = (socket.EAI_NONAME, socket.EAI_NODATA)
 NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 UNICAST = ipaddress.IPv6Network("2000::/3")  # all that IANA hands out: the rest is local, multicast or reserved
 ASSIGNED = ipaddress.IPv4Network("192.0.0.0/24")  # to protocols (RFC 6890); most of it is_global for Python 3.11
@@ -68,6 +69,7 @@ class Resolver(AbstractResolver):
     def __init__(self, mapped: Mapping[str, tuple[str, int]], threads: int = 8) -> None:
         # Dead names take many seconds each: in asyncio's few threads they would hold up the disk, and one another.
         self.mapped, self.threads = mapped, ThreadPoolExecutor(max(threads, 1), thread_name_prefix="names")
+        self.unknown: set[str] = set()  # names that are known not to exist: of an old release, hosts of many rows
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -75,8 +77,16 @@ class Resolver(AbstractResolver):
         if host in self.mapped:
             ip, port = self.mapped[host]
             return [ResolveResult(hostname=host, host=ip, port=port, family=socket.AF_INET, proto=0, flags=NUMERIC)]
+        if host in self.unknown:
+            raise Rejected("unknown_host", host)
         look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        found = await asyncio.get_running_loop().run_in_executor(self.threads, look_up)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self.threads, look_up)
+        except socket.gaierror as error:
+            if error.errno not in NO_SUCH_NAME:  # a name server that does not answer is an error that may pass
+                raise
+            self.unknown.add(host)
+            raise Rejected("unknown_host", host) from error
         if not all(public(str(place[0])) for *_, place in found):
             raise Rejected("refused", f"{host} is not a public address")
         return [

@@ -21,7 +21,8 @@ from types import TracebackType
 from gillnext.runtime import files
 from gillnext.runtime.journal import append, begin, entries, job_of
 
-PASSED_OVER = frozenset({"connection", "timeout", "server_error"})  # tried again at the end of a run, and by the next
+# Tried again at the end of a run, and by the next.
+PASSED_OVER = frozenset({"connection", "timeout", "server_error", "unknown_host"})
 
 
 @dataclass(frozen=True)

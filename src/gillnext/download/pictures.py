@@ -12,7 +12,7 @@ from gillnext.config.data import Download
 
 # Kinds of outcome of a row. "ok" is the only one with an image; "duplicate" is given at the end.
 KINDS = (
-    "ok", "duplicate", "not_found", "http_error", "server_error", "timeout", "connection", "truncated",
+    "ok", "duplicate", "not_found", "unknown_host", "http_error", "server_error", "timeout", "connection", "truncated",
     "not_image", "too_small", "too_large", "too_long", "redirect_loop", "refused",
 )  # fmt: skip
 ORIENTATION = 0x0112  # the EXIF tag that tells how a camera was held; 1: upright
@@ -65,7 +65,9 @@ def check(body: bytes, settings: Download) -> Picture:
             turned.convert("RGB").save(buffer, "PNG")
     except Rejected:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # by Pillow itself, before the size can be looked at
+        raise Rejected("too_large", str(error)[:80]) from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise Rejected("truncated", str(error)[:80]) from error
     except Exception as error:  # of hostile bytes, decoders and EXIF readers make struct.error, IndexError and worse
         raise Rejected("truncated", f"{type(error).__name__}: {error}"[:80]) from error

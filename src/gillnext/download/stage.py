@@ -35,6 +35,7 @@ from gillnext.download.pictures import KINDS, Rejected
 from gillnext.download.turns import Turns
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.lock import held
 from gillnext.runtime.progress import Progress
 
 COLUMNS = {
@@ -155,7 +156,7 @@ def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
             told = {"sha256": o.sha256, "width": o.width, "height": o.height}
             index.append({"image_path": str(images / o.file), **row, **told})
     counts = collections.Counter(o.kind for o in outcomes)
-    if rows and counts["connection"] + counts["timeout"] + counts["refused"] == len(rows):
+    if rows and sum(counts[kind] for kind in ("connection", "timeout", "refused", "unknown_host")) == len(rows):
         raise UserError(
             f"not one of {len(rows)} links could be asked; the first: {outcomes[0].kind}, {outcomes[0].detail}",
             where=str(out), remedy="check the network: its names must lead to public addresses, without a proxy",
@@ -172,6 +173,22 @@ def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
             if o.kind == "ok":
                 files.link(journal.images / o.file, temporary / o.file)
         pl.DataFrame(status, schema=schema).write_parquet(temporary / "status.parquet")
+
+
+def check_images(images: Path, rows: Rows) -> None:
+    """Refuse a folder that holds anything but this table's images: the folder is replaced at the end."""
+    if not images.exists() or not any(images.iterdir()):
+        return
+    names = ["shard", "row", "url"]
+    try:
+        status = pl.read_parquet(images / "status.parquet", columns=names).rows()
+    except (OSError, pl.exceptions.PolarsError):
+        status = []
+    if status != [tuple(row[name] for name in names) for row in rows]:
+        raise UserError(
+            "holds something else than this table's images", where=str(images),
+            remedy="name another folder with --images, or remove this one",
+        )  # fmt: skip
 
 
 def address_of(host: str, place: str) -> tuple[str, int]:
@@ -208,13 +225,15 @@ def hosts_of(config: Config, world: Path | None) -> Iterator[Hosts]:
 def download(config: Config, table: Path, images: Path, out: Path, world: Path | None = None) -> None:
     """Fetch a table's images; the result depends on neither concurrency nor interruptions."""
     rows = read_table(table)
+    check_images(images, rows)
     work = images.with_name(images.name + ".work")
-    with Journal(work, job_name(rows, config, world)) as journal:
-        if len(journal.done) < len(rows):
-            with hosts_of(config, world) as hosts:
-                asyncio.run(_fetching(rows, config, hosts, journal))
-        finish(rows, journal, images, out)
-    journal.remove()
+    with held(f"{work}.lock"):
+        with Journal(work, job_name(rows, config, world)) as journal:
+            if len(journal.done) < len(rows):
+                with hosts_of(config, world) as hosts:
+                    asyncio.run(_fetching(rows, config, hosts, journal))
+            finish(rows, journal, images, out)
+        journal.remove()
 
 
 async def _fetching(rows: Rows, config: Config, hosts: Hosts, journal: Journal) -> None:

@@ -31,13 +31,15 @@ from gillnext.filter.shards import pass_shard
 from gillnext.language.lengths import by_length
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.halving import halving
+from gillnext.runtime.halving import halving, out_of_memory
 from gillnext.runtime.journal import Journal
+from gillnext.runtime.lock import held
 from gillnext.runtime.progress import Progress
 from gillnext.runtime.workers import Workers, absolute, on_actors
 
 SCHEMA = {"url": pl.String, "caption": pl.String, "spatial_type": pl.String, "shard": pl.Int64, "row": pl.Int64}
 CODE = "gillnext.filter.stage"  # whose change makes unfinished work another's
+OUT_OF_MEMORY = "out of memory"  # the label of a caption that is asked about again by the next run
 Batch = list[tuple[str, str]]  # key and caption
 Label = Callable[[Sequence[tuple[str, str]]], list[str]]
 
@@ -90,6 +92,14 @@ def batches(rows: Batch, size: int) -> list[Batch]:
     return [[rows[i] for i in batch] for batch in by_length([len(caption) for _, caption in rows], size)]
 
 
+def ask_again(journal: Journal) -> None:
+    """Forget the captions for which memory ran out, and where nothing was labelled all the others without a label."""
+    labels = set(journal.done.values())
+    again = (OUT_OF_MEMORY,) if labels & set(LABELS) else (OUT_OF_MEMORY, "")
+    for key in [key for key, label in journal.done.items() if label in again]:
+        del journal.done[key]
+
+
 def row_key(shard: int, row: int, caption: str) -> str:
     """Names a row in the journal; with a hash of its caption, as the shard may have changed by the next run."""
     return f"{shard}/{row}/{hashlib.blake2b(caption.encode(), digest_size=8).hexdigest()}"
@@ -100,7 +110,7 @@ def label_rows(
 ) -> pl.DataFrame:
     """`table` with its `spatial_type`; batches that the journal knows are not asked about again.
 
-    A caption that no worker could answer gets the label "" and is counted as such.
+    A caption that no worker could answer gets the label "", one for which memory ran out `OUT_OF_MEMORY`.
     """
     keys = [row_key(*row) for row in table.select("shard", "row", "caption").iter_rows()]
     known = sum(key in journal.done for key in keys)
@@ -122,27 +132,35 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
     kept, read, counts = pl.DataFrame(schema=SCHEMA), 0, Counter[str]()
     sifted = Sifted(work / "sifted", lexicon_file(settings.lexicon))
     make = partial(make_labeller, on_actors(config), absolute(model))
-    with (
-        Journal(work, _job(model)) as journal,
-        Workers(make, config) as workers,
-        Progress("filter", len(shards), "shards") as progress,
-    ):
-        for path in shards:
-            rows, found = sifted.read(path)
-            table = label_rows(rows, workers, settings.batch, journal)
-            counts.update(found)
-            for name in (*LABELS, ""):
-                reason = f"kept_{name}" if name in settings.keep else f"label_{name}" if name else "not_answered"
-                counts[reason] += int((table["spatial_type"] == name).sum())
-            more = pl.concat([kept, table.filter(pl.col("spatial_type").is_in(settings.keep))])
-            kept = more.unique(["url", "caption"], keep="first", maintain_order=True)
-            counts["repeated_in_other_shard"] += more.height - kept.height
-            read += 1
-            progress.step(rows=counts["rows"], kept=kept.height)
-            if target and kept.height >= target:
-                break
-        report = _write(kept, read, counts, target, out)
-    journal.remove()
+    with held(f"{work}.lock"):
+        with (
+            Journal(work, _job(model)) as journal,
+            Workers(make, config) as workers,
+            Progress("filter", len(shards), "shards") as progress,
+        ):
+            ask_again(journal)
+            for path in shards:
+                rows, found = sifted.read(path)
+                table = label_rows(rows, workers, settings.batch, journal)
+                counts.update(found)
+                for name in LABELS:
+                    reason = f"kept_{name}" if name in settings.keep else f"label_{name}"
+                    counts[reason] += int((table["spatial_type"] == name).sum())
+                counts["not_answered"] += int((~table["spatial_type"].is_in(list(LABELS))).sum())
+                more = pl.concat([kept, table.filter(pl.col("spatial_type").is_in(settings.keep))])
+                kept = more.unique(["url", "caption"], keep="first", maintain_order=True)
+                counts["repeated_in_other_shard"] += more.height - kept.height
+                read += 1
+                progress.step(rows=counts["rows"], kept=kept.height)
+                if target and kept.height >= target:
+                    break
+            if (lost := counts["not_answered"]) and not any(label in LABELS for label in journal.done.values()):
+                raise UserError(
+                    f"not one of {lost} captions could be labelled", where=str(out),
+                    remedy="look at the log and at the classifier; a smaller filter.batch takes less memory",
+                )  # fmt: skip
+            report = _write(kept, read, counts, target, out)
+        journal.remove()
     return report
 
 
@@ -172,7 +190,7 @@ def make_labeller(config: Config, model: Path | str) -> Label:
     def label(batch: Sequence[tuple[str, str]]) -> list[str]:
         captions = [caption for _, caption in batch]
         found = halving(lambda part: classifier.label(part, len(part)), captions)
-        return ["" if isinstance(one, Exception) else one for one in found]
+        return [one if isinstance(one, str) else OUT_OF_MEMORY if out_of_memory(one) else "" for one in found]
 
     return label
 

@@ -70,7 +70,7 @@ def spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict
 
 
 def _band_words(results: Results) -> str:
-    seeds = results.seed_words()
+    seeds = results.seed_words(_trained(results))
     return f"Mean of {seeds}; the band is their range." if seeds != "one seed" else "One seed."
 
 
@@ -98,8 +98,9 @@ def following(results: Results, folder: Path) -> str:
     style.quiet_grid(axes)
     _legend(figure, axes)
     style.save(figure, folder, "following")
-    words = _band_words(results)
-    return f"When each arm begins to follow boxes. {words} The dashed lines are levels on the test set."
+    words, n = _band_words(results), results.config.adapter.evaluate_images
+    seen = f"When each arm begins to follow boxes, on {n} validation layouts."
+    return f"{seen} {words} The dashed lines are levels on the test set."
 
 
 def losses(results: Results, folder: Path) -> str:

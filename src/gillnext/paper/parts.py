@@ -55,7 +55,7 @@ def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str, n
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), ncols), handlelength=1)
     style.save(figure, folder, name)
-    seeds = results.seed_words()
+    seeds = results.seed_words(results.config.study.shown_arms)
     return f"mean of {seeds}; whiskers: half their range." if seeds != "one seed" else "one seed."
 
 

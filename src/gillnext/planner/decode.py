@@ -14,6 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokeniz
 from gillnext.language import batching
 from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import token_bytes
+from gillnext.layouts import MOST
 from gillnext.planner.grammar import Grammar, State, TokenTable
 
 
@@ -70,7 +71,7 @@ def generate(
     *,
     vocabulary: Sequence[str] = (),
     constrained: bool = True,
-    most: int = 8,
+    most: int = MOST,
     batch: int = 128,
 ) -> list[str]:
     """The model's answers, greedy, in the order of `captions`; with the grammar each of them is a plan."""

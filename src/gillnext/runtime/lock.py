@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -15,22 +17,41 @@ _held: dict[Path, IO[str]] = {}  # open for as long as this process lives
 def hold(path: Path | str) -> None:
     """Take the lock for the rest of this process; raises `UserError` where another process has it."""
     path = Path(path)
-    if path in _held:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (kept open on purpose)
+    if path not in _held:
+        _held[path] = _take(path)
+
+
+@contextmanager
+def held(path: Path | str) -> Iterator[None]:
+    """The same for as long as the context lasts; the file is removed at its end."""
+    stream = _take(Path(path))
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        handle.seek(0)
-        holder = handle.read().strip() or "unknown"
-        handle.close()
-        raise UserError(
-            f"another run (process {holder}) is at work here",
-            where=str(path.parent),
-            remedy="wait for it to end, or stop it, and give the same command again",
-        ) from None
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
-    _held[path] = handle
+        yield
+    finally:
+        Path(path).unlink(missing_ok=True)
+        stream.close()
+
+
+def _take(path: Path) -> IO[str]:
+    """The lock's file, open and locked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (kept open on purpose)
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            stream.close()
+            raise UserError(
+                f"another run (process {holder}) is at work here",
+                where=str(path.parent),
+                remedy="wait for it to end, or stop it, and give the same command again",
+            ) from None
+        if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            break
+        stream.close()  # its holder has removed it meanwhile
+    stream.truncate(0)
+    stream.write(f"{os.getpid()}\n")
+    stream.flush()
+    return stream

@@ -9,7 +9,8 @@ and no Ray is started. Answers come in the order in which they are ready, each w
 does not matter to it. An actor that dies, whose model raises an error, or that takes longer than `ray.timeout` over a
 batch, is replaced (where a node is lost, as soon as there is room) and its batches are given to others; a batch over
 which that has happened twice is cut in halves, again with every further time, and an item that is left alone comes back
-with the answer None. A `UserError` ends the job as it is, and so does any error of the first model that is made.
+with the answer None; where other batches were answered meanwhile, the actors that it cost are not counted among
+`ray.restarts`. A `UserError` ends the job as it is, and so does any error of the first model that is made.
 """
 
 from __future__ import annotations
@@ -108,6 +109,8 @@ class Workers(Generic[Item, Answer]):
         self.counts: Counter[str] = Counter()  # items done, by place
         self.hands: list[_Hand] = []
         self.replaced = 0
+        self.forgiven = 0  # of these, those up to an item that was set aside, the model being well otherwise
+        self.proven = False  # whether an answer has come since then
         self.model: Model[Item, Answer] | None = None
         self.ours = False  # whether the Ray that runs was started here
         self.heard = 0.0  # when an actor last answered
@@ -227,6 +230,7 @@ class Workers(Generic[Item, Answer]):
                 continue
             task = hand.tasks.pop(reference)
             self.counts[hand.place] += len(task.batch)
+            self.proven = True
             yield task.batch, answer
         now = time.monotonic()
         for hand in list(self.hands):
@@ -264,7 +268,7 @@ class Workers(Generic[Item, Answer]):
     def _died(self, hand: _Hand, waiting: deque[_Task[Item]], how: str) -> Iterator[tuple[Sequence[Item], None]]:
         """Replace an actor and take its batches back; the one that it was at is told apart from the one that waited."""
         self.replaced += 1
-        if self.replaced > self.settings.restarts:
+        if self.replaced - self.forgiven > self.settings.restarts:
             raise UserError(
                 f"{self.replaced} actors were lost; the last, at {hand.place}, {how}",
                 where="ray.restarts",
@@ -282,4 +286,6 @@ class Workers(Generic[Item, Answer]):
                 half = len(at.batch) // 2
                 waiting.extendleft([_Task(part, DEATHS - 1) for part in (at.batch[half:], at.batch[:half])])
             else:
+                if self.proven:  # it was the item's fault
+                    self.forgiven, self.proven = self.replaced, False
                 yield at.batch, None

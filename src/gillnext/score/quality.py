@@ -44,12 +44,13 @@ PROTOCOL = {
     "download_first": "estimated: every row at the kept rows' mean size and share alive",
 }
 Metrics = dict[str, tuple[float, int]]  # name -> (value, number that it is a mean over)
-# Metrics that are shares of rows, links or objects, each counted right or wrong: they get Wilson's interval.
+# Metrics that are shares of rows, links or objects, each counted right or wrong: they get Wilson's interval. Images of
+# which a whole batch is lost or kept at once (annotation_oom_survived_plain) are no such things.
 SHARES = (
     "filter_precision", "filter_recall", "filter_label_accuracy", "filter_spatial_label_accuracy", "keyword_precision",
     "keyword_recall", "download_alive", "download_kept", "download_recovered", "download_bad_accepted",
     "annotation_recall", "annotation_found", "annotation_wrong", "annotation_rows_kept", "annotation_oom_survived",
-    "annotation_oom_survived_plain", "annotation_oom_same",
+    "annotation_oom_same",
 )  # fmt: skip
 
 

@@ -177,7 +177,10 @@ def score_boxes(
 
 def _captions(samples: ImageSet, truth: Path) -> list[Layout]:
     """The stated captions of `truth` in the order of the samples, matched by id."""
-    by_id = {layout.id: layout for layout in layouts.read(truth)}
+    read = layouts.read(truth)
+    by_id = {layout.id: layout for layout in read}
+    if "" in by_id or len(by_id) < len(read):
+        raise UserError("captions without an id of their own", where=str(truth), remedy='give every row another "id"')
     if missing := [row.id for row in samples.layouts if row.id not in by_id]:
         raise UserError(
             f"has no caption with id {missing[0]!r}",

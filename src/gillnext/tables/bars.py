@@ -189,7 +189,7 @@ def bars_table(results: Results) -> Table:
         threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
         rows.append(
             [
-                text(bar.name),
+                text(bar.name.replace("best arm", f"best arm ({best(results)})")),
                 text(f"{sign} {threshold}"),
                 bar.shown(value),
                 text("yes" if bar.met(value) else "no"),
@@ -199,5 +199,5 @@ def bars_table(results: Results) -> Table:
     plural = "s" if n > 1 else ""
     notes = [f"Means over {n} seed{plural} where seeds apply. A bar is met by the value, whatever its interval."]
     if tier == "study":
-        notes.append(f"Best arm, by validation layouts: {best(results)}.")
+        notes.append("The best arm is that of the highest success on validation layouts, of all that train anything.")
     return Table("bars", f"The bars of the {tier} tier", COLUMNS, rows, notes)

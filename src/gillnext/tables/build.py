@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gillnext.tables.collect import Results
+from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.statistics import RESAMPLES, Estimate, bootstrap, paired
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
 
@@ -136,8 +137,21 @@ def main_table(results: Results) -> Table:
             ]
         )
     rows.append(_chance(results))
-    notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it."]
+    notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it.", distances_note(results)]
     return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results) + notes)
+
+
+def distances_note(results: Results) -> str:
+    """Whether KID and CMMD, which see pictures by different networks, put the arms in the same order."""
+    total, apart = pairs_of(results), disagreements(results, "kid", "cmmd")
+    if not apart:
+        return f"KID and CMMD put all {total} pairs of arms in the same order."
+    told = [f"{b} nearer than {a} by KID, farther by CMMD" for a, b in apart if opposed(results, a, b, "kid", "cmmd")]
+    named = f": {'; '.join(told)}" if told else ""
+    return (
+        f"KID and CMMD agree on the order of {total - len(apart)} of {total} pairs of arms; of the others seeds tell "
+        f"{len(told) or 'none'} apart by both{named}."
+    )
 
 
 def _ceiling(results: Results, key: str) -> list[Cell]:

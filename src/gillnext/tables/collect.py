@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,9 +92,9 @@ class Results:
         study = self.config.study
         return [seed for seed in study.seeds_of(first) if seed in study.seeds_of(second)]
 
-    def seed_words(self) -> str:
-        """How many seeds the arms have: "one seed", "3 seeds", "1, 3 or 5 seeds"."""
-        counts = sorted({len(self.config.study.seeds_of(arm)) for arm in self.config.study.arms})
+    def seed_words(self, arms: Iterable[str] = ()) -> str:
+        """How many seeds these arms (or all) have: "one seed", "3 seeds", "1, 3 or 5 seeds"."""
+        counts = sorted({len(self.config.study.seeds_of(arm)) for arm in arms or self.config.study.arms})
         *others, last = map(str, counts)
         return "one seed" if counts == [1] else f"{', '.join(others)}{' or ' if others else ''}{last} seeds"
 

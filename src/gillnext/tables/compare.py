@@ -19,6 +19,7 @@ from typing import Any
 
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.tables.table import PLUS_MINUS
 
 NUMBER = re.compile(r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?")
 
@@ -69,7 +70,7 @@ def compare_tables(name: str, a: dict[str, Any], b: dict[str, Any]) -> Compariso
     for (place, text, value), (_, other_text, other_value) in zip(ours, theirs, strict=True):
         if value is not None and other_value is not None:
             found.append((difference(value, other_value), place))
-            continue
+            text, other_text = text.partition(PLUS_MINUS)[2], other_text.partition(PLUS_MINUS)[2]  # the interval
         (words, numbers), (other_words, other_numbers) = numbers_in(text), numbers_in(other_text)
         if words != other_words:
             raise UserError(f"{text!r} against {other_text!r}", where=f"{name}: {place}")

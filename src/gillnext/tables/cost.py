@@ -144,7 +144,9 @@ def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | Non
     jobs = benchmarks.read(folder)
     if not memory.exists():
         raise UserError("no such file", where=str(memory), remedy="make it with `gillnext memory`")
-    outside = files.read_json(wall) if wall and wall.exists() else None
+    if wall and not wall.exists():
+        raise UserError("no such file", where=str(wall), remedy="leave --wall out where nothing was measured outside")
+    outside = files.read_json(wall) if wall else None
     values = totals(jobs, outside)
     built = [
         rules_table(jobs),
@@ -166,6 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    wall = args.wall or args.benchmarks.parent / "wall.json"
+    usual = args.benchmarks.parent / "wall.json"
+    wall = args.wall or (usual if usual.exists() else None)
     cost(arguments.config(args), args.benchmarks, args.memory, args.out, wall)
     print(args.out)

@@ -6,10 +6,8 @@ of two arms is better, a note names the pair.
 
 from __future__ import annotations
 
-from itertools import combinations
-
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import paired
+from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import Column, Table, integer, number, text
 
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
@@ -23,34 +21,15 @@ def _chance(key: str) -> str:
     return f"{key.removesuffix(plain)}chance_{plain}"
 
 
-def disagreements(results: Results, metric: str) -> list[tuple[str, str]]:
-    """Pairs of arms (better by the learned evaluator, better by the rules) whose means stand in opposite order."""
-    means = {
-        arm: [results.over_seeds(arm, f"{prefix}{metric}").mean for prefix in WHO] for arm in results.config.study.arms
-    }
-    pairs = []
-    for a, b in combinations(means, 2):
-        learned, rules = (means[a][i] - means[b][i] for i in range(len(WHO)))
-        if learned * rules < 0:
-            pairs.append((a, b) if learned > 0 else (b, a))
-    return pairs
-
-
-def opposed(results: Results, first: str, second: str, metric: str) -> bool:
-    """Whether seeds tell the two arms apart by both evaluators, in opposite directions (95% paired t intervals)."""
-    found = [paired(*results.both(first, second, f"{prefix}{metric}")) for prefix in WHO]
-    return all(one.excludes(0.0) for one in found) and found[0].mean * found[1].mean < 0
-
-
 def ordering(results: Results, metric: str) -> str:
     """One sentence on whether both evaluators order all pairs of arms alike by the means of `metric`."""
-    arms, title = len(results.config.study.arms), METRICS[metric]
-    total, apart = arms * (arms - 1) // 2, disagreements(results, metric)
+    title, both = METRICS[metric], (metric, f"rules_{metric}")
+    total, apart = pairs_of(results), disagreements(results, *both)
     if not apart:
         return f"{title}: both evaluators put all {total} pairs of arms in the same order."
     agreed = f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms"
     headline = [set(pair) for pair in results.config.study.headline]
-    told = [pair for pair in apart if len(apart) <= NAMED or set(pair) in headline or opposed(results, *pair, metric)]
+    told = [pair for pair in apart if len(apart) <= NAMED or set(pair) in headline or opposed(results, *pair, *both)]
     named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in told)
     if len(told) == len(apart):
         return f"{agreed}, not on {named}."

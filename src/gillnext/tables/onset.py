@@ -64,7 +64,7 @@ def onset_table(results: Results) -> Table | None:
         Column("last", "success@0.5 at the end"),
     ]
     notes = [
-        f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on validation layouts; "
-        "the median over seeds."
+        f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on "
+        f"{results.config.adapter.evaluate_images} validation layouts; the median over seeds."
     ]
     return Table("onset", "When box-following began", columns, rows, notes)

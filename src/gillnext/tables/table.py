@@ -15,6 +15,7 @@ from gillnext.runtime import files
 from gillnext.tables.statistics import Estimate
 
 NOTHING = "–"  # en dash: not applicable
+PLUS_MINUS = " ± "  # between a mean and half its interval
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        return f"{self.mean} ± {self.half}" if self.half else self.mean
+        return f"{self.mean}{PLUS_MINUS}{self.half}" if self.half else self.mean
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,14 @@ def verify_group(group: str, mine: list[Number], theirs: list[Number], spreads: 
     numbers = paired_numbers(mine, theirs, spreads if group.startswith(ARM) else None)
     outside = [number for number in numbers if not number.within]
     most = allowed(len(numbers))
-    why = "; ".join(map(report.outside, outside))
     what = f"{group}: numbers of the main tables, at most {most} outside"
-    return Row("", what, FAIL if len(outside) > most else PASS, numbers=numbers, why=why)
+    result = FAIL if len(outside) > most else PASS
+    names, kept_names = ({number.name for number in of_run} for of_run in (mine, theirs))
+    lacking = [(names - kept_names, "the kept run has no"), (kept_names - names, "this run has no")]
+    told = [f"{which} {', '.join(sorted(gone))}" for gone, which in lacking if gone]
+    if told and result == PASS:
+        result = NEITHER
+    return Row("", what, result, numbers=numbers, why="; ".join([*told, *map(report.outside, outside)]))
 
 
 def allowed(n: int) -> int:

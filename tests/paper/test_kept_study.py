@@ -1,0 +1,59 @@
+"""What is told of the kept study: README's figures stand in its tables, and its paper answers in whole sentences."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pypdf
+import pytest
+
+from gillnext.claims.stage import claims
+from gillnext.config.load import load
+from gillnext.paper.figures import figures
+from gillnext.paper.stage import paper
+from gillnext.tables.cost import cost
+from gillnext.tables.stage import tables
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "reference" / "study"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Tables of the kept study, and the words of its paper."""
+    out, config = tmp_path_factory.mktemp("study"), load(KEPT / "config.json")
+    tables(config, KEPT, out / "tables")
+    cost(config, KEPT / "benchmarks", KEPT / "memory.json", out / "cost")
+    claims(config, ROOT / "reference/claims.yaml", KEPT, out / "claims")
+    figures(config, KEPT, out / "figures")
+    pdf = paper(config, out, ROOT / "paper", out / "paper" / "paper.pdf")
+    cells = [
+        cell
+        for path in sorted((out / "tables").glob("*.json"))
+        if isinstance(table := json.loads(path.read_text(encoding="utf-8")), dict) and "rows" in table
+        for row in table["rows"]
+        for cell in row
+    ]
+    numbers = json.loads((out / "tables/numbers.json").read_text(encoding="utf-8"))
+    pages = " ".join(" ".join(page.extract_text() for page in pypdf.PdfReader(pdf).pages).split())
+    return SimpleNamespace(cells={*cells, *numbers.values()}, numbers=numbers, words=pages)
+
+
+def test_every_figure_that_the_readme_tells_of_the_study_is_one_of_its_tables(study):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"## What the study shows\n(.*?)\n## ", text, re.S)
+    told = " ".join(told.split())
+    with_interval = re.findall(r"[+−]?\d\.\d+ ± \d\.\d+", told)
+    alone = re.findall(r"(?<![\d.±] )(?<![\d.])\d\.\d{3,}(?! ±)", re.sub(r"[+−]?\d\.\d+ ± \d\.\d+", "", told))
+    assert len(with_interval) > 5 and len(alone) > 3
+    assert [figure for figure in with_interval if figure not in study.cells] == []
+    means = {part for cell in study.cells for part in re.split(r" ± | to |, | ", cell)}
+    assert [figure for figure in alone if figure not in means] == []
+
+
+def test_the_papers_answers_are_whole_sentences(study):
+    steps = study.numbers["onset.attn1-none.steps"]
+    assert study.numbers["onset.attn1-none.onset"] == f"not within {steps} steps"
+    assert f"nothing follows its box within {steps} steps, at either site" in study.words
+    assert "not within" not in study.words.split("1 The claims first")[0]
