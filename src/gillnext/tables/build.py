@@ -146,11 +146,11 @@ def distances_note(results: Results) -> str:
     total, apart = pairs_of(results), disagreements(results, "kid", "cmmd")
     if not apart:
         return f"KID and CMMD put all {total} pairs of arms in the same order."
-    told = [f"{b} nearer than {a} by KID, farther by CMMD" for a, b in apart if opposed(results, a, b, "kid", "cmmd")]
-    named = f": {'; '.join(told)}" if told else ""
+    told, shown = [pair for pair in apart if opposed(results, *pair, "kid", "cmmd")], results.config.study.shown_arms
+    named = [f"{b} is nearer than {a} by KID and farther by CMMD" for a, b in told if a in shown and b in shown]
     return (
         f"KID and CMMD agree on the order of {total - len(apart)} of {total} pairs of arms; of the others seeds tell "
-        f"{len(told) or 'none'} apart by both{named}."
+        f"{len(told) or 'none'} apart by both{': among them, ' if named else ''}{'; '.join(named)}."
     )
 
 

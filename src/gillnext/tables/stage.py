@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gillnext.config import Config, arguments
+from gillnext.config.model import Arm
 from gillnext.runtime import files
 from gillnext.tables import build
 from gillnext.tables.bars import bars_table
@@ -75,6 +76,8 @@ def _study(results: Results) -> dict[str, str]:
     first = results.score(results.reference, seeds[0])
     end_to_end = results.score(results.reference, seeds[0], "relations")
     spatial = config.world.strong_share + config.world.weak_share
+    ways = {name: (arm.coordinates, arm.frequencies) for name, arm in config.study.arms.items()}
+    recoded = [name for name, way in ways.items() if way != (Arm().coordinates, Arm().frequencies)]
     return {
         "study.tier": config.run.tier,
         "study.reference": results.reference,
@@ -83,6 +86,7 @@ def _study(results: Results) -> dict[str, str]:
         "study.headline_arms": ", ".join(dict.fromkeys(arm for pair in config.study.headline for arm in pair)),
         "study.shown_arms": ", ".join(config.study.shown_arms),
         "study.all_arms": ", ".join(config.study.arms),
+        "study.coordinate_arms": ", ".join(recoded),
         "study.test_images": f"{results.size(*first):,}",
         "study.relation_captions": f"{results.size(*end_to_end):,}",
         "study.adapter_steps": f"{config.adapter.steps:,}",
