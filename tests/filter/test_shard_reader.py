@@ -4,6 +4,7 @@ import csv
 import io
 
 import numpy as np
+import polars as pl
 import pytest
 
 from gillnext.filter import shards
@@ -18,8 +19,9 @@ EVERY = Lexicon(("",), ())  # a term that stands in every caption
 
 
 def read_shard(path):
-    """Every whole row of a shard, by a lexicon that lets all captions through."""
-    return pass_shard(path, EVERY, path.with_suffix(".parquet"))[0]
+    """Every whole row of a shard, each once, by a lexicon that lets all captions through."""
+    pass_shard(path, EVERY, path.with_suffix(".parquet"))
+    return pl.read_parquet(path.with_suffix(".parquet"), glob=False)
 
 
 def write(tmp_path, body, encoding="utf-8"):
@@ -88,14 +90,14 @@ def test_quotes_commas_newlines_emoji_and_empty_fields_read_as_the_csv_module_re
         csv.writer(out, lineterminator="\n").writerows([("url", "caption"), *rows])
     expected = [(number, *row) for number, row in enumerate(rows) if row[1]]
     assert len(expected) > 400 and read_shard(path).rows() == expected
-    counts = pass_shard(path, EVERY, tmp_path / "out.parquet")[1]
-    assert counts == {"rows": 500, "empty": 500 - len(expected), "no_keyword": 0}
+    counts = pass_shard(path, EVERY, tmp_path / "out.parquet")
+    assert counts == {"rows": 500, "empty": 500 - len(expected), "repeated": 0, "no_keyword": 0}
 
 
 def test_a_short_row_is_found_whatever_stands_in_it(tmp_path):
     """Its comma may stand in quotes; empty fields beside it are no short rows."""
     good = 'http://a/1,\n,猫\n"http://a,2",""\n"http://a/3","a\nb"\n'.replace("\\n", "\n")
-    assert pass_shard(write(tmp_path, "url,caption\n" + good), EVERY, tmp_path / "o")[1]["empty"] == 2
+    assert pass_shard(write(tmp_path, "url,caption\n" + good), EVERY, tmp_path / "o")["empty"] == 2
     for short in ('"http://a,5"', "http://a/5", '"http://a\n/5"'):
         with pytest.raises(UserError, match="1 fields instead of 2"):
             read_shard(write(tmp_path, f"url,caption\n{good}{short}\n"))
@@ -147,3 +149,26 @@ def test_more_rows_that_name_a_place_than_memory_holds_are_refused(tmp_path, mon
 def test_byte_order_mark_extra_columns_and_column_order_do_not_matter(tmp_path):
     path = write(tmp_path, "\ufeffcaption,id,url\n一只猫,7,http://a\n")
     assert read_shard(path).rows() == [(0, "http://a", "一只猫")]
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 10**6])
+def test_rows_pass_and_repeat_alike_in_slices_of_any_size(tmp_path, monkeypatch, size):
+    """Against Python: a term outside the trap, and of each pair of URL and caption the first."""
+    rng = np.random.default_rng(3)
+    captions = ["左边的猫", "100元左右", "左右两边各有一只猫", "一棵树", "猫在右边", ""]
+    rows = [(f"http://a.example/{rng.integers(4)}", captions[rng.integers(len(captions))]) for _ in range(60)]
+    path = write(tmp_path, "\n".join(["url,caption", *map(",".join, rows)]) + "\n")
+    monkeypatch.setattr(shards, "SLICE", size)
+    counts = pass_shard(path, Lexicon(("左", "右"), ("左右",)), tmp_path / "out.parquet")
+    named = [(i, *row) for i, row in enumerate(rows) if set("左右") & set(row[1].replace("左右", ""))]
+    once = [row for k, row in enumerate(named) if row[1:] not in [other[1:] for other in named[:k]]]
+    assert pl.read_parquet(tmp_path / "out.parquet").rows() == once and len(once) < len(named)
+    empty = sum(not caption for _, caption in rows)
+    assert counts == {
+        "rows": 60, "empty": empty, "repeated": len(named) - len(once), "no_keyword": 60 - empty - len(named)
+    }  # fmt: skip
+
+
+def test_hashes_that_collide_in_half_are_told_apart_by_the_other():
+    hashes = pl.DataFrame({"one": [1, 1, 1, 2, 2], "other": [5, 6, 5, 7, 7]}, schema_overrides={"one": pl.UInt64})
+    assert shards._first_of_each(hashes).to_list() == [True, True, False, True, False]

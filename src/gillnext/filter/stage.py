@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -54,12 +53,8 @@ def shard_number(path: Path) -> int:
 
 def sift_shard(path: Path, out: Path, lexicon: Path = DEFAULT) -> dict[str, int]:
     """Write rows of a shard that name a place (row, url, caption), each once, to `out`; returns counts by reason."""
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        table, counts = pass_shard(path, read_lexicon(lexicon), Path(folder) / out.name)
-    once = table.unique(["url", "caption"], keep="first", maintain_order=True)
     with files.atomic(out) as temporary:
-        once.rechunk().write_parquet(temporary, compression="lz4")  # the same bytes, in whatever pieces rows came
-    return counts | {"repeated": table.height - once.height}
+        return pass_shard(path, read_lexicon(lexicon), temporary)
 
 
 class Sifted:
