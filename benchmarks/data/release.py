@@ -2,10 +2,10 @@
 
     python benchmarks/data/release.py --rows 100000000 --shards 256
 
-Each shard is written, passed and deleted; timed are the pass alone, and all that the filter does with a shard (a look
-for an earlier run's work, the pass, its notes, and what passed read again). Captions come from a pool of the world's, a few of them empty or of
-several lines; URLs count up, so that no row is repeated. Told: rows a second of both, and the largest memory. Fails
-where one of them is slower than `--bar`.
+Each shard is written, passed and deleted; timed are the pass, with repeated rows taken out, and all that the filter
+does with a shard (a look for an earlier run's work, the pass, its notes, and what passed read again). Captions come
+from a pool of the world's, a few of them empty or of several lines; URLs count up, so that no row is repeated. Told:
+rows a second of both, and the largest memory. Fails where one of them is slower than `--bar`.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _settled(found: pl.LazyFrame, hits: int, lexicon: Lexicon, folder: Path) -> 
         hashes.append(passed.select(pair.hash(1).alias("one"), pair.hash(2).alias("other")))
         passed.write_parquet(folder / f"{number:05d}.parquet", compression="lz4")
         counts["empty"] += table.height - whole.height
-        counts["short"] += int(table.select(EMPTY.sum()).item())
+        counts["short"] += sum(table[column].null_count() for column in COLUMNS)
     first = _first_of_each(pl.concat(hashes))
     counts |= {"kept": int(first.sum()), "repeated": int((~first).sum())}
     for number, part in enumerate(hashes):
@@ -102,6 +102,8 @@ def _settled(found: pl.LazyFrame, hits: int, lexicon: Lexicon, folder: Path) -> 
 def _first_of_each(hashes: pl.DataFrame) -> pl.Series:
     """Which rows are the first with both their hashes (one, other); 128 bits stand for the text that they are of."""
     doubtful = hashes["one"].is_duplicated()
+    if not doubtful.any():
+        return ~doubtful
     first = hashes.filter(doubtful).select(pl.struct("one", "other").is_first_distinct()).to_series()
     return (~doubtful).scatter(doubtful.arg_true(), first)
 
