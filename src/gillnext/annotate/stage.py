@@ -16,7 +16,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +129,8 @@ def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, ou
     work = out.with_name(out.name + ".work")
     with held(f"{work}.lock"):
         with Journal(work, job) as journal:
-            reasons = {key: answer["reason"] for key, answer in journal.done.items()}
-            worked = set(reasons.values()) - set(WITHOUT)  # else all is asked again
-            for key in [key for key, reason in reasons.items() if reason in (PASSING if worked else WITHOUT)]:
-                del journal.done[key]  # an image may be there by now, or be looked for in another folder
+            # An image may be there by now, or be looked for in another folder.
+            journal.ask_again(itemgetter("reason"), PASSING, WITHOUT)
             keys = {row.key for row in rows}
             start = len(keys & journal.done.keys())
             with Progress("annotate", len(keys), "images", start=start) as progress:

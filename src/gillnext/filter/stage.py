@@ -87,14 +87,6 @@ def batches(rows: Batch, size: int) -> list[Batch]:
     return [[rows[i] for i in batch] for batch in by_length([len(caption) for _, caption in rows], size)]
 
 
-def ask_again(journal: Journal) -> None:
-    """Forget the captions for which memory ran out, and where nothing was labelled all the others without a label."""
-    labels = set(journal.done.values())
-    again = (OUT_OF_MEMORY,) if labels & set(LABELS) else (OUT_OF_MEMORY, "")
-    for key in [key for key, label in journal.done.items() if label in again]:
-        del journal.done[key]
-
-
 def row_key(shard: int, row: int, caption: str) -> str:
     """Names a row in the journal; with a hash of its caption, as the shard may have changed by the next run."""
     return f"{shard}/{row}/{hashlib.blake2b(caption.encode(), digest_size=8).hexdigest()}"
@@ -133,7 +125,7 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
             Workers(make, config) as workers,
             Progress("filter", len(shards), "shards") as progress,
         ):
-            ask_again(journal)
+            journal.ask_again(str, passing=(OUT_OF_MEMORY,), failed=(OUT_OF_MEMORY, ""))
             for path in shards:
                 rows, found = sifted.read(path)
                 table = label_rows(rows, workers, settings.batch, journal)

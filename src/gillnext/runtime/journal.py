@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -83,6 +83,15 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         with files.full_disk_told(self.path):  # what could not be written is tried again here
             self.stream.close()
+
+    def ask_again(self, reason: Callable[[Any], str], passing: Collection[str], failed: Collection[str]) -> None:
+        """Forget the answers for whose `reason` another try may do: those in `passing`, and where every answer is in
+        `failed`, all of them.
+        """
+        reasons = {key: reason(answer) for key, answer in self.done.items()}
+        again = passing if set(reasons.values()) - set(failed) else failed
+        for key in [key for key, told in reasons.items() if told in again]:
+            del self.done[key]
 
     def unfinished(self, batches: Iterable[Batch], key: Callable[[Any], str]) -> Iterator[Batch]:
         """The batches with an item, of that `key`, that is not answered yet.

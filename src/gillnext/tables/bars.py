@@ -181,6 +181,7 @@ COLUMNS = [
 def bars_table(results: Results) -> Table:
     """Every result bar of the tier with its measured value and yes or no."""
     rows, tier = [], results.config.run.tier
+    chosen = best(results) if tier == "study" else ""  # whose bars no other tier has
     for bar in BARS:
         if bar.tier not in (None, tier) or (bar.against_base and results.base is None):
             continue
@@ -189,7 +190,7 @@ def bars_table(results: Results) -> Table:
         threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
         rows.append(
             [
-                text(bar.name.replace("best arm", f"best arm ({best(results)})")),
+                text(bar.name.replace("best arm", f"best arm ({chosen})")),
                 text(f"{sign} {threshold}"),
                 bar.shown(value),
                 text("yes" if bar.met(value) else "no"),
