@@ -17,7 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-SETTINGS = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+from gillnext.runtime.allocator import KEPT
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -33,7 +34,7 @@ def race(results: Path, settings: Path, folder: Path) -> dict[str, float]:
     """Seconds of both, started together."""
     began = time.monotonic()
     seconds: dict[str, float] = {}
-    ways: dict[str, dict[str, str]] = {"plain": {}, "kept": SETTINGS}
+    ways: dict[str, dict[str, str]] = {"plain": {}, "kept": KEPT}
     running = {name: start(results, settings, folder / name, ways[name]) for name in ways}
     while len(seconds) < len(running):
         for name, process in running.items():
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=80, help="training steps")
     args = parser.parse_args()
-    for name in SETTINGS:
+    for name in KEPT:
         os.environ.pop(name, None)
     ratios, same = [], True
     for number in range(args.rounds):

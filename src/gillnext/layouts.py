@@ -12,7 +12,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 Box = tuple[float, float, float, float]
-MOST = 6  # objects of a layout that is drawn: the slots of the adapter's tokens
+MAX_BOXES = 6  # of a layout that is drawn: the slots of the adapter's tokens
 
 
 @dataclass(frozen=True)

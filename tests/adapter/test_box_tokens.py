@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from gillnext.adapter import fourier
-from gillnext.adapter.grounding import MAX_BOXES, NULL_LEVEL, pad
+from gillnext.adapter.grounding import NULL_LEVEL, pad
 from gillnext.adapter.model import SpatialAdapter
+from gillnext.layouts import MAX_BOXES
 from gillnext.runtime.errors import UserError
 
 BLOCKS = {"mid.attentions.0.transformer_blocks.0": [12, 2, 6, 12]}

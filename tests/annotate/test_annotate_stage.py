@@ -378,7 +378,7 @@ def test_an_image_for_which_memory_runs_out_is_not_an_unreadable_one(tmp_path, m
 def test_an_annotator_that_is_not_there_is_told_before_any_image_is_read(index, tmp_path, capsys):
     command = ["annotate", "--index", index, "--model", tmp_path / "Qwen2-VL-7B-Instrct", "--out", tmp_path / "o.jsonl"]
     assert main([str(part) for part in command]) == 2
-    assert "no such annotator" in capsys.readouterr().err and not (tmp_path / "o.jsonl.work").exists()
+    assert "--model: no such folder" in capsys.readouterr().err and not (tmp_path / "o.jsonl.work").exists()
 
 
 def test_a_second_command_for_the_same_layouts_is_refused_while_the_first_is_at_work(index, tmp_path):

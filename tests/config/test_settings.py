@@ -68,6 +68,15 @@ def test_arms_of_a_headline_contrast_get_the_headline_seeds():
     assert from_dict({"study": settings | {"headline_seeds": []}}).study.seeds_of("a") == [7]
 
 
+def test_of_arms_that_differ_in_site_and_bias_alone_the_longest_is_told():
+    study = load(ROOT / "config.yaml", ROOT / "config/study.yaml").study
+    assert study.longest == {
+        ("attn1", "fourier"): "attn1", ("attn2", "fourier"): "attn2", ("both", "fourier"): "both",
+        ("attn1", "box"): "attn1-box", ("attn2", "box"): "attn2-box", ("gated", "none"): "gated",
+        ("attn1", "none"): "attn1-none-long", ("attn2", "none"): "attn2-none-long",
+    }  # fmt: skip
+
+
 def test_an_arm_may_have_fewer_seeds():
     settings = {"arms": ARMS | {"d": {"seeds": 2}, "e": {"seeds": 9}}, "reference": "a", "seeds": [4, 5, 6]}
     study = from_dict({"study": settings}).study

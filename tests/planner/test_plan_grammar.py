@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from gillnext.adapter.grounding import MAX_BOXES, pad
+from gillnext.adapter.grounding import pad
 from gillnext.language.model import build
 from gillnext.language.tokenizer import token_bytes, train_tokenizer
-from gillnext.layouts import MOST
+from gillnext.layouts import MAX_BOXES
 from gillnext.planner import format as plan_format
 from gillnext.planner.decode import generate, nouns_in
 from gillnext.planner.grammar import Grammar, State, TokenTable
@@ -74,7 +74,7 @@ def test_untrained_model_always_answers_with_a_plan(tokenizer, seed):
     for caption, answer in zip(CAPTIONS, planner.answer(CAPTIONS), strict=True):
         parsed = plan_format.parse(answer)
         assert parsed.valid, answer
-        assert 1 <= len(parsed.names) <= MOST
+        assert 1 <= len(parsed.names) <= MAX_BOXES
         if nouns := nouns_in(caption, NOUNS):
             assert set(parsed.names) == set(nouns)
     layouts = planner.plan(CAPTIONS)
@@ -85,7 +85,7 @@ def test_of_more_things_than_can_be_drawn_the_first_are_planned(tokenizer):
     nouns = ["树", "房子", "汽车", "猫", "花", "鱼", "船"]
     network = build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=0).eval()
     (layout,) = Planner(network, tokenizer, nouns).plan(["、".join(nouns)])
-    assert set(layout.names) == set(nouns[:MOST]) and len(layout.names) == MOST == MAX_BOXES
+    assert set(layout.names) == set(nouns[:MAX_BOXES]) and len(layout.names) == MAX_BOXES
     pad([layout.boxes])  # as many as the adapter has slots for
 
 

@@ -111,6 +111,48 @@ def test_sigkill_while_writing_leaves_the_old_file_whole(tmp_path):
     assert (tmp_path / "out.txt").read_text() == "new"
 
 
+def test_what_a_killed_process_has_left_goes_with_the_next_write_and_a_living_ones_stays(tmp_path):
+    script = f"""
+        import os, signal, sys
+        from gillnext.runtime import files
+        with files.atomic({str(tmp_path / "images")!r}) as temporary:
+            temporary.mkdir()
+            (temporary / sys.argv[1]).write_text("half of the new")
+            os.kill(os.getpid(), signal.SIGKILL) if sys.argv[1] == "killed" else print("there", flush=True)
+            sys.stdin.read()
+    """
+
+    def unfinished():
+        return sorted(found.name for found in tmp_path.rglob("*") if found.is_file())
+
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run([*command, "killed"]).returncode == -9
+    assert unfinished() == ["killed"]
+    with subprocess.Popen([*command, "living"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"there\n"
+        files.write_text(tmp_path / "images.txt", "of another name")
+        with files.atomic(tmp_path / "images") as temporary:
+            temporary.mkdir()
+            assert unfinished() == ["images.txt", "living"]
+        process.stdin.close()
+        assert process.wait() == 0
+    assert unfinished() == ["images.txt", "living"] and (tmp_path / "images" / "living").exists()
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["images", "images.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EBADF, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_written_to_all_the_same(tmp_path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    with files.atomic(tmp_path / "out.txt") as first, files.atomic(tmp_path / "out.txt") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert (tmp_path / "out.txt").read_text() == "first"  # the last to end
+    assert [p.name for p in tmp_path.iterdir()] == ["out.txt"]
+
+
 def test_the_same_value_gives_the_same_bytes_and_readable_chinese(tmp_path):
     files.write_json(tmp_path / "a.json", {"树": 1, "b": [0.1]})
     files.write_json(tmp_path / "b.json", {"b": [0.1], "树": 1})

@@ -5,14 +5,13 @@ import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 from ray import cloudpickle
 
 from gillnext.config.load import from_dict
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.workers import Workers, absolute, on_actors
+from gillnext.runtime.workers import Workers, on_actors
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # actors cannot import this file
 
@@ -185,14 +184,6 @@ def test_a_cluster_that_is_not_there_is_named():
 def test_no_other_cluster_is_joined_without_an_address(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     assert len(answers(squares, 1, BATCHES[:2])[0]) == 2
-
-
-@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-7B-Instruct", ""])
-def test_what_names_no_file_here_stays_as_it_is(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
-    assert absolute(name) == name
-    assert absolute("model") == absolute(Path("model")) == str(tmp_path / "model")
 
 
 def test_actors_for_which_there_is_no_room_end_the_job_with_a_remedy():

@@ -4,7 +4,7 @@ import functools
 import re
 
 from gillnext.config.load import from_dict, load
-from gillnext.runtime import files
+from gillnext.runtime import allocator, files, pretrained
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import UNFOLLOWED, closure
 from gillnext.verify import kept
@@ -15,6 +15,10 @@ try:
     cfg = from_dict(config, "settings")  # and with --config KEY=VALUE on top
     if cfg.from_reference:  # a kept run's own settings, whatever stands in config.yaml by now
         cfg = kept.settings(Path(source(cfg.from_reference)), cfg.from_reference)
+    else:
+        for key, model in {"filter.model": cfg.filter.model, "annotate.model": cfg.annotate.model}.items():
+            if model:
+                pretrained.check(model, key, "mend the path before anything is downloaded")
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -41,16 +45,9 @@ if cfg.run.tier == "wukong" and not RELEASE:
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
 # A folder or hub id instead of our own.
 GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
-for key, given in {"filter.model": cfg.filter.model, "annotate.model": cfg.annotate.model}.items():
-    if os.path.isabs(given) and not os.path.exists(given):
-        raise WorkflowError(
-            f"{key}: no such folder: {given}\n  remedy: mend the path before anything is downloaded"
-        )
 
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
-ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK}
-# glibc would hand every large tensor's memory back and fault it in again for the next: benchmarks/allocator.py.
-ENVIRONMENT |= {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK} | allocator.KEPT
 if SWITCHED_ON:
     named = [RELEASE, *GIVEN.values(), cfg.filter.lexicon, cfg.annotate.vocabulary]
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache", given=named)

@@ -21,11 +21,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gillnext import layouts
-from gillnext.adapter.grounding import MAX_BOXES, pad
+from gillnext.adapter.grounding import pad
 from gillnext.adapter.phrases import PhraseTable, text_length
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.foundations import text, vae
+from gillnext.layouts import MAX_BOXES
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import track

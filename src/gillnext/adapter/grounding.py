@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from gillnext.adapter import fourier
-from gillnext.layouts import MOST
+from gillnext.layouts import MAX_BOXES
 from gillnext.runtime.errors import UserError
 
-MAX_BOXES = MOST  # slots of a sample; more boxes are an error
 NULL_LEVEL = 0.8  # proximity at which the null token takes over from a box under `fourier`: 0.16 of the image away
 
 

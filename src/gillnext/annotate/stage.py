@@ -27,13 +27,12 @@ from gillnext.annotate.base import Annotator, Found, Names, Vocabulary, read_voc
 from gillnext.annotate.rows import MISSING, OUT_OF_MEMORY, Row
 from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
-from gillnext.runtime import files, provenance
+from gillnext.runtime import files, pretrained, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving, out_of_memory
-from gillnext.runtime.journal import Journal
-from gillnext.runtime.lock import held
+from gillnext.runtime.journal import Journal, at_work
 from gillnext.runtime.progress import Progress
-from gillnext.runtime.workers import Workers, absolute, on_actors
+from gillnext.runtime.workers import Workers, on_actors
 
 DIGITS = 4  # of a coordinate: a ten-thousandth of the image
 NO_OBJECT = "no object named"
@@ -127,20 +126,16 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
 def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, out: Path, job: str) -> dict[str, Any]:
     """Annotate `rows` into `out`, `size` at a time, resuming a journal of the same `job`; returns counts by reason."""
     work = out.with_name(out.name + ".work")
-    with held(f"{work}.lock"):
-        with Journal(work, job) as journal:
-            # An image may be there by now, or be looked for in another folder.
-            journal.ask_again(itemgetter("reason"), PASSING, WITHOUT)
-            keys = {row.key for row in rows}
-            start = len(keys & journal.done.keys())
-            with Progress("annotate", len(keys), "images", start=start) as progress:
-                for batch, answers in workers.map(journal.unfinished(batches(rows, size), attrgetter("key"))):
-                    answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
-                    new = journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
-                    progress.step(new, **workers.counts)
-            counts = finish(rows, journal.done, out)
-        journal.remove()
-    return counts
+    with at_work(Journal(work, job)) as journal:
+        # An image may be there by now, or be looked for in another folder.
+        journal.ask_again(itemgetter("reason"), PASSING, WITHOUT)
+        keys = {row.key for row in rows}
+        with Progress("annotate", len(keys), "images", start=len(keys & journal.done.keys())) as progress:
+            for batch, answers in workers.map(journal.unfinished(batches(rows, size), attrgetter("key"))):
+                answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
+                new = journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
+                progress.step(new, **workers.counts)
+        return finish(rows, journal.done, out)
 
 
 def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]], list[Answer]]:
@@ -156,8 +151,9 @@ def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]
 
 def annotator_maker(config: Config, model: Path | str) -> Callable[[], Callable[[Sequence[Row]], list[Answer]]]:
     """`make_annotator` for actors, which may run in another folder: files are named by absolute paths."""
-    settings = dataclasses.replace(config.annotate, vocabulary=absolute(config.annotate.vocabulary))
-    return partial(make_annotator, dataclasses.replace(on_actors(config), annotate=settings), absolute(model))
+    annotate = dataclasses.replace(config.annotate, vocabulary=pretrained.absolute(config.annotate.vocabulary))
+    there = dataclasses.replace(on_actors(config), annotate=annotate)
+    return partial(make_annotator, there, pretrained.absolute(model))
 
 
 def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabulary | None]:
@@ -197,10 +193,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     config = arguments.config(args)
     model = args.model or config.annotate.model
-    if not model:
-        raise UserError("no annotator named", where="--model", remedy="name a folder that `gillnext annotator` wrote")
-    if Path(model).is_absolute() and not Path(model).exists():
-        raise UserError(f"no such annotator: {model}", where="--model", remedy="mend annotate.model or --model")
+    pretrained.check(model, "--model", "name a folder that `gillnext annotator` wrote, or set annotate.model")
     if args.tsv and not args.images:
         raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
     rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)

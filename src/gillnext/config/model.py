@@ -6,7 +6,7 @@ these files (`gillnext schema`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gillnext.config.data import Annotate, Download, Filter, Ray, World
@@ -158,6 +158,16 @@ class Study:
     def trained(self) -> list[str]:
         """The arms with an adapter, by name."""
         return [name for name, arm in self.arms.items() if arm.site != "none"]
+
+    @property
+    def longest(self) -> dict[tuple[str, str], str]:
+        """Of the arms that differ from the defaults in site and bias alone, the longest training, by these two."""
+        plain, longest = Arm(), dict[tuple[str, str], str]()
+        for name in self.trained:
+            arm, place = self.arms[name], (self.arms[name].site, self.arms[name].bias)
+            if replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0, seeds=0) == plain:
+                longest[place] = max(longest.get(place, name), name, key=lambda n: self.arms[n].longer)
+        return longest
 
     @property
     def shown_arms(self) -> list[str]:

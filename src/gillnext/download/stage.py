@@ -35,7 +35,7 @@ from gillnext.download.pictures import KINDS, Rejected
 from gillnext.download.turns import Turns
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.lock import held
+from gillnext.runtime.journal import at_work
 from gillnext.runtime.progress import Progress
 
 COLUMNS = {
@@ -227,13 +227,11 @@ def download(config: Config, table: Path, images: Path, out: Path, world: Path |
     rows = read_table(table)
     check_images(images, rows)
     work = images.with_name(images.name + ".work")
-    with held(f"{work}.lock"):
-        with Journal(work, job_name(rows, config, world)) as journal:
-            if len(journal.done) < len(rows):
-                with hosts_of(config, world) as hosts:
-                    asyncio.run(_fetching(rows, config, hosts, journal))
-            finish(rows, journal, images, out)
-        journal.remove()
+    with at_work(Journal(work, job_name(rows, config, world))) as journal:
+        if len(journal.done) < len(rows):
+            with hosts_of(config, world) as hosts:
+                asyncio.run(_fetching(rows, config, hosts, journal))
+        finish(rows, journal, images, out)
 
 
 async def _fetching(rows: Rows, config: Config, hosts: Hosts, journal: Journal) -> None:

@@ -28,13 +28,12 @@ from gillnext.filter.lexicon import DEFAULT, lexicon_file, read_lexicon
 from gillnext.filter.prompts import LABELS
 from gillnext.filter.shards import pass_shard
 from gillnext.language.lengths import by_length
-from gillnext.runtime import files, provenance
+from gillnext.runtime import files, pretrained, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving, out_of_memory
-from gillnext.runtime.journal import Journal
-from gillnext.runtime.lock import held
+from gillnext.runtime.journal import Journal, at_work
 from gillnext.runtime.progress import Progress
-from gillnext.runtime.workers import Workers, absolute, on_actors
+from gillnext.runtime.workers import Workers, on_actors
 
 SCHEMA = {"url": pl.String, "caption": pl.String, "spatial_type": pl.String, "shard": pl.Int64, "row": pl.Int64}
 CODE = "gillnext.filter.stage"  # whose change makes unfinished work another's
@@ -118,37 +117,34 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
     work, target = out.with_name(out.name + ".work"), -(-settings.target // max(config.world.parts, 1))
     kept, read, counts = pl.DataFrame(schema=SCHEMA), 0, Counter[str]()
     sifted = Sifted(work / "sifted", lexicon_file(settings.lexicon))
-    make = partial(make_labeller, on_actors(config), absolute(model))
-    with held(f"{work}.lock"):
-        with (
-            Journal(work, _job(model)) as journal,
-            Workers(make, config) as workers,
-            Progress("filter", len(shards), "shards") as progress,
-        ):
-            journal.ask_again(str, passing=(OUT_OF_MEMORY,), failed=(OUT_OF_MEMORY, ""))
-            for path in shards:
-                rows, found = sifted.read(path)
-                table = label_rows(rows, workers, settings.batch, journal)
-                counts.update(found)
-                for name in LABELS:
-                    reason = f"kept_{name}" if name in settings.keep else f"label_{name}"
-                    counts[reason] += int((table["spatial_type"] == name).sum())
-                counts["not_answered"] += int((~table["spatial_type"].is_in(list(LABELS))).sum())
-                more = pl.concat([kept, table.filter(pl.col("spatial_type").is_in(settings.keep))])
-                kept = more.unique(["url", "caption"], keep="first", maintain_order=True)
-                counts["repeated_in_other_shard"] += more.height - kept.height
-                read += 1
-                progress.step(rows=counts["rows"], kept=kept.height)
-                if target and kept.height >= target:
-                    break
-            if (lost := counts["not_answered"]) and not any(label in LABELS for label in journal.done.values()):
-                raise UserError(
-                    f"not one of {lost} captions could be labelled", where=str(out),
-                    remedy="look at the log and at the classifier; a smaller filter.batch takes less memory",
-                )  # fmt: skip
-            report = _write(kept, read, counts, target, out)
-        journal.remove()
-    return report
+    make = partial(make_labeller, on_actors(config), pretrained.absolute(model))
+    with (
+        at_work(Journal(work, _job(model))) as journal,
+        Workers(make, config) as workers,
+        Progress("filter", len(shards), "shards") as progress,
+    ):
+        journal.ask_again(str, passing=(OUT_OF_MEMORY,), failed=(OUT_OF_MEMORY, ""))
+        for path in shards:
+            rows, found = sifted.read(path)
+            table = label_rows(rows, workers, settings.batch, journal)
+            counts.update(found)
+            for name in LABELS:
+                reason = f"kept_{name}" if name in settings.keep else f"label_{name}"
+                counts[reason] += int((table["spatial_type"] == name).sum())
+            counts["not_answered"] += int((~table["spatial_type"].is_in(list(LABELS))).sum())
+            more = pl.concat([kept, table.filter(pl.col("spatial_type").is_in(settings.keep))])
+            kept = more.unique(["url", "caption"], keep="first", maintain_order=True)
+            counts["repeated_in_other_shard"] += more.height - kept.height
+            read += 1
+            progress.step(rows=counts["rows"], kept=kept.height)
+            if target and kept.height >= target:
+                break
+        if (lost := counts["not_answered"]) and not any(label in LABELS for label in journal.done.values()):
+            raise UserError(
+                f"not one of {lost} captions could be labelled", where=str(out),
+                remedy="look at the log and at the classifier; a smaller filter.batch takes less memory",
+            )  # fmt: skip
+        return _write(kept, read, counts, target, out)
 
 
 def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
@@ -159,11 +155,7 @@ def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
         )
     if repeated := [n for n, count in Counter(map(shard_number, shards)).items() if count > 1]:
         raise UserError(f"shard {repeated[0]} is given twice", where="--shards", remedy="name every shard once")
-    if not str(model) or (Path(model).is_absolute() and not Path(model).exists()):
-        raise UserError(
-            f"no such classifier: {model}" if str(model) else "no caption classifier named", where="--model",
-            remedy="name a folder that `gillnext classifier` wrote, or set filter.model",
-        )  # fmt: skip
+    pretrained.check(model, "--model", "name a folder that `gillnext classifier` wrote, or set filter.model")
 
 
 def make_labeller(config: Config, model: Path | str) -> Label:

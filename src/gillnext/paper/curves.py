@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from gillnext.config.model import Arm
 from gillnext.paper import style
 from gillnext.tables.collect import Results
 from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
@@ -22,16 +20,9 @@ LINES: dict[str, Any] = {"fourier": "-", "box": (0, (4, 1.5)), "none": (0, (1, 1
 
 def _trained(results: Results) -> dict[str, dict[str, Any]]:
     """The arms that differ in site and bias alone, the longest of each: a colour a site, a dash a bias."""
-    study, plain = results.config.study, Arm()
-    longest: dict[tuple[str, str], str] = {}
-    for name in study.trained:
-        arm = study.arms[name]
-        place = arm.site, arm.bias
-        if replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0, seeds=0) == plain:
-            longest[place] = max(longest.get(place, name), name, key=lambda n: study.arms[n].longer)
     return {
         name: {"color": COLOURS.get(site, style.GREY), "linestyle": "-" if site == "gated" else LINES.get(bias, "-.")}
-        for (site, bias), name in longest.items()
+        for (site, bias), name in results.config.study.longest.items()
     }
 
 

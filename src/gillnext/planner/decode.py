@@ -14,7 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokeniz
 from gillnext.language import batching
 from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import token_bytes
-from gillnext.layouts import MOST
+from gillnext.layouts import MAX_BOXES
 from gillnext.planner.grammar import Grammar, State, TokenTable
 
 
@@ -71,7 +71,7 @@ def generate(
     *,
     vocabulary: Sequence[str] = (),
     constrained: bool = True,
-    most: int = MOST,
+    most: int = MAX_BOXES,
     batch: int = 128,
 ) -> list[str]:
     """The model's answers, greedy, in the order of `captions`; with the grammar each of them is a plan."""

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gillnext.layouts import MOST
+from gillnext.layouts import MAX_BOXES
 from gillnext.planner import format as plan_format
 
 MAX_FREE = 8  # characters of a free name
@@ -78,7 +78,7 @@ def _chinese(text: bytes) -> bool:
 class Grammar:
     """Plans of at most `most` objects whose names are among `nouns` (any Chinese words where it is empty)."""
 
-    def __init__(self, nouns: Sequence[str] = (), most: int = MOST) -> None:
+    def __init__(self, nouns: Sequence[str] = (), most: int = MAX_BOXES) -> None:
         self.nouns = tuple(n.encode() for n in nouns)[:most]
         self.most = most
         self.all = (1 << len(self.nouns)) - 1

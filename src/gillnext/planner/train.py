@@ -29,7 +29,7 @@ from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
 from gillnext.language import batching, model
 from gillnext.language.tokenizer import train_tokenizer
-from gillnext.layouts import MOST, Layout
+from gillnext.layouts import MAX_BOXES, Layout
 from gillnext.planner import augment
 from gillnext.planner import format as plan_format
 from gillnext.planner.decode import nouns_in, prompt
@@ -48,7 +48,7 @@ def ordered(layout: Layout) -> Layout:
     return Layout(layout.caption, tuple(n for n, _ in rows), tuple(b for _, b in rows), layout.id)
 
 
-def usable(found: Iterable[Layout], most: int = MOST) -> tuple[list[Layout], list[str], dict[str, int]]:
+def usable(found: Iterable[Layout], most: int = MAX_BOXES) -> tuple[list[Layout], list[str], dict[str, int]]:
     """Layouts fit for training, the nouns that they name, and counts of the ones left out by reason."""
     kept, counts = list(found), Counter[str]()
     nouns = sorted({n for layout in kept for n in layout.names if plan_format.is_name(n)})

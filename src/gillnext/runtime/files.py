@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,53 @@ def full_disk_told(path: Path) -> Iterator[None]:
 def atomic(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it on success, remove it on failure.
 
-    The temporary may be made a file or a folder. An existing folder is deleted once the new one stands in its place.
-    Raises `UserError` where the disk is full.
+    The temporary may be made a file or a folder. An existing folder is deleted once the new one stands in its place; so
+    is what a killed process has left of its own. Raises `UserError` where the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)) / path.name
+    folder, lock = _unfinished(path)
+    temporary = folder / path.name
     try:
         with full_disk_told(path):
             yield temporary
             _replace(temporary, path)
     finally:
-        shutil.rmtree(temporary.parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _unfinished(path: Path) -> tuple[Path, int]:
+    """An empty folder beside `path`, and a descriptor that locks it until it is closed.
+
+    Its name is always the same, so that what a killed process has left goes with the next write; but another while a
+    living process has that one, and on file systems without locks.
+    """
+    folder = path.with_name(f".{path.name}.unfinished")
+    try:
+        folder.mkdir(exist_ok=True)
+        return folder, _taken(folder)
+    except OSError as error:
+        if not isinstance(error, BlockingIOError):
+            with suppress(OSError):
+                folder.rmdir()
+    other = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
+    return Path(other), os.open(other, os.O_RDONLY)
+
+
+def _taken(folder: Path) -> int:
+    """The folder's lock, and nothing left in it; `OSError` where it cannot be had."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock), folder.stat()):
+            raise FileNotFoundError(folder)  # who held it has removed it meanwhile
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def _replace(new: Path, path: Path) -> None:

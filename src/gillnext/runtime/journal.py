@@ -12,13 +12,39 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 from gillnext.runtime import files
+from gillnext.runtime.lock import held
 
 T = TypeVar("T")
 Batch = TypeVar("Batch", bound=Sequence[Any])
+
+
+class Unfinished(AbstractContextManager[Any], Protocol):
+    """A stage's unfinished work: a journal in a folder of its own."""
+
+    folder: Path
+
+    def remove(self) -> None:
+        """Throw the folder away."""
+
+
+Work = TypeVar("Work", bound=Unfinished)
+
+
+@contextmanager
+def at_work(work: Work) -> Iterator[Work]:
+    """`work` open, in this process alone; thrown away where the context ends without an error.
+
+    So results are written inside. Raises `UserError` where another process is at it.
+    """
+    with held(f"{work.folder}.lock"):
+        with work:
+            yield work
+        work.remove()
 
 
 def job_of(path: Path) -> str:

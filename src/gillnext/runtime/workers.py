@@ -22,7 +22,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -37,11 +36,6 @@ QUEUE = 2  # batches that an actor has: one that it works on, one that waits, so
 DEATHS = 2  # of actors over a batch, before it is cut in halves
 POLL = 1.0  # seconds between two looks at the clock
 CONNECT = 10.0  # seconds in which a cluster must answer
-
-
-def absolute(name: Path | str) -> str:
-    """A path for actors to open, whose working directory may be another; a hub id, which names nothing here, stays."""
-    return str(Path(name).absolute()) if str(name) and Path(name).exists() else str(name)
 
 
 def on_actors(config: Config) -> Config:

@@ -17,10 +17,10 @@ import torch
 from diffusers import KolorsPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from torch import Tensor
 
-from gillnext.adapter.grounding import MAX_BOXES, pad
+from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.phrases import PhraseTable, text_length
-from gillnext.layouts import Layout
+from gillnext.layouts import MAX_BOXES, Layout
 from gillnext.runtime import seeds
 
 UNET = "unet"  # in an adapter's folder: the UNet that was trained with it

@@ -78,6 +78,8 @@ def _study(results: Results) -> dict[str, str]:
     spatial = config.world.strong_share + config.world.weak_share
     ways = {name: (arm.coordinates, arm.frequencies) for name, arm in config.study.arms.items()}
     recoded = [name for name, way in ways.items() if way != (Arm().coordinates, Arm().frequencies)]
+    longest = config.study.longest
+    biasless = [longest[site, "none"] for site in ("attn1", "attn2") if (site, "none") in longest]
     return {
         "study.tier": config.run.tier,
         "study.reference": results.reference,
@@ -87,6 +89,7 @@ def _study(results: Results) -> dict[str, str]:
         "study.shown_arms": ", ".join(config.study.shown_arms),
         "study.all_arms": ", ".join(config.study.arms),
         "study.coordinate_arms": ", ".join(recoded),
+        "study.biasless_arms": ", ".join(biasless),
         "study.test_images": f"{results.size(*first):,}",
         "study.relation_captions": f"{results.size(*end_to_end):,}",
         "study.adapter_steps": f"{config.adapter.steps:,}",
