@@ -42,7 +42,7 @@ li { list-style: none; display: inline-block; margin-right: .6rem } ul { margin:
 small { color: #767676; overflow-wrap: anywhere }
 </style></head><body>
 <h1>Review</h1>
-<p>{{ items|length }} of {{ total }} annotated images, {{ order }}. Boxes: {{ objects }} in all of them.</p>
+<p>{{ items|length }} of {{ total }} annotated images ({{ objects }} boxes in all), {{ order }}.</p>
 <main>{% for item in items %}
 <figure id="{{ item.id }}"><div class="picture"><img alt="" src="{{ item.image }}" loading="lazy">
 <svg viewBox="0 0 1 1" preserveAspectRatio="none">{% for o in item.objects %}
