@@ -68,8 +68,8 @@ def main() -> None:
     seconds = (seen + asked) / second + args.tokens * each
     hours = args.images * seconds / 3600
     print(
-        f"annotator: {(language + weights(annotator.model.visual)) / 1e9:.2f} G weights; {seen / 1e12:.1f} TFLOP to see "
-        f"an image, {asked / 1e12:.1f} to read it with its question ({prompt} tokens),\n"
+        f"annotator: {(language + weights(annotator.model.visual)) / 1e9:.2f} G weights; {seen / 1e12:.1f} TFLOP to "
+        f"see an image, {asked / 1e12:.1f} to read it with its question ({prompt} tokens),\n"
         f"  {1e3 * each:.2f} ms for a token of the answer in batches of {args.batch}\n"
         f"  at most {1 / seconds:.0f} images/s; {args.images:,} images: at least {hours:.1f} GPU hours"
     )
