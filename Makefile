@@ -98,6 +98,7 @@ bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their pe
 	cd benchmarks/data && ../../$(BIN)/python release.py
 	cd benchmarks/data && ../../$(BIN)/python download.py --img2dataset ../../$(dir $(IMG2DATASET))bin/img2dataset
 	cd benchmarks/data && ../../$(BIN)/python labels.py --model ../../results/smoke/models/classifier
+	cd benchmarks/data && ../../$(BIN)/python labels.py --chat --model ../../results/smoke/models/classifier
 	cd benchmarks/data && ../../$(BIN)/python annotation.py
 	$(BIN)/python benchmarks/data/kills.py --results results/smoke
 

@@ -35,7 +35,8 @@ def attention(positions: int, layers: int, width: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--captions", type=int, default=5_000_000, help="that pass the keyword pass")
-    parser.add_argument("--prompt", type=int, default=160, help="tokens of a caption with its instruction")
+    parser.add_argument("--caption", type=int, default=40, help="tokens of a caption and what follows it")
+    parser.add_argument("--instruction", type=int, default=120, help="tokens before it, computed once for all")
     parser.add_argument("--images", type=int, default=500_000)
     parser.add_argument("--side", type=int, default=672, help="pixels")
     parser.add_argument("--question", type=int, default=80, help="tokens of an image's prompt beside the image's own")
@@ -50,7 +51,8 @@ def main() -> None:
     second = 1e12 * args.tflops
 
     layers, width = QWEN["num_hidden_layers"], QWEN["hidden_size"]
-    read = 2 * weights(caption_model.model) * args.prompt + attention(args.prompt, layers, width) / 2
+    looked_at = attention(args.instruction + args.caption, layers, width) - attention(args.instruction, layers, width)
+    read = 2 * weights(caption_model.model) * args.caption + looked_at / 2
     hours = args.captions * read / second / 3600
     print(
         f"caption model: {weights(caption_model.model) / 1e9:.2f} G weights, {read / 1e12:.2f} TFLOP a caption\n"

@@ -2,9 +2,10 @@
 
     python benchmarks/data/labels.py --model results/demo/models/classifier --captions 4000
 
-`--published` takes the size of Qwen2.5-7B with random weights instead (a GPU). Told: captions a second of
-each, the share of captions with the same label, and how busy the device was. Fails where fewer than `--agree` of the
-labels are the same (in bfloat16 a tie may fall either way, and random weights make many).
+`--chat` asks as chat models are asked, with an instruction and examples, which all prompts begin with. `--published`
+takes the size of Qwen2.5-7B with random weights instead (a GPU), and asks so too. Told: captions a second of each, the
+share of captions with the same label, and how busy the device was. Fails where fewer than `--agree` of the labels are
+the same (in bfloat16 a tie may fall either way, and random weights make many).
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ QWEN = {
 }  # fmt: skip
 
 
+CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"  # a template in Qwen's way
+
+
 def plain(classifier: Classifier, captions: list[str]) -> list[str]:
     """transformers as its documentation shows it: one prompt, one forward, the likeliest label word."""
     labels = []
@@ -46,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("results/demo/models/classifier"))
     parser.add_argument("--published", action="store_true", help="Qwen2.5-7B's own size with random weights, bfloat16")
+    parser.add_argument("--chat", action="store_true", help="with the instruction and an example of each label")
     parser.add_argument("--captions", type=int, default=4000)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--device", default="cpu")
@@ -54,6 +59,8 @@ def main() -> None:
     args = parser.parse_args()
     training.setup(2, args.device)
     tokenizer = AutoTokenizer.from_pretrained(args.model)
+    if args.published or args.chat:
+        tokenizer.chat_template = CHAT
     if args.published:
         with torch.device(args.device):
             network = AutoModelForCausalLM.from_config(Qwen2Config(**QWEN), dtype=torch.bfloat16)

@@ -10,7 +10,9 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from tokenizers import AddedToken
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from gillnext.config.load import from_dict
 from gillnext.filter import stage
@@ -298,6 +300,49 @@ def test_label_does_not_depend_on_batch_size_or_company():
         np.testing.assert_allclose(classifier.log_likelihoods(captions, batch=batch), alone, atol=1e-5)
     assert classifier.label(captions, 1) == classifier.label(captions, 60)
     assert classifier.label([]) == []
+
+
+CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"  # a chat template
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_what_all_prompts_begin_with_is_computed_once_and_changes_no_label(batch):
+    """Against the whole prompt of each caption, alone, through the model and its head as transformers has them."""
+    captions, _ = examples(5, 60)
+    captions += ["左", "左右", "", "A b c"]
+    tokenizer = train_tokenizer([*captions, "描述位置强弱无" * 9], 900)
+    tokenizer.chat_template = CHAT
+    network = build(tokenizer, hidden=32, layers=2, heads=2, name="t", seed=1).eval()
+    classifier, seen = Classifier(network, tokenizer), []
+    prompts = classifier.encode(captions)
+    with torch.no_grad():
+        logits = torch.stack([network(torch.tensor([ids])).logits[0, -1] for ids in prompts])
+    expected = torch.log_softmax(logits[:, classifier.words].double(), -1).numpy()
+    network.get_input_embeddings().register_forward_hook(lambda _, given, __: seen.append(given[0].shape))
+    np.testing.assert_allclose(classifier.log_likelihoods(captions, batch), expected, atol=1e-5)
+    shared = next(i for i, column in enumerate(zip(*prompts, strict=False)) if len(set(column)) > 1)
+    assert shared > 100 and seen[0] == (1, shared)
+    assert sum(rows for rows, _ in seen[1:]) == len(captions) and max(length for _, length in seen[1:]) < shared
+
+
+def test_a_model_that_forgets_the_beginning_reads_every_prompt_whole():
+    """Qwen2 with a sliding window in one of its layers."""
+    captions, _ = examples(5, 8)
+    tokenizer = train_tokenizer([*captions, "描述位置强弱无" * 9], 900)
+    tokenizer.chat_template = CHAT
+    settings = build(tokenizer, hidden=32, layers=2, heads=2, name="t", seed=1).config.to_dict()
+    settings |= {
+        "use_sliding_window": True,
+        "sliding_window": 8,
+        "layer_types": ["full_attention", "sliding_attention"],
+    }
+    network = Qwen2ForCausalLM(Qwen2Config(**settings)).eval()
+    classifier = Classifier(network, tokenizer)
+    with torch.no_grad():
+        logits = torch.stack([network(torch.tensor([ids])).logits[0, -1] for ids in classifier.encode(captions)])
+    expected = torch.log_softmax(logits[:, classifier.words].double(), -1).numpy()
+    np.testing.assert_allclose(classifier.log_likelihoods(captions, 1), expected, atol=1e-5)
+    assert classifier._beginning is None
 
 
 def test_trained_folder_loads_and_has_learned_something(tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from gillnext.filter.corpus import examples
 from gillnext.filter.prompts import LABELS, label_tokens, prompt
 from gillnext.language import batching, model
 from gillnext.language.lengths import by_length
+from gillnext.language.prefix import Prefix, shared
 from gillnext.language.tokenizer import train_tokenizer
 from gillnext.runtime import seeds, training
 
 _MAX_TOKENS = 192  # of a caption; what stands behind is not read
+_SHARED = 16  # tokens; prompts with a longer beginning in common have it computed once
 
 
 class Classifier:
@@ -56,11 +59,21 @@ class Classifier:
             scores[rows] = self._answer([tokens[i] for i in rows])
         return scores
 
+    @cached_property
+    def _beginning(self) -> Prefix | None:
+        """What the prompts of different captions begin with; None where that is short."""
+        tokens = shared(self.encode(["左", "A b", "1"]))
+        return Prefix.of(self.network.base_model, tokens) if len(tokens) > _SHARED else None
+
     @torch.inference_mode()
     def _answer(self, tokens: list[list[int]]) -> np.ndarray:
         """By the labels' own rows of the head, in float32: logits of a bfloat16 head stand 0.125 apart, and tie."""
-        given, head = batching.inputs(tokens, self.tokenizer.pad_token_id, self.network.device), self.head
-        states_BD = self.network.base_model(**given, use_cache=False).last_hidden_state[:, -1].float()
+        begin, pad, head = self._beginning, self.tokenizer.pad_token_id, self.head
+        if begin and begin.begins(tokens):
+            given = begin.inputs(tokens, pad)
+        else:
+            given = batching.inputs(tokens, pad, self.network.device) | {"use_cache": False}
+        states_BD = self.network.base_model(**given).last_hidden_state[:, -1].float()
         bias = None if head.bias is None else head.bias[self.words].float()
         logits_B3 = F.linear(states_BD, head.weight[self.words].float(), bias)
         return F.log_softmax(logits_B3.double(), dim=-1).cpu().numpy()
