@@ -15,6 +15,6 @@ def check(model: Path | str, where: str, remedy: str) -> None:
         raise UserError(f"no such folder: {model}", where=where, remedy=remedy)
 
 
-def absolute(model: Path | str) -> str:
-    """A path for actors to open, whose working directory may be another; a hub id stays."""
-    return str(Path(model).absolute()) if str(model) and Path(model).exists() else str(model)
+def absolute(name: Path | str) -> str:
+    """A path for actors to open, whose working directory may be another; what is not there, as a hub's id, stays."""
+    return str(Path(name).absolute()) if str(name) and Path(name).exists() else str(name)
