@@ -23,6 +23,7 @@ from gillnext.config.data import Download, Faults, World
 from gillnext.config.model import Config, Sample
 from gillnext.download import stage as download_stage
 from gillnext.download.journal import Journal, Outcome
+from gillnext.download.table import COLUMNS, Rows, read_table
 from gillnext.download.turns import Turns
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -248,12 +249,12 @@ def test_a_full_disk_ends_the_stage_with_a_user_error(world, table, tmp_path, mo
 def test_a_table_without_its_columns_is_refused_by_name(tmp_path):
     pl.DataFrame({"url": ["u"], "caption": ["c"]}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match="spatial_type, shard, row"):
-        download_stage.read_table(tmp_path / "t.parquet")
+        read_table(tmp_path / "t.parquet")
     with pytest.raises(UserError, match="gillnext filter"):
-        download_stage.read_table(tmp_path / "none.parquet")
+        read_table(tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(UserError, match="not a Parquet table"):
-        download_stage.read_table(tmp_path / "bad.parquet")
+        read_table(tmp_path / "bad.parquet")
 
 
 @pytest.mark.parametrize(
@@ -268,7 +269,7 @@ def test_a_row_without_a_name_of_its_own_for_its_image_is_refused(tmp_path, shar
     texts = {name: list("abc") for name in ("url", "caption", "spatial_type")}
     pl.DataFrame(texts | {"shard": shards, "row": rows}).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(UserError, match=told) as error:
-        download_stage.read_table(tmp_path / "t.parquet")
+        read_table(tmp_path / "t.parquet")
     assert "t.parquet" in str(error.value)
 
 
@@ -329,7 +330,7 @@ def _nowhere(port):
 )
 def test_time_outs_or_refusals_alone_are_no_dead_release_either(tmp_path, kinds):
     """A resolver that answers with addresses of its own makes every link one that may not be asked."""
-    rows = [{"url": "http://a.example/", "caption": "", "spatial_type": "", "shard": 0, "row": i} for i in range(4)]
+    rows = table_of(["http://a.example/"] * 4)
     with Journal(tmp_path / "w", "job") as journal:
         for i, kind in enumerate(kinds):
             journal.add(Outcome(i, kind))
@@ -340,24 +341,30 @@ def test_time_outs_or_refusals_alone_are_no_dead_release_either(tmp_path, kinds)
 
 def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path):
     """The same table may be fetched into its folder again; another one, or into any other folder, may not."""
-    row = {"url": "http://a.example/", "caption": "", "spatial_type": "", "shard": 0, "row": 1}
+    rows, other = (table_of(["http://a.example/"], shard) for shard in (0, 1))
     images = tmp_path / "images"
-    download_stage.check_images(images, [row])
+    download_stage.check_images(images, rows)
     images.mkdir()
-    download_stage.check_images(images, [row])  # empty
+    download_stage.check_images(images, rows)  # empty
     (images / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(UserError, match=r"images: holds something else"):
-        download_stage.check_images(images, [row])
-    status = [{k: row[k] for k in ("shard", "row", "url")} | {"kind": "ok", "detail": ""}]
+        download_stage.check_images(images, rows)
+    status = {"shard": [0], "row": [0], "url": ["http://a.example/"], "kind": ["ok"], "detail": [""]}
     pl.DataFrame(status).write_parquet(images / "status.parquet")
-    download_stage.check_images(images, [row])
+    download_stage.check_images(images, rows)
     with pytest.raises(UserError, match=r"images: holds something else"):
-        download_stage.check_images(images, [row | {"shard": 1}])
+        download_stage.check_images(images, other)
     table = tmp_path / "t.parquet"
-    pl.DataFrame([row | {"shard": 1}]).write_parquet(table)
+    other.table.write_parquet(table)
     with pytest.raises(UserError, match="holds something else"):
         download_stage.download(CONFIG, table, images, tmp_path / "index.jsonl")
     assert (images / "holiday.jpg").exists() and not (tmp_path / "images.work").exists()
+
+
+def table_of(urls, shard=0):
+    """Rows of these URLs."""
+    rows = [{"url": url, "caption": "", "spatial_type": "", "shard": shard, "row": i} for i, url in enumerate(urls)]
+    return Rows(pl.DataFrame(rows, schema=COLUMNS))
 
 
 def png(number):
@@ -369,7 +376,7 @@ def png(number):
 
 def fetched(handler, urls, settings, folder):
     """The outcomes of these URLs, whose hosts all lead to a server with this handler."""
-    rows = [{"url": url, "caption": "", "spatial_type": "", "shard": 0, "row": i} for i, url in enumerate(urls)]
+    rows = table_of(urls)
     config = replace(CONFIG, download=settings)
 
     async def go():
@@ -466,5 +473,6 @@ def test_unfinished_work_depends_on_the_code_of_its_stage_alone(tmp_path, monkey
         return "0"
 
     monkeypatch.setattr("gillnext.runtime.provenance.code_hash", code_hash)
-    download_stage.job_name([], CONFIG, None)
+    (tmp_path / "t.parquet").touch()
+    download_stage.job_name(tmp_path / "t.parquet", CONFIG, None)
     assert asked == [("gillnext.download.stage",)]

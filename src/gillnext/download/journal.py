@@ -25,7 +25,7 @@ from gillnext.runtime.journal import append, begin, entries, job_of
 PASSED_OVER = frozenset({"connection", "timeout", "server_error", "unknown_host"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How row `index` of the table ended; file, hash and size (pixels) where there is an image."""
 

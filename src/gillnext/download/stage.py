@@ -32,56 +32,25 @@ from gillnext.config.model import Config
 from gillnext.download.client import Client, host_of
 from gillnext.download.journal import PASSED_OVER, Journal, Outcome
 from gillnext.download.pictures import KINDS, Rejected
+from gillnext.download.table import Rows, read_table
 from gillnext.download.turns import Turns
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.journal import at_work
 from gillnext.runtime.progress import Progress
 
-COLUMNS = {
-    "url": pl.String,
-    "caption": pl.String,
-    "spatial_type": pl.String,
-    "shard": pl.Int64,
-    "row": pl.Int64,
-}
 Hosts = Mapping[str, tuple[str, int]]
-Rows = list[dict[str, Any]]
+STATUS = ["shard", "row", "url"]  # of the table; kind and detail come to them
 
 
-def read_table(path: Path) -> Rows:
-    """The rows to fetch; a `UserError` names a missing file or column."""
-    try:
-        table = pl.read_parquet(path, glob=False)
-    except FileNotFoundError as error:
-        raise UserError("no such table", where=str(path), remedy="run `gillnext filter` first") from error
-    except pl.exceptions.PolarsError as error:
-        raise UserError(
-            f"not a Parquet table: {error}", where=str(path), remedy="run `gillnext filter` again"
-        ) from error
-    if missing := [name for name in COLUMNS if name not in table.columns]:
-        raise UserError(
-            f"lacks the columns {', '.join(missing)}", where=str(path), remedy=f"needed: {', '.join(COLUMNS)}"
-        )
-    try:
-        table = table.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"a column of another kind: {error}", where=str(path), remedy=f"needed: {COLUMNS}") from error
-    nameless = pl.any_horizontal(pl.col("shard", "row").is_null()) | pl.struct("shard", "row").is_duplicated()
-    if (wrong := table.with_row_index("place").filter(nameless)).height:
-        raise UserError(
-            "no shard and row number of its own", where=f"{path}, row {wrong['place'][-1]}",
-            remedy="they name the row's image; tables of other releases need other shard numbers",
-        )  # fmt: skip
-    return table.to_dicts()
-
-
-def job_name(rows: Rows, config: Config, world: Path | None) -> str:
-    """A hash of what the outcomes depend on: rows, settings of what is accepted, the world, the code."""
+def job_name(table: Path, config: Config, world: Path | None) -> str:
+    """A hash of what the outcomes depend on: the table, settings of what is accepted, the world, the code."""
     there = files.sha256(world / "world.json") if world and (world / "world.json").exists() else ""
     names = ("min_side", "max_aspect", "max_bytes", "max_pixels", "hosts")
     accepted = [getattr(config.download, name) for name in names]
-    return provenance.fingerprint(rows, accepted, config.world.host, there, code=["gillnext.download.stage"])
+    return provenance.fingerprint(
+        files.sha256(table), accepted, config.world.host, there, code=["gillnext.download.stage"]
+    )
 
 
 async def fetch_row(client: Client, journal: Journal, index: int, row: dict[str, Any]) -> Outcome:
@@ -150,41 +119,43 @@ def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
     Of the journal's work nothing is touched: a kill at any moment leaves all that it takes to finish again.
     """
     outcomes = without_duplicates([journal.done[i] for i in range(len(rows))])
-    index = []
-    for o, row in zip(outcomes, rows, strict=True):
-        if o.kind == "ok":
-            told = {"sha256": o.sha256, "width": o.width, "height": o.height}
-            index.append({"image_path": str(images / o.file), **row, **told})
     counts = collections.Counter(o.kind for o in outcomes)
     if rows and sum(counts[kind] for kind in ("connection", "timeout", "refused", "unknown_host")) == len(rows):
         raise UserError(
             f"not one of {len(rows)} links could be asked; the first: {outcomes[0].kind}, {outcomes[0].detail}",
             where=str(out), remedy="check the network: its names must lead to public addresses, without a proxy",
         )  # fmt: skip
-    status = [{k: row[k] for k in ("shard", "row", "url")} | {"kind": o.kind, "detail": o.detail}
-              for o, row in zip(outcomes, rows, strict=True)]  # fmt: skip
-    schema = {"shard": pl.Int64, "row": pl.Int64, "url": pl.String, "kind": pl.String, "detail": pl.String}
-    files.write_jsonl(out, index)
+    files.write_jsonl(
+        out,
+        (
+            {"image_path": str(images / o.file), **row, "sha256": o.sha256, "width": o.width, "height": o.height}
+            for o, row in zip(outcomes, rows, strict=True)
+            if o.kind == "ok"
+        ),
+    )
     told = {kind: counts[kind] for kind in KINDS}
-    files.write_json(out.with_suffix(".json"), {"rows": len(rows), "kept": len(index), "outcomes": told})
+    files.write_json(out.with_suffix(".json"), {"rows": len(rows), "kept": counts["ok"], "outcomes": told})
+    status = rows.table.select(STATUS).with_columns(
+        pl.Series("kind", [o.kind for o in outcomes], pl.String),
+        pl.Series("detail", [o.detail for o in outcomes], pl.String),
+    )
     with files.atomic(images) as temporary:
         temporary.mkdir()
         for o in outcomes:
             if o.kind == "ok":
                 files.link(journal.images / o.file, temporary / o.file)
-        pl.DataFrame(status, schema=schema).write_parquet(temporary / "status.parquet")
+        status.write_parquet(temporary / "status.parquet")
 
 
 def check_images(images: Path, rows: Rows) -> None:
     """Refuse a folder that holds anything but this table's images: the folder is replaced at the end."""
     if not images.exists() or not any(images.iterdir()):
         return
-    names = ["shard", "row", "url"]
     try:
-        status = pl.read_parquet(images / "status.parquet", columns=names).rows()
+        same = pl.read_parquet(images / "status.parquet", columns=STATUS).equals(rows.table.select(STATUS))
     except (OSError, pl.exceptions.PolarsError):
-        status = []
-    if status != [tuple(row[name] for name in names) for row in rows]:
+        same = False
+    if not same:
         raise UserError(
             "holds something else than this table's images", where=str(images),
             remedy="name another folder with --images, or remove this one",
@@ -227,7 +198,7 @@ def download(config: Config, table: Path, images: Path, out: Path, world: Path |
     rows = read_table(table)
     check_images(images, rows)
     work = images.with_name(images.name + ".work")
-    with at_work(Journal(work, job_name(rows, config, world))) as journal:
+    with at_work(Journal(work, job_name(table, config, world))) as journal:
         if len(journal.done) < len(rows):
             with hosts_of(config, world) as hosts:
                 asyncio.run(_fetching(rows, config, hosts, journal))

@@ -128,7 +128,9 @@ def read_json(path: Path | str) -> Any:
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows))
+    """A JSON object a line, with sorted keys; `rows` may be more than fit into memory."""
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
 
 
 def numbered_lines(path: Path | str, remedy: str) -> Iterator[tuple[int, str]]:

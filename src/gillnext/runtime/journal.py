@@ -65,11 +65,15 @@ def entries(path: Path, job: str, read: Callable[[Any], T]) -> list[T]:
     found: list[T] = []
     if job_of(path) != job:
         return found
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[1:-1]:
-        try:
-            found.append(read(json.loads(line)))
-        except (KeyError, TypeError, ValueError):
-            break
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
+        lines.readline()
+        for line in lines:
+            try:
+                if not line.endswith("\n"):
+                    raise ValueError("half a line")
+                found.append(read(json.loads(line)))
+            except (KeyError, TypeError, ValueError):
+                break
     return found
 
 
