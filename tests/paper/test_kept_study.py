@@ -17,6 +17,7 @@ from gillnext.tables.stage import tables
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "reference" / "study"
+MARGIN = 50.0  # points at the foot of a page that hold its number alone
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,9 @@ def study(tmp_path_factory):
         for cell in row
     ]
     numbers = json.loads((out / "tables/numbers.json").read_text(encoding="utf-8"))
-    pages = " ".join(" ".join(page.extract_text() for page in pypdf.PdfReader(pdf).pages).split())
-    return SimpleNamespace(cells={*cells, *numbers.values()}, numbers=numbers, words=pages)
+    pages = pypdf.PdfReader(pdf).pages
+    words = " ".join(" ".join(page.extract_text() for page in pages).split())
+    return SimpleNamespace(cells={*cells, *numbers.values()}, numbers=numbers, words=words, pages=pages)
 
 
 def test_every_figure_that_the_readme_tells_of_the_study_is_one_of_its_tables(study):
@@ -50,6 +52,20 @@ def test_every_figure_that_the_readme_tells_of_the_study_is_one_of_its_tables(st
     assert [figure for figure in with_interval if figure not in study.cells] == []
     means = {part for cell in study.cells for part in re.split(r" ± | to |, | ", cell)}
     assert [figure for figure in alone if figure not in means] == []
+
+
+def test_the_paper_has_six_to_eight_pages_and_nothing_runs_over_the_end_of_one(study):
+    """What a float has no room for Typst prints into the margin, line over line."""
+    assert 6 <= len(study.pages) <= 8
+    for page in study.pages:
+        in_margin = []
+
+        def visit(text, current, matrix, *_, into=in_margin):
+            if text.strip() and current[3] * matrix[5] + current[5] < MARGIN:
+                into.append(text.strip())
+
+        page.extract_text(visitor_text=visit)
+        assert in_margin == [str(page.page_number + 1)]
 
 
 def test_the_papers_answers_are_whole_sentences(study):

@@ -21,7 +21,7 @@ def _words(values: dict[str, list[float]], contrasts: int) -> str:
     """Which metrics the seeds tell apart at all, each at a level divided by the number of contrasts (Bonferroni)."""
     level = 1 - (1 - LEVEL) / contrasts
     told = [_title(name) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
-    return ", ".join(told) or "nothing shown"
+    return "all of these" if len(told) == len(values) else ", ".join(told) or "nothing shown"
 
 
 def contrasts_table(results: Results) -> Table | None:

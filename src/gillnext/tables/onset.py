@@ -61,10 +61,11 @@ def onset_table(results: Results) -> Table | None:
         Column("steps", "steps"),
         Column("seeds", "seeds"),
         Column("onset", "onset", left=True),
-        Column("last", "success@0.5 at the end"),
+        Column("last", "at the end"),
     ]
     notes = [
         f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on "
-        f"{results.config.adapter.evaluate_images} validation layouts; the median over seeds."
+        f"{results.config.adapter.evaluate_images} validation layouts; the median over seeds. "
+        "At the end: success@0.5 of the last point."
     ]
     return Table("onset", "When box-following began", columns, rows, notes)
