@@ -22,7 +22,7 @@ COLUMNS = {
 class Rows:
     """A table's rows by their place in it, each a dictionary when it is asked for.
 
-    They stay columns meanwhile: a row takes its bytes and little more, of a million of them 0.2 GB.
+    They stay columns meanwhile: a row takes its bytes and little more.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:

@@ -68,9 +68,9 @@ def entries(path: Path, job: str, read: Callable[[Any], T]) -> list[T]:
     with open(path, encoding="utf-8", errors="replace", newline="\n") as lines:
         lines.readline()
         for line in lines:
+            if not line.endswith("\n"):
+                break
             try:
-                if not line.endswith("\n"):
-                    raise ValueError("half a line")
                 found.append(read(json.loads(line)))
             except (KeyError, TypeError, ValueError):
                 break
