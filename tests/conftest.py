@@ -70,7 +70,7 @@ def tiny_base(tmp_path_factory, tiny_scenes):
     import torch
     from diffusers import DPMSolverMultistepScheduler, KolorsPipeline
 
-    from gillnext.foundations import base, text, vae
+    from gillnext.foundations import diffusion, text, vae
 
     torch.manual_seed(SEED)
     folder = tmp_path_factory.mktemp("tiny-base")
@@ -79,8 +79,8 @@ def tiny_base(tmp_path_factory, tiny_scenes):
         vae=vae.build(),
         text_encoder=text.build(tokenizer).eval(),
         tokenizer=tokenizer,
-        unet=base.build_unet((32, 32, 32)).eval(),
-        scheduler=DPMSolverMultistepScheduler(**base.SCHEDULE),
+        unet=diffusion.build_unet((32, 32, 32)).eval(),
+        scheduler=DPMSolverMultistepScheduler(**diffusion.SCHEDULE),
         force_zeros_for_empty_prompt=False,
     )
     pipeline.save_pretrained(folder / "base")

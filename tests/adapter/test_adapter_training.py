@@ -20,7 +20,7 @@ from gillnext.adapter.curve import Curve
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.processors import Ungrounded
 from gillnext.config.model import Arm
-from gillnext.foundations import base
+from gillnext.foundations import diffusion
 from gillnext.runtime.errors import UserError
 from gillnext.sample.pipeline import GroundedKolorsPipeline
 
@@ -339,7 +339,7 @@ def test_measuring_the_curve_does_not_touch_the_training(tiny, tmp_path, monkeyp
 
 def velocity(latents, noise, steps):
     """v = α·ε − σ·x₀ with the scaled-linear schedule, in float64."""
-    schedule = base.SCHEDULE
+    schedule = diffusion.SCHEDULE
     root = torch.linspace(schedule["beta_start"] ** 0.5, schedule["beta_end"] ** 0.5, 1000, dtype=torch.float64)
     product = (1 - root**2).cumprod(0)[steps][:, None, None, None]
     alpha, sigma = product.sqrt(), (1 - product).sqrt()
@@ -347,7 +347,7 @@ def velocity(latents, noise, steps):
 
 
 def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(tiny):
-    cache, scheduler = Cache.load(tiny.cache), objective.scheduler_of(base.SCHEDULE)
+    cache, scheduler = Cache.load(tiny.cache), objective.scheduler_of(diffusion.SCHEDULE)
     batch = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
     again = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
     assert all(torch.equal(getattr(batch, k), getattr(again, k)) for k in vars(batch))
@@ -363,15 +363,15 @@ def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(ti
 
 
 def test_noise_prediction_bases_get_the_noise_as_target():
-    scheduler = objective.scheduler_of(base.SCHEDULE | {"prediction_type": "epsilon"})
+    scheduler = objective.scheduler_of(diffusion.SCHEDULE | {"prediction_type": "epsilon"})
     latents, noise = torch.randn(2, 4, 2, 2), torch.randn(2, 4, 2, 2)
     assert torch.equal(objective.target_of(scheduler, latents, noise, torch.tensor([1, 2])), noise)
     with pytest.raises(ValueError, match="'sample' is not supported"):
-        objective.scheduler_of(base.SCHEDULE | {"prediction_type": "sample"})
+        objective.scheduler_of(diffusion.SCHEDULE | {"prediction_type": "sample"})
 
 
 def test_the_processes_shares_of_a_batch_make_the_batch(tiny):
-    batch = objective.draw(Cache.load(tiny.cache), objective.scheduler_of(base.SCHEDULE), 6, 0.5, 64, (0,))
+    batch = objective.draw(Cache.load(tiny.cache), objective.scheduler_of(diffusion.SCHEDULE), 6, 0.5, 64, (0,))
     parts = [batch.part(i, 3) for i in range(3)]
     assert [len(p) for p in parts] == [2, 2, 2]
     for name, value in vars(batch).items():

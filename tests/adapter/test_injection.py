@@ -7,7 +7,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 
 from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SITES, SpatialAdapter, transformer_blocks
-from gillnext.foundations import base, pool, text
+from gillnext.foundations import diffusion, pool, text
 
 BOXES = [[[0.1, 0.1, 0.5, 0.6], [0.5, 0.4, 0.9, 0.9]], [[0.2, 0.5, 0.7, 0.95]]]
 EVERY_SITE = pytest.mark.parametrize("site", SITES)
@@ -16,7 +16,7 @@ EVERY_SITE = pytest.mark.parametrize("site", SITES)
 @pytest.fixture(scope="module")
 def original():
     torch.manual_seed(0)
-    return base.build_unet((32, 64, 64)).eval()
+    return diffusion.build_unet((32, 64, 64)).eval()
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_a_unet_without_transformer_blocks_is_refused():
 @EVERY_SITE
 def test_a_unet_that_lacks_a_layer_is_refused_and_left_alone(site, unet):
     adapter = adapter_for(unet, site=site)
-    smaller = base.build_unet((32, 64))
+    smaller = diffusion.build_unet((32, 64))
     before = dict(smaller.attn_processors)
     with pytest.raises(ValueError, match="layers found a place in this UNet"):
         adapter.inject(smaller)

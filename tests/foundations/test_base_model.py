@@ -8,7 +8,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline
 
 from gillnext.config.model import Text
-from gillnext.foundations import base, pool, text, text_train, vae
+from gillnext.foundations import base, diffusion, pool, text, text_train, vae, windows
 from gillnext.runtime import files
 from gillnext.sample.pipeline import GroundedKolorsPipeline
 from gillnext.world import corpus
@@ -60,12 +60,12 @@ def test_the_tokenizer_is_the_same_every_time(tiny_scenes, tmp_path):
 
 
 def test_the_target_is_alpha_noise_minus_sigma_latents():
-    schedule = DDPMScheduler(**base.SCHEDULE)
+    schedule = DDPMScheduler(**diffusion.SCHEDULE)
     generator = torch.Generator().manual_seed(0)
     latents, noise = torch.randn(5, 4, 2, 2, generator=generator), torch.randn(5, 4, 2, 2, generator=generator)
     steps = torch.tensor([0, 1, 400, 700, 999])
-    found = base.v_target(schedule, latents, noise, steps)
-    betas = np.linspace(base.SCHEDULE["beta_start"] ** 0.5, base.SCHEDULE["beta_end"] ** 0.5, 1000) ** 2
+    found = diffusion.v_target(schedule, latents, noise, steps)
+    betas = np.linspace(diffusion.SCHEDULE["beta_start"] ** 0.5, diffusion.SCHEDULE["beta_end"] ** 0.5, 1000) ** 2
     product = np.cumprod(1 - betas)
     for i, t in enumerate(steps.tolist()):
         alpha, sigma = np.sqrt(product[t]), np.sqrt(1 - product[t])
@@ -75,7 +75,7 @@ def test_the_target_is_alpha_noise_minus_sigma_latents():
 
 def test_the_sampler_finds_the_latents_that_true_velocities_point_to():
     """With v exact for one x₀ at every step, DPM-Solver++ must end at that x₀."""
-    scheduler = DPMSolverMultistepScheduler(**base.SCHEDULE)
+    scheduler = DPMSolverMultistepScheduler(**diffusion.SCHEDULE)
     assert scheduler.config.prediction_type == "v_prediction"
     scheduler.set_timesteps(15)
     generator = torch.Generator().manual_seed(1)
@@ -89,16 +89,17 @@ def test_the_sampler_finds_the_latents_that_true_velocities_point_to():
 
 
 def test_the_unet_has_kolors_shape():
-    unet = base.build_unet((64, 96, 128))
+    unet = diffusion.build_unet((64, 96, 128))
     assert unet.config.down_block_types == ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D")
     assert unet.config.encoder_hid_dim_type == "text_proj" and unet.config.addition_embed_type == "text_time"
     heads = {unet.get_submodule(name.removesuffix(".processor")).heads for name in unet.attn_processors}
-    assert heads == {96 // base.HEAD, 128 // base.HEAD}
+    assert heads == {96 // diffusion.HEAD, 128 // diffusion.HEAD}
     assert sum(p.numel() for p in unet.parameters()) < 8e6
 
 
 def test_a_short_training_saves_a_pipeline_that_loads_and_samples(tiny_config, tiny_base, tmp_path):
-    losses = base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "base")
+    windows.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows")
+    losses = base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows", tmp_path / "base")
     assert len(losses) == 3 and np.isfinite(losses).all()
     assert not (tmp_path / "base.work").exists()
     names = {p.suffix for p in (tmp_path / "base").rglob("*") if p.is_file()}

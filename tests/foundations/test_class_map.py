@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gillnext.foundations import base
+from gillnext.foundations import diffusion, text
 from gillnext.foundations.class_map import ClassMapHead, class_map
 from gillnext.world import scenes
 from gillnext.world.classes import CLASSES
@@ -43,11 +43,11 @@ def test_the_map_covers_most_of_what_is_painted():
 
 def test_the_head_reads_the_features_at_the_latents_resolution_and_lets_go():
     torch.manual_seed(0)
-    unet = base.build_unet((32, 32, 32))
+    unet = diffusion.build_unet((32, 32, 32))
     names = set(unet.state_dict())
     head = ClassMapHead(unet)
-    x, states = torch.randn(2, 4, 16, 16), torch.randn(2, 5, base.text.HIDDEN)
-    added = {"text_embeds": torch.randn(2, base.text.HIDDEN), "time_ids": torch.zeros(2, 6)}
+    x, states = torch.randn(2, 4, 16, 16), torch.randn(2, 5, text.HIDDEN)
+    added = {"text_embeds": torch.randn(2, text.HIDDEN), "time_ids": torch.zeros(2, 6)}
     unet(x, 500, states, added_cond_kwargs=added)
     maps = torch.randint(len(CLASSES) + 1, (2, 16, 16))
     loss = head.loss(maps)

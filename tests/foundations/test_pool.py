@@ -1,13 +1,18 @@
 """Pools of the base model: windows hold their object and tell what they show; timesteps follow their distribution."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from safetensors.torch import load_file
 from scipy.special import logit
 from scipy.stats import norm
 
-from gillnext.foundations import base, pool
+from gillnext.foundations import base, diffusion, pool, text, vae, windows
+from gillnext.foundations.class_map import ClassMapHead
+from gillnext.runtime import seeds, training
 from gillnext.world import corpus
 from gillnext.world.classes import CLASSES
 
@@ -84,7 +89,7 @@ def test_a_window_shows_no_more_of_the_others_than_any_that_holds_the_object(dat
 
 def test_captions_keep_their_own_states(data, latents):
     told = pool.picture_captions(data.scenes, data.captions, 20260)
-    found = pool.pictures(data, latents, told, encode)
+    found = pool.pictures(data.scenes, latents, told, encode)
     states, pooled = encode([*told, ""])
     assert torch.equal(found.states[found.told], states[:-1]) and torch.equal(found.pooled[found.told], pooled[:-1])
     assert torch.equal(found.pooled[-1], pooled[-1])
@@ -94,54 +99,115 @@ def test_captions_keep_their_own_states(data, latents):
 
 def test_timesteps_are_half_uniform_and_half_logit_normal():
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.cat([base.timesteps(16, 1000, generator) for _ in range(4000)]).double().numpy()
+    drawn = torch.cat([diffusion.timesteps(16, 1000, generator) for _ in range(4000)]).double().numpy()
     assert drawn.min() >= 0 and drawn.max() <= 999
     for t in (50, 200, 500, 650, 800, 950):
-        expected = 0.5 * t / 1000 + 0.5 * norm.cdf(logit(t / 1000) - base.CENTRE)
+        expected = 0.5 * t / 1000 + 0.5 * norm.cdf(logit(t / 1000) - diffusion.CENTRE)
         assert (drawn < t).mean() == pytest.approx(expected, abs=0.004)
 
 
 def test_a_batch_covers_the_timesteps():
     """Stratified: of 16 timesteps, the share below 500 hardly varies; of independent ones it would by 0.12."""
     generator = torch.Generator().manual_seed(1)
-    shares = [(base.timesteps(16, 1000, generator) < 500).double().mean().item() for _ in range(300)]
+    shares = [(diffusion.timesteps(16, 1000, generator) < 500).double().mean().item() for _ in range(300)]
     assert np.std(shares) < 0.05
 
 
 def test_one_timestep_can_be_drawn():
-    assert base.timesteps(1, 1000, torch.Generator().manual_seed(2)).shape == (1,)
+    assert diffusion.timesteps(1, 1000, torch.Generator().manual_seed(2)).shape == (1,)
 
 
 def test_the_windows_are_learned_before_the_pictures(tiny_config, tiny_base, tmp_path, monkeypatch):
     """Both phases run, in this order, on latents of their own size."""
     seen = []
-    forward = base.UNet2DConditionModel.forward
+    forward = diffusion.UNet2DConditionModel.forward
 
     def spy(self, x, *args, **kwargs):
         seen.append(tuple(x.shape))
         return forward(self, x, *args, **kwargs)
 
-    monkeypatch.setattr(base.UNet2DConditionModel, "forward", spy)
-    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "base")
+    monkeypatch.setattr(diffusion.UNet2DConditionModel, "forward", spy)
+    windows.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows")
+    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows", tmp_path / "base")
     assert seen == [(6, 4, 8, 8)] * 2 + [(4, 4, 16, 16)] * 3
 
 
-def test_a_run_that_is_cut_off_between_the_phases_ends_in_the_same_weights(
-    tiny_config, tiny_base, tmp_path, monkeypatch
-):
-    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        train = base.training.train
+def weights(folder):
+    return load_file(next((folder / "unet").glob("*.safetensors")))
 
-        def cut_off(name, *args, **kwargs):
-            if name == "base":
-                raise KeyboardInterrupt
-            return train(name, *args, **kwargs)
 
-        patch.setattr(base.training, "train", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "cut")
-    base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "cut")
-    weights = [load_file(next((tmp_path / n / "unet").glob("*.safetensors"))) for n in ("whole", "cut")]
-    assert weights[0].keys() == weights[1].keys()
-    assert all(torch.equal(weights[0][k], weights[1][k]) for k in weights[0])
+def both(cfg, start, out):
+    """Both stages, to out/windows and out/base."""
+    windows.train(cfg, start / "vae", start, out / "windows")
+    base.train(cfg, start / "vae", start, out / "windows", out / "base")
+
+
+def test_pictures_go_on_from_what_the_windows_left(tiny_config, tiny_base, tmp_path, monkeypatch):
+    """The UNet and the head as windows left them, to the bit, and the latents of the same pictures."""
+    seen = {}
+    train = diffusion.train
+
+    def look(cfg, name, network, head, found, **settings):
+        if name == "base":
+            state = {k: v.clone() for k, v in network.state_dict().items()}
+            seen.update(state, latents=found.latents, logits=head.logits.weight.detach().clone())
+        return train(cfg, name, network, head, found, **settings)
+
+    monkeypatch.setattr(diffusion, "train", look)
+    both(tiny_config, tiny_base, tmp_path)
+    left = weights(tmp_path / "windows")
+    assert left and all(torch.equal(seen[k], left[k]) for k in left)
+    assert torch.equal(seen["logits"], load_file(tmp_path / "windows" / "head.safetensors")["logits.weight"])
+    images = corpus.make(tiny_config.run.seed, "base", tiny_config.base.corpus).images
+    assert torch.equal(seen["latents"], vae.encode(AutoencoderKL.from_pretrained(tiny_base / "vae"), images))
+
+
+def test_both_stages_in_a_row_are_one_network_trained_twice(tiny_config, tiny_base, tmp_path):
+    """Against the same two trainings in one process, with nothing saved between them."""
+    both(tiny_config, tiny_base, tmp_path)
+    cfg, seed = tiny_config.base, tiny_config.run.seed
+    torch.manual_seed(seeds.key("base", seed))
+    network = diffusion.build_unet(cfg.channels).to(memory_format=torch.channels_last)
+    head = ClassMapHead(network)
+    made = corpus.make(seed, "base", cfg.corpus)
+    found = vae.encode(AutoencoderKL.from_pretrained(tiny_base / "vae").eval(), made.images)
+    told = pool.picture_captions(made.scenes, made.captions, seed)
+    read = partial(text.states, *text.load(tiny_base), length=text.LENGTH)
+    for name, samples, batch, steps, ema in (
+        ("base-windows", pool.windows(made, found, seed, read), cfg.window_batch, cfg.window_steps, 0.0),
+        ("base", pool.pictures(made.scenes, found, told, read), cfg.batch, cfg.steps, cfg.ema),
+    ):
+        loss = partial(diffusion.Batches(tiny_config, name, samples, batch).loss, network, head)
+        parameters = [*network.parameters(), *head.parameters()]
+        training.train(name, parameters, loss, steps=steps, lr=cfg.lr, ema_decay=ema)
+    saved = weights(tmp_path / "base")
+    assert all(torch.equal(value, saved[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("stage", ["base-windows", "base"])
+def test_a_stage_that_is_cut_off_ends_in_the_same_weights(tiny_config, tiny_base, tmp_path, monkeypatch, stage):
+    both(tiny_config, tiny_base, tmp_path / "whole")
+    often = training.train.__kwdefaults__ | {"checkpoint_every": 1}
+    monkeypatch.setattr(training.train, "__kwdefaults__", often)
+    loss, seen = diffusion.Batches.loss, []
+
+    def cut_off(self, unet, head, step):
+        if (self.name, step) == (stage, 1):
+            raise KeyboardInterrupt
+        return loss(self, unet, head, step)
+
+    def look(self, unet, head, step):
+        seen.append((self.name, step))
+        return loss(self, unet, head, step)
+
+    monkeypatch.setattr(diffusion.Batches, "loss", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        both(tiny_config, tiny_base, tmp_path / "cut")
+    monkeypatch.setattr(diffusion.Batches, "loss", look)
+    if stage == "base-windows":
+        both(tiny_config, tiny_base, tmp_path / "cut")
+    else:
+        base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "cut/windows", tmp_path / "cut/base")
+    assert seen[0] == (stage, 1)  # taken up where it was cut off
+    whole, cut = (weights(tmp_path / name / "base") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys() and all(torch.equal(whole[k], cut[k]) for k in whole)

@@ -65,6 +65,29 @@ def test_a_killed_run_resumes_to_the_bit(tmp_path):
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_run_that_is_cut_off_resumes_to_the_bit_in_either_memory_layout(tmp_path, layout):
+    """Fused optimisers walk parameters and moments in the order of memory, whatever their strides say."""
+
+    def run(work, stop):
+        torch.manual_seed(0)
+        layer = nn.Conv2d(3, 5, 3).to(memory_format=layout)
+
+        def loss_at(step):
+            if step == stop:
+                raise KeyboardInterrupt
+            x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(step))
+            return layer(x.to(memory_format=layout)).square().mean()
+
+        training.train("toy", list(layer.parameters()), loss_at, steps=8, lr=0.1, work=work, checkpoint_every=3)
+        return layer.weight.detach()
+
+    whole = run(tmp_path / "whole", -1)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", 4)
+    assert torch.equal(run(tmp_path / "cut", -1), whole)
+
+
 def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
     rates = [training.cosine(t, 100, 2.0, warmup=0.1, floor=0.1) for t in range(101)]
     assert rates[0] == pytest.approx(0.2) and rates[9] == pytest.approx(2.0)

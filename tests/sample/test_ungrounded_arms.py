@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gillnext.config.model import Arm, Guided
-from gillnext.foundations.base import SCHEDULE
+from gillnext.foundations.diffusion import SCHEDULE
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 from gillnext.sample import guidance, stage

@@ -9,9 +9,9 @@ from gillnext.config.load import load
 ROOT = Path(__file__).parents[2]
 
 STAGES = {
-    "world", "heldout", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "base", "filter",
-    "download", "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score", "relations",
-    "quality", "tables", "cost", "claims", "figures", "paper", "html", "all",
+    "world", "heldout", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "windows", "base",
+    "filter", "download", "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score",
+    "relations", "quality", "tables", "cost", "claims", "figures", "paper", "html", "all",
 }  # fmt: skip
 
 

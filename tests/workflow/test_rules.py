@@ -17,8 +17,8 @@ SECTIONS = {field.name for field in dataclasses.fields(Config)}
 ELSEWHERE = {
     "filter": {"classifier", "run.seed"},
     "download": {"sample"},
-    "base": {"vae"},
-    "cache": {"base", "vae", "run.seed"},
+    "windows": {"vae"},
+    "cache": {"vae", "run.seed"},
     "plan": {"planner"},
     "adapter": {"base", "vae", "evaluator"},
     "memory": {"base", "vae", "evaluator", "sample"},

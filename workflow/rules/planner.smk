@@ -44,7 +44,7 @@ rule plan:
         "<results>/logs/plan.log",
     benchmark:
         "<results>/benchmarks/plan/all.tsv"
-    priority: 60
+    priority: 20
     threads: cfg.run.threads
     resources:
         mem_mb=2000,

@@ -21,6 +21,7 @@ rule ceilings:
         "<results>/logs/ceilings.log",
     benchmark:
         "<results>/benchmarks/ceilings/all.tsv"
+    priority: 40
     threads: cfg.run.threads
     resources:
         mem_mb=3000,

@@ -1,5 +1,5 @@
 # What pictures are scored with; each is trained on a stream of its own.
-# The longer ones go first, so that both cores are free for the base at about the same time.
+# They and what needs them go before the short jobs, so that all cores are free for the base at about the same time.
 
 
 rule evaluator:
@@ -15,7 +15,7 @@ rule evaluator:
         "<results>/logs/evaluator.log",
     benchmark:
         "<results>/benchmarks/evaluator/all.tsv"
-    priority: 10
+    priority: 40
     threads: cfg.run.threads
     resources:
         mem_mb=2000,
@@ -39,6 +39,7 @@ rule features:
         "<results>/logs/features.log",
     benchmark:
         "<results>/benchmarks/features/all.tsv"
+    priority: 40
     threads: cfg.run.threads
     resources:
         mem_mb=2000,
@@ -62,7 +63,7 @@ rule clip:
         "<results>/logs/clip.log",
     benchmark:
         "<results>/benchmarks/clip/all.tsv"
-    priority: 20
+    priority: 40
     threads: cfg.run.threads
     resources:
         mem_mb=2000,

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.foundations.base import timesteps
+from gillnext.foundations.diffusion import timesteps
 from gillnext.foundations.pool import size_conditions
 from gillnext.runtime import seeds
 

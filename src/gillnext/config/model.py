@@ -84,13 +84,14 @@ class Base:
     corpus: int = s(8_000, "training scenes of the base stream")
     window_steps: int = s(1_300, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
+    window_threads: int = s(1, "torch threads of these steps: beside the data stages, one packs two cores best")
     steps: int = s(1_050, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
     class_map: float = s(0.1, "weight of the loss that tells each cell's class from the UNet's features; 0: none")
     channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
-    threads: int = s(2, "torch threads: everything after waits for this job, so it takes both cores of the demo")
+    threads: int = s(2, "torch threads on pictures: everything waits for this job, so it takes both cores of the demo")
 
 
 @dataclass(frozen=True)

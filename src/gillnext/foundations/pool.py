@@ -19,7 +19,7 @@ from gillnext.foundations.class_map import class_map
 from gillnext.runtime import seeds
 from gillnext.world import captions
 from gillnext.world.corpus import Corpus
-from gillnext.world.scenes import Scene
+from gillnext.world.scenes import SIZE, Scene
 
 SPATIAL = 0.3  # share of pictures whose caption tells places
 SHOWN = 0.5  # share of an object that a window must show for its caption to name it
@@ -70,10 +70,10 @@ def picture_captions(scenes: Sequence[Scene], namings: Sequence[str], seed: int)
     return told
 
 
-def pictures(data: Corpus, latents: Tensor, told: Sequence[str], encode: Encode) -> Pool:
+def pictures(scenes: Sequence[Scene], latents: Tensor, told: Sequence[str], encode: Encode) -> Pool:
     """Every whole picture with its caption."""
-    maps = torch.stack([class_map(scene, latents.shape[-1]) for scene in data.scenes])
-    return Pool.of(latents, maps, size_conditions(len(latents), data.images.shape[1]), told, encode)
+    maps = torch.stack([class_map(scene, latents.shape[-1]) for scene in scenes])
+    return Pool.of(latents, maps, size_conditions(len(latents), SIZE), told, encode)
 
 
 def starts(low: float, high: float, side: int, cells: int) -> range:

@@ -120,7 +120,10 @@ def load_state(
     known["state"] = {place[id(p)]: {} for p in parameters}
     for name, value in tensors.items():
         kind, index = name.rsplit(".", 1)
-        known["state"][place[id(parameters[int(index)])]][kind] = value
+        p = parameters[int(index)]
+        if value.shape == p.shape:  # laid out as the parameter: the fused optimiser reads both in memory's order
+            value = torch.empty_like(p, dtype=value.dtype, device=value.device).copy_(value)
+        known["state"][place[id(p)]][kind] = value
     optimiser.load_state_dict(known)
     if ema:
         ema.step = meta["ema_step"]
