@@ -38,6 +38,7 @@ wildcard_constraints:
 include: "workflow/rules/image.smk"
 include: "workflow/rules/world.smk"
 include: "workflow/rules/foundations.smk"
+include: "workflow/rules/base.smk"
 include: "workflow/rules/scorers.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/planner.smk"

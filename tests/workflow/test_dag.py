@@ -19,7 +19,7 @@ def test_the_demo_has_every_rule_and_a_job_for_each_arm_and_seed(checkout):
     jobs, _ = checkout.jobs()
     assert set(jobs) == STAGES
     assert jobs["adapter"] == 2 * 3  # attn1 and attn2, three seeds; the base has no adapter
-    assert jobs["score"] == 3 * 3
+    assert jobs["score"] == 2 * 3 + 2  # the base has two seeds of noise
     assert jobs["relations"] == 3  # the reference arm
     assert jobs["sample"] == jobs["score"] + jobs["relations"]
     assert not (checkout.root / "results").exists()  # a dry run writes nothing

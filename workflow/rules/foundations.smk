@@ -49,7 +49,7 @@ rule annotator:
         "gillnext annotator --config {params.config} --out {output.model} > {log} 2>&1"
 
 
-# Autoencoder, text encoder, windows, base: the critical path, which goes first wherever it can.
+# Autoencoder, text encoder and what base.smk makes of them: the critical path, which goes first wherever it can.
 rule vae:
     input:
         image=image(),
@@ -96,78 +96,3 @@ rule text:
         "text: training the text encoder"
     shell:
         "gillnext text --config {params.config} --out {output.model} > {log} 2>&1"
-
-
-rule windows:
-    input:
-        image=image(),
-        vae=rules.vae.output.model,
-        text=rules.text.output.model,
-        code=code("gillnext.foundations.windows"),
-    output:
-        model=directory("<results>/models/windows"),
-    params:
-        config=CONFIG,
-        settings=settings(
-            "run.seed",
-            "run.device",
-            "base.corpus",
-            "base.window_steps",
-            "base.window_batch",
-            "base.window_threads",
-            "base.lr",
-            "base.class_map",
-            "base.channels",
-        ),
-    log:
-        "<results>/logs/windows.log",
-    benchmark:
-        "<results>/benchmarks/windows/all.tsv"
-    priority: 100
-    threads: cfg.base.window_threads
-    resources:
-        mem_mb=3000,
-        gpu=GPU,
-    message:
-        "windows: training the UNet on windows around one object"
-    shell:
-        "gillnext windows --config {params.config} --vae {input.vae} --text {input.text} --out {output.model} "
-        "> {log} 2>&1"
-
-
-rule base:
-    input:
-        image=image(),
-        vae=rules.vae.output.model,
-        text=rules.text.output.model,
-        windows=rules.windows.output.model,
-        code=code("gillnext.foundations.base"),
-    output:
-        model=directory("<results>/models/base"),
-    params:
-        config=CONFIG,
-        settings=settings(
-            "run.seed",
-            "run.device",
-            "base.corpus",
-            "base.steps",
-            "base.batch",
-            "base.threads",
-            "base.lr",
-            "base.ema",
-            "base.class_map",
-        ),
-    log:
-        "<results>/logs/base.log",
-    benchmark:
-        "<results>/benchmarks/base/all.tsv"
-    priority: 100
-    threads: cfg.base.threads
-    resources:
-        mem_mb=3000,
-        gpu=GPU,
-    message:
-        "base: training the UNet on pictures"
-    shell:
-        "gillnext base --config {params.config} --vae {input.vae} --text {input.text} --windows {input.windows} "
-        "--out {output.model} > {log} 2>&1"

@@ -1,0 +1,76 @@
+# The base: a UNet that learns windows around one object beside the data stages, then whole pictures with every core.
+
+
+rule windows:
+    input:
+        image=image(),
+        vae=rules.vae.output.model,
+        text=rules.text.output.model,
+        code=code("gillnext.foundations.windows"),
+    output:
+        model=directory("<results>/models/windows"),
+    params:
+        config=CONFIG,
+        settings=settings(
+            "run.seed",
+            "run.device",
+            "base.corpus",
+            "base.window_steps",
+            "base.window_batch",
+            "base.window_threads",
+            "base.lr",
+            "base.class_map",
+            "base.channels",
+        ),
+    log:
+        "<results>/logs/windows.log",
+    benchmark:
+        "<results>/benchmarks/windows/all.tsv"
+    priority: 100
+    threads: cfg.base.window_threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    message:
+        "windows: training the UNet on windows around one object"
+    shell:
+        "gillnext windows --config {params.config} --vae {input.vae} --text {input.text} --out {output.model} "
+        "> {log} 2>&1"
+
+
+rule base:
+    input:
+        image=image(),
+        vae=rules.vae.output.model,
+        text=rules.text.output.model,
+        windows=rules.windows.output.model,
+        code=code("gillnext.foundations.base"),
+    output:
+        model=directory("<results>/models/base"),
+    params:
+        config=CONFIG,
+        settings=settings(
+            "run.seed",
+            "run.device",
+            "base.corpus",
+            "base.steps",
+            "base.batch",
+            "base.threads",
+            "base.lr",
+            "base.ema",
+            "base.class_map",
+        ),
+    log:
+        "<results>/logs/base.log",
+    benchmark:
+        "<results>/benchmarks/base/all.tsv"
+    priority: 100
+    threads: cfg.base.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    message:
+        "base: training the UNet on pictures"
+    shell:
+        "gillnext base --config {params.config} --vae {input.vae} --text {input.text} --windows {input.windows} "
+        "--out {output.model} > {log} 2>&1"
