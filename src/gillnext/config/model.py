@@ -82,10 +82,10 @@ class Text:
 @dataclass(frozen=True)
 class Base:
     corpus: int = s(8_000, "training scenes of the base stream")
-    window_steps: int = s(1_375, "optimiser steps on windows around one object, a quarter of a picture, before")
+    window_steps: int = s(1_300, "optimiser steps on windows around one object, a quarter of a picture, before")
     window_batch: int = s(32, "windows a step")
     window_threads: int = s(1, "torch threads of these steps: beside the data stages, one packs two cores best")
-    steps: int = s(1_000, "optimiser steps on whole pictures")
+    steps: int = s(1_050, "optimiser steps on whole pictures")
     batch: int = s(16, "pictures a step")
     lr: float = s(1e-3, "peak learning rate")
     ema: float = s(0.998, "decay of the averaged weights that are saved")
