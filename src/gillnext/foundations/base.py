@@ -48,9 +48,8 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, windows_folder: Path
         steps=cfg.base.steps,
         ema=cfg.base.ema,
         work=work,
-        made_from=[cfg.base.corpus, *map(files.sha256, (vae_folder, text_folder, windows_folder))],
+        made_from=[cfg.base.corpus, *map(files.sha256, (text_folder, windows_folder))],
     )
-    head.release()
     pipeline = KolorsPipeline(
         vae=AutoencoderKL.from_pretrained(vae_folder).eval(),
         text_encoder=encoder,

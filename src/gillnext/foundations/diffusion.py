@@ -8,7 +8,6 @@ A tenth of the captions is empty, for classifier-free guidance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,21 +118,28 @@ def train(
     work: Path,
     made_from: Sequence[Any],
 ) -> list[float]:
-    """Train UNet and head on batches of `pool`; returns the losses.
+    """Train UNet and head on batches of `pool`, after which the head lets go of the UNet; returns the losses.
 
     `name` names the stream of batches. `work` takes checkpoints, which are taken up where `made_from`, all that pool
     and first weights come from, is the same. 0 < `ema` < 1 leaves averaged weights.
     """
-    return training.train(
+    batches = Batches(cfg, name, pool, batch)
+
+    def loss_at(step: int) -> Tensor:
+        return batches.loss(unet, head, step)
+
+    losses = training.train(
         name,
         [*unet.parameters(), *head.parameters()],
-        partial(Batches(cfg, name, pool, batch).loss, unet, head),
+        loss_at,
         steps=steps,
         lr=cfg.base.lr,
         work=work,
         ema_decay=ema,
         settings=[batch, cfg.base.class_map, cfg.run.seed, *made_from],
     )
+    head.release()
+    return losses
 
 
 def save(folder: Path, unet: UNet2DConditionModel, head: ClassMapHead, latents: Tensor) -> None:

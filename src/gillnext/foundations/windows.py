@@ -54,7 +54,6 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
         work=work,
         made_from=[cfg.base.corpus, *map(files.sha256, (vae_folder, text_folder))],
     )
-    head.release()
     with files.atomic(out) as temporary:
         temporary.mkdir()
         diffusion.save(temporary, unet, head, latents)
