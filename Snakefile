@@ -64,6 +64,7 @@ rule all:
         tables="<results>/tables",
         claims="<results>/claims",
         cost="<results>/cost",
+        hashes=HASHES,
         verified=VERIFIED,
         report="<results>/report.html",
 

@@ -4,6 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from gillnext.runtime import arithmetic
+
+arithmetic.begin()  # before anything loads torch or NumPy
+
 SEED = 7
 
 

@@ -7,6 +7,9 @@ import gc
 import importlib
 import sys
 
+from gillnext.config.arguments import add_config, config
+from gillnext.config.model import Run
+from gillnext.runtime import arithmetic
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.orphans import follow_parent
 
@@ -45,13 +48,25 @@ STAGES: dict[str, tuple[str, str]] = {
     "figures": ("gillnext.paper.figures", "draw the paper's figures"),
     "paper": ("gillnext.paper.stage", "typeset the paper"),
     "keep": ("gillnext.verify.keep", "keep of a finished run what its paper is made of"),
-    "verify": ("gillnext.verify.stage", "compare a run with a kept one, claim by claim"),
+    "hashes": ("gillnext.verify.hashes", "hash what each stage of a run made, over values; compare two runs' hashes"),
+    "runs": ("gillnext.verify.runs", "add a whole run's numbers to the table of its tier's runs"),
+    "verify": ("gillnext.verify.stage", "compare a run with a kept one, by values and by claims"),
+    "doctor": ("gillnext.doctor.stage", "check machine and checkout, and estimate how long a run takes"),
     "schema": ("gillnext.config.schema", "print the JSON schema of config.yaml"),
 }
 
 
 def _listing() -> str:
     return "stages:\n" + "\n".join(f"  {name:<11} {text}" for name, (_, text) in STAGES.items())
+
+
+def begin(argv: list[str]) -> None:
+    """Begin the arithmetic that the stage's settings name, before anything that computes is loaded."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_config(parser)
+    known, _ = parser.parse_known_args(argv)
+    run = config(known).run if all(path.is_file() for path in known.config) else Run()
+    arithmetic.begin(run.arithmetic, run.device, run.precision)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,6 +83,11 @@ def main(argv: list[str] | None = None) -> int:
         parser.parse_args(argv[:1] or ["--help"])
         return 2
     name = argv[0]
+    try:
+        begin(argv[1:])
+    except UserError as error:
+        print(f"gillnext {name}: {error}", file=sys.stderr)
+        return 2
     gc.disable()  # of what an import makes nothing is garbage, and looking for it takes a tenth of the time
     module = importlib.import_module(STAGES[name][0])
     gc.enable()

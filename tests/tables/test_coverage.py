@@ -10,7 +10,8 @@ from gillnext.claims import rules
 from gillnext.claims.verdicts import Word
 from gillnext.config.load import from_dict
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import bootstrap, estimate, paired, predicted, spread
+from gillnext.tables.runs import Runs
+from gillnext.tables.statistics import bootstrap, estimate, paired
 
 DRAWS, ERROR = 4000, 0.014
 SITES = {"first": {"site": "attn2"}, "second": {"site": "attn1"}}
@@ -55,30 +56,24 @@ def test_arms_without_a_difference_are_told_apart_in_one_draw_of_twenty(n):
     assert np.mean(decided) == pytest.approx(0.05, abs=ERROR)
 
 
-@pytest.mark.parametrize(("kept", "new"), [(3, 3), (5, 3), (3, 5), (3, 1)])
+@pytest.mark.parametrize("n", [2, 3, 6])
 @pytest.mark.parametrize(("draw", "more"), [(lambda rng, *shape: rng.normal(0, 1, shape), 0.0), (skewed, 0.005)])
-def test_the_prediction_interval_covers_the_mean_of_new_seeds(kept, new, draw, more):
-    rng = np.random.default_rng(10 * kept + new)
-    inside = [
-        abs(fresh.mean() - old.mean()) <= predicted(kept, new, spread([old]))
-        for old, fresh in zip(draw(rng, DRAWS, kept), draw(rng, DRAWS, new), strict=True)
-    ]
+def test_the_prediction_interval_covers_one_run_more(n, draw, more):
+    rng, inside = np.random.default_rng(n), []
+    for *known, new in draw(rng, DRAWS, n + 1):
+        runs = Runs({str(i): {"x": value} for i, value in enumerate(known)})
+        inside.append(abs(new - runs.mean("x")) <= runs.half("x"))
     assert np.mean(inside) == pytest.approx(0.95, abs=ERROR + more)
 
 
-def test_one_seed_predicts_nothing():
-    assert predicted(1, 3, spread([[0.8]])) is None
-
-
-@pytest.mark.parametrize("new", [1, 3])
-def test_an_arm_with_one_seed_is_predicted_from_the_other_arms_spread(new):
-    """Five arms of three seeds and one of one, all with the same spread about means of their own."""
-    rng, inside = np.random.default_rng(new), []
+def test_a_pooled_deviation_of_numbers_that_one_base_moves_together_still_covers():
+    """Arms of a run share nine tenths of their variance: pooled, with the freedom of the runs, it is no less wide."""
+    rng, inside = np.random.default_rng(4), []
     for _ in range(DRAWS):
-        others = rng.normal(0, 0.02, (5, 3)) + rng.normal(0, 1, (5, 1))
-        one, fresh = rng.normal(0.8, 0.02), rng.normal(0.8, 0.02, new).mean()
-        inside.append(abs(fresh - one) <= predicted(1, new, spread([*others, [one]])))
-    assert np.mean(inside) == pytest.approx(0.95, abs=ERROR)
+        values = rng.normal(0, 3, (4, 1)) + rng.normal(0, 1, (4, 2))
+        runs = Runs({str(i): {"a": run[0], "b": run[1]} for i, run in enumerate(values[:3])})
+        inside.append(abs(values[3, 0] - runs.mean("a")) <= runs.half("a", ["a", "b"]))
+    assert 0.95 - ERROR <= np.mean(inside) <= 0.97
 
 
 @pytest.mark.parametrize("n", [3, 5])

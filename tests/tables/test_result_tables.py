@@ -11,7 +11,6 @@ from scipy import stats
 from gillnext.config.load import from_dict
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
-from gillnext.tables.bars import BARS, Bar
 from gillnext.tables.stage import tables
 from gillnext.tables.statistics import RESAMPLES
 from gillnext.tables.table import decimals
@@ -74,53 +73,6 @@ def test_a_missing_metric_is_named(results_root, config, tmp_path, file, metric)
     with pytest.raises(UserError, match=metric) as error:
         tables(config, results_root, tmp_path / "t")
     assert file in str(error.value)
-
-
-def test_bars_are_met_or_not_by_their_thresholds(results_root, config, tmp_path):
-    edit(results_root / "scores/data.json", lambda s: s["metrics"].update(filter_precision=0.9499))
-    tables(config, results_root, tmp_path / "t")
-    rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
-    assert len(rows) == sum(bar.tier is None for bar in BARS)
-    assert rows["filter, precision for spatial"]["met"] == "no"
-    assert rows["filter, recall for spatial"]["met"] == "yes"
-    assert rows["test images of the reference arm, each seed"]["met"] == "no"
-
-
-@pytest.mark.parametrize(
-    ("value", "printed"), [(0.7499, "0.7499"), (0.74999, "0.74999"), (0.7504, "0.750"), (0.75, "0.750"), (0.7, "0.700")]
-)
-def test_a_value_never_looks_as_if_it_met_the_bar_that_it_misses(value, printed):
-    bar = Bar("x", "x", ">=", 0.75, lambda results: value)
-    assert bar.shown(value).text == printed
-
-
-def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tmp_path):
-    for seed, (success, clip, kid) in enumerate([(0.95, 30.0, 20), (0.97, 31.0, 30), (0.96, 32.0, 10)]):
-        scores = {"success50": success, "clip_score": clip, "kid": kid, "miou": 0.7}
-        edit(results_root / f"scores/attn1/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
-        scores = {"success50": 0.1, "clip_score": 30.5, "kid": 10}
-        edit(results_root / f"scores/base/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
-        curve = [{"step": 100, "success50": 0.99 - 0.01 * seed, "miou": 0.8}]  # on validation layouts the better one
-        (results_root / f"adapters/attn1/{seed}/curve.json").write_text(json.dumps(curve), encoding="utf-8")
-    edit(results_root / "scores/attn2/0.json", lambda s: s["metrics"].update(success50=1.2))  # on test: no choice
-    study = dataclasses.replace(config, run=dataclasses.replace(config.run, tier="study"))
-    tables(study, results_root, tmp_path / "t")
-    rows = {r["name"]: r for r in rows_of(tmp_path / "t/bars.csv")}
-    best = "best arm (attn1)"
-    measured = {name: (rows[f"{best}{name}"]["measured"], rows[f"{best}{name}"]["met"]) for name in
-                (", success@0.5", ", mIoU", " over the base, CLIP score")}  # fmt: skip
-    assert list(measured.values()) == [("0.960", "yes"), ("0.700", "no"), ("0.50", "yes")]
-    low = rows[f"{best} over the base, KID, lower end of the interval"]
-    assert float(low["measured"].replace("−", "-")) == pytest.approx(10 - 4.303 * 10 / 3**0.5, abs=1e-2)
-    assert low["met"] == "yes"
-    one = dataclasses.replace(study, study=dataclasses.replace(study.study, seeds=[0], headline_seeds=[0]))
-    tables(one, results_root, tmp_path / "one")  # a single seed has no interval
-    rows = {r["name"]: r for r in rows_of(tmp_path / "one/bars.csv")}
-    assert rows[f"{best} over the base, KID, lower end of the interval"]["measured"] == "10.00"
-    for path in results_root.glob("adapters/*/*/curve.json"):
-        path.write_text("[]", encoding="utf-8")  # adapter.evaluate_every: 0
-    tables(study, results_root, tmp_path / "blind")
-    assert "best arm (attn2), mIoU" in {r["name"] for r in rows_of(tmp_path / "blind/bars.csv")}  # the reference arm
 
 
 def test_both_intervals_of_an_arm_and_of_a_contrast_are_those_of_scipy_and_of_a_loop(results_root, config, tmp_path):

@@ -1,4 +1,4 @@
-"""Shares the made-up results tree of tests/support, and a kept copy of it."""
+"""Shares the made-up results trees of tests/support, and a kept copy of one."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from fake_results import config, results_root  # noqa: F401
+from finished_run import finished  # noqa: F401
 
 from gillnext.verify.keep import keep
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = {
     "world", "heldout", "classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "windows", "base",
     "filter", "download", "annotate", "planner", "plan", "cache", "adapter", "memory", "sample", "ceilings", "score",
-    "relations", "quality", "tables", "cost", "claims", "figures", "paper", "html", "all",
+    "relations", "quality", "tables", "cost", "claims", "figures", "paper", "hashes", "html", "all",
 }  # fmt: skip
 
 

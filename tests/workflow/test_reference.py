@@ -68,3 +68,14 @@ def test_a_run_is_verified_where_one_of_its_tier_is_kept(checkout, reference):
     assert "verify" not in checkout.jobs("--configfile", "config/smoke.yaml")[0]
     shutil.rmtree(reference)
     assert "verify" not in checkout.jobs()[0]
+
+
+def test_the_table_of_whole_runs_is_read_where_the_tier_has_one(checkout, reference):
+    option = "--runs reference/runs/demo.csv"
+    assert option not in checkout.jobs("--printshellcmds")[1]
+    (checkout.root / "reference/runs").mkdir()
+    (checkout.root / "reference/runs/demo.csv").write_text("run\n")
+    output = checkout.jobs("--printshellcmds")[1]
+    assert f"--out results/demo/tables {option}" in output and f"--out results/demo/verify {option}" in output
+    assert f"--out results/demo-reference/tables {option}" in checkout.jobs(*FROM, "--printshellcmds")[1]
+    assert option not in checkout.jobs("--configfile", "config/smoke.yaml", "--printshellcmds")[1]

@@ -4,7 +4,7 @@ import functools
 import re
 
 from gillnext.config.load import from_dict, load
-from gillnext.runtime import allocator, files, pretrained
+from gillnext.runtime import allocator, arithmetic, files, pretrained
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import UNFOLLOWED, closure
 from gillnext.verify import kept
@@ -19,6 +19,10 @@ try:
         for key, model in {"filter.model": cfg.filter.model, "annotate.model": cfg.annotate.model}.items():
             if model:
                 pretrained.check(model, key, "mend the path before anything is downloaded")
+    # From here on by its name: jobs are redone where it is another. A kept run's tables are made in any.
+    named = "auto" if cfg.from_reference else cfg.run.arithmetic
+    chosen = arithmetic.resolve(named, cfg.run.device, cfg.run.precision)
+    cfg = dataclasses.replace(cfg, run=dataclasses.replace(cfg.run, arithmetic=chosen))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -48,6 +52,7 @@ GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
 
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
 ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK} | allocator.KEPT
+ENVIRONMENT |= arithmetic.variables(cfg.run.arithmetic)
 if SWITCHED_ON:
     named = [RELEASE, *GIVEN.values(), cfg.filter.lexicon, cfg.annotate.vocabulary]
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache", given=named)
@@ -66,7 +71,7 @@ def settings(*paths):
 
     Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}"). Left out is what changes no job's
     results: how many seeds an arm has, how many links are asked at a time, what the planner is scored on; and attention
-    guidance for arms without it.
+    guidance for arms without it. The arithmetic is every stage's.
     """
     unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"], "planner": ["test"]}
 
@@ -81,7 +86,7 @@ def settings(*paths):
         return path != "guided" or cfg.study.arms[wildcards.arm].boxes == "guidance"
 
     return lambda wildcards: {
-        path: value(path.format(**wildcards)) for path in paths if read(path, wildcards)
+        path: value(path.format(**wildcards)) for path in ("run.arithmetic", *paths) if read(path, wildcards)
     }
 
 

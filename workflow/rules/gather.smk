@@ -1,4 +1,13 @@
-# What the tables of results and of costs are made of: the score and benchmark files of every job. No rules here.
+# What the tables of results and of costs are made of: the score and benchmark files of every job, and the whole runs at
+# hand of this tier. No rules here.
+import shlex
+
+WHOLE_RUNS = [name for name in [source(f"reference/runs/{cfg.run.tier}.csv")] if Path(name).is_file()]
+
+
+def whole_runs(wildcards):
+    """`params` of a rule: the option that names the table of whole runs, where the tier has one."""
+    return "".join(f"--runs {shlex.quote(name)}" for name in WHOLE_RUNS)
 
 
 def scores():

@@ -40,6 +40,7 @@ rule tables:
         image=image(),
         scores=scores(),
         curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        runs=WHOLE_RUNS,
         code=code("gillnext.tables.stage"),
     output:
         tables=report(
@@ -52,6 +53,7 @@ rule tables:
     params:
         config=CONFIG,
         results=folder(of=RUN),
+        runs=whole_runs,
         settings=everything,
     log:
         "<results>/logs/tables.log",
@@ -63,7 +65,8 @@ rule tables:
     message:
         "tables: collecting the scores"
     shell:
-        "gillnext tables --config {params.config} --results {params.results} --out {output.tables} > {log} 2>&1"
+        "gillnext tables --config {params.config} --results {params.results} --out {output.tables} {params.runs} "
+        "> {log} 2>&1"
 
 
 rule claims:

@@ -1,8 +1,36 @@
-# This run against the one that is kept of its tier, where one is.
+# What this run made, as hashes of values; and the run against the one that is kept of its tier, where one is.
 
 KEPT = source(f"reference/{cfg.run.tier}")
 VERIFIABLE = not cfg.from_reference and Path(KEPT).is_dir()
 VERIFIED = [f"{RESULTS}/verify"] if VERIFIABLE else []
+HASHES = [] if cfg.from_reference else [f"{RESULTS}/hashes.json"]
+
+
+rule hashes:
+    input:
+        image=image(),
+        scores=scores(),
+        curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+        tables=rules.tables.output.tables,
+        claims=rules.claims.output.claims,
+        code=code("gillnext.verify.hashes"),
+    output:
+        hashes="<results>/hashes.json",
+    params:
+        results=folder(),
+        settings=everything,
+    log:
+        "<results>/logs/hashes.log",
+    benchmark:
+        "<results>/benchmarks/hashes/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "hashes: hashing the values that each stage made"
+    shell:
+        "gillnext hashes --results {params.results} --out {output.hashes} > {log} 2>&1"
+
 
 if VERIFIABLE:
 
@@ -16,6 +44,8 @@ if VERIFIABLE:
             image=image(),
             claims=source("reference/claims.yaml"),
             kept=f"{KEPT}/{kept.MANIFEST}",
+            runs=WHOLE_RUNS,
+            hashes=rules.hashes.output.hashes,
             layouts="<results>/world/heldout/test.jsonl",
             scores=scores(),
             curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
@@ -31,6 +61,7 @@ if VERIFIABLE:
         params:
             results=folder(),
             reference=lambda wildcards: KEPT,
+            runs=whole_runs,
             settings=everything,
         log:
             "<results>/logs/verify.log",
@@ -43,4 +74,4 @@ if VERIFIABLE:
             "verify: this run against the one that is kept"
         shell:
             "gillnext verify --results {params.results} --reference {params.reference:q} --claims {input.claims:q} "
-            "--out {output.verify} > {log} 2>&1"
+            "--out {output.verify} {params.runs} > {log} 2>&1"

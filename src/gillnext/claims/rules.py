@@ -196,12 +196,12 @@ def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     """Metrics told beside the claim, without a verdict; `metrics` maps their names to words."""
     place = {"data": results.data, "planner": results.planner}[rule["place"]]
     score = results.read(*place)
-    metrics, counts = score.get("metrics", {}), score.get("counts", {})
+    metrics = score.get("metrics", {})
     if absent := [name for name in rule["metrics"] if name not in metrics]:
         return Verdict(Word.NOT_RUN, reason=rule.get("without", f"{place[0]} has no {absent[0]}"))
     between = {name: f" ({span(ends)})" for name, ends in score.get("intervals", {}).items()}
     told = (f"{words} {number(float(metrics[k])).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
-    numbers = (Number(f"{words}", k, (float(metrics[k]),), counts.get(k)) for k, words in rule["metrics"].items())
+    numbers = (Number(words, k, (float(metrics[k]),)) for k, words in rule["metrics"].items())
     return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""), tuple(numbers))
 
 

@@ -29,16 +29,11 @@ def in_print(word: Word, tier: str) -> str:
 
 @dataclass(frozen=True)
 class Number:
-    """One number behind a verdict: its name in print, its metric, and a value for each seed (one where none apply).
-
-    `n` is what a single share or mean in [0, 1] was taken over, `error` a single value's standard error, where the
-    score file says so."""
+    """One number behind a verdict: its name in print, its metric, and a value for each seed (one where none apply)."""
 
     name: str
     metric: str
     values: tuple[float, ...]
-    n: int | None = None
-    error: float | None = None
 
 
 @dataclass(frozen=True)

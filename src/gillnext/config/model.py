@@ -18,6 +18,10 @@ class Run:
     tier: Literal["smoke", "demo", "study", "gpu", "wukong"] = s("demo", "which tier this is; names the results folder")
     seed: int = s(20260, "root of every random stream that is not a training seed")
     threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")
+    arithmetic: Literal["auto", "portable", "fast"] = s(
+        "auto",
+        "portable: the same bits on every processor; fast: its own kernels; auto: portable on a CPU with AVX2",
+    )
     device: str = s("cpu", "torch device of the models: cpu, cuda, cuda:0")
     precision: Literal["no", "bf16"] = s("no", "mixed precision of training, through accelerate")
 

@@ -1,4 +1,4 @@
-"""Where a result comes from: code version, environment lock, image digest."""
+"""Where a result comes from: code version, environment lock, image digest, arithmetic and machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gillnext
-from gillnext.runtime import files
+from gillnext.runtime import arithmetic, files, machine
 from gillnext.runtime.imports import UNFOLLOWED, closure
 
 
@@ -53,4 +53,7 @@ def stamp() -> dict[str, Any]:
         "code": code_hash(),
         "lock": os.environ.get("GILLNEXT_LOCK", "host"),
         "image": image(),
+        "arithmetic": arithmetic.current(),
+        "processor": machine.processor(),
+        "libc": machine.libc(),
     }

@@ -15,14 +15,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gillnext.runtime import files, provenance
+from gillnext.runtime import arithmetic, files, portable, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 
 
 def setup(threads: int, device: str = "cpu") -> None:
-    """The configured number of torch threads, and denormals flushed; `UserError` where the device is not there."""
+    """The configured number of torch threads, the arithmetic's kernels, and denormals flushed.
+
+    Raises `UserError` where the device is not there, or torch was loaded before portable arithmetic began.
+    """
     check_device(device)
+    if arithmetic.current() == "portable":
+        seen = torch.backends.cpu.get_cpu_capability()
+        if seen != "AVX2":
+            remedy = "call gillnext.runtime.arithmetic.begin() before importing torch, as the command line does"
+            raise UserError(f"torch was loaded with {seen} kernels", where="run.arithmetic: portable", remedy=remedy)
+        portable.install()
     torch.set_num_threads(max(threads, 1))
     torch.set_flush_denormal(True)
 

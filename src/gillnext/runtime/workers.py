@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from gillnext.config.model import Config
+from gillnext.runtime import arithmetic
 from gillnext.runtime.errors import UserError
 
 Item = TypeVar("Item")
@@ -182,7 +183,12 @@ class Workers(Generic[Item, Answer]):
     def _hand(self) -> _Hand:
         import ray
 
-        on_device = ray.remote(num_cpus=max(self.config.run.threads, 1), num_gpus=int(self.config.run.device != "cpu"))
+        there = {"env_vars": arithmetic.variables(arithmetic.current())}  # before anything is loaded, on any node
+        on_device = ray.remote(
+            num_cpus=max(self.config.run.threads, 1),
+            num_gpus=int(self.config.run.device != "cpu"),
+            runtime_env=there,
+        )
         handle: Any = on_device(Actor).remote(self.make)
         return _Hand(handle, handle.place.remote())
 

@@ -1,18 +1,25 @@
 """The bars that a run is measured against: names, thresholds and where the measured value comes from.
 
 No measured value stands here. Bars on time and memory are in `COST`; they go to the cost tables.
+
+A bar is met or missed where the 95% interval of the measured value lies on one side of the threshold, and undecided
+where it holds it. The interval is t(0.975, n − 1)·s about the value, with s over the n whole runs of the tier at hand
+(`gillnext.tables.runs`): how far the mean over such runs may lie from one of them. Without two runs it is the t
+interval over the seeds of this one, which have one base in common. A number that a run has once, without whole runs, is
+held against the bar as it is: the binomial error of its counts is no measure of what another run would have.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gillnext.runtime.errors import UserError
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import Estimate, paired
+from gillnext.tables.runs import Runs
+from gillnext.tables.statistics import Estimate, estimate, paired, quantile
 from gillnext.tables.table import Cell, Column, Table, number, scientific, text
 
 Sense = Literal[">=", "<="]
@@ -21,28 +28,38 @@ EXACT = 6  # digits at most
 
 @dataclass(frozen=True)
 class Bar:
-    """`sense` and `threshold` are the bar; `measure` reads the value, `digits` prints it (-1: as a power of ten).
+    """`sense` and `threshold` are the bar; `measure` reads the value, with its interval over seeds if it has one;
+    `digits` prints it (-1: as a power of ten).
 
-    `tier` None holds in every tier; a bar `against_base` in runs that have the base.
+    `tier` None holds in every tier; a bar `against_base` in runs that have the base. `apart` says why it has no
+    interval: what it measures is no draw, or already the end of one.
     """
 
     key: str
     name: str
     sense: Sense
     threshold: float
-    measure: Callable[[Results], float]
+    measure: Callable[[Results], Estimate]
     digits: int = 3
     tier: str | None = None
     against_base: bool = False
+    apart: str = ""
 
     def met(self, value: float) -> bool:
         return value >= self.threshold if self.sense == ">=" else value <= self.threshold
 
-    def shown(self, value: float) -> Cell:
-        """The value as printed, with as many more digits as it takes to stand on its side of the threshold."""
+    def verdict(self, value: Estimate) -> str:
+        """yes, no, or undecided where the two ends of the interval lie on different sides."""
+        ends = {self.met(value.mean)} if value.half is None else {self.met(value.low), self.met(value.high)}
+        return "undecided" if len(ends) > 1 else "yes" if True in ends else "no"
+
+    def shown(self, value: Estimate) -> Cell:
+        """The value as printed, with as many more digits as it takes to stand on its side of the threshold, and half of
+        its interval.
+        """
         if self.digits < 0:
-            return scientific(value)
-        near = (d for d in range(self.digits, EXACT) if self.met(round(value, d)) == self.met(value))
+            return scientific(value.mean)
+        near = (d for d in range(self.digits, EXACT) if self.met(round(value.mean, d)) == self.met(value.mean))
         return number(value, next(near, EXACT))
 
 
@@ -57,12 +74,16 @@ class CostBar:
     tier: str | None
 
 
-def _ceiling(name: str) -> Callable[[Results], float]:
-    return lambda r: r.metric(*r.ceilings["real"], name)
+def _once(value: float) -> Estimate:
+    return Estimate(value, None, 1)
 
 
-def _reference(name: str) -> Callable[[Results], float]:
-    return lambda r: r.over_seeds(r.reference, name).mean
+def _ceiling(name: str) -> Callable[[Results], Estimate]:
+    return lambda r: _once(r.metric(*r.ceilings["real"], name))
+
+
+def _reference(name: str) -> Callable[[Results], Estimate]:
+    return lambda r: r.over_seeds(r.reference, name)
 
 
 def best(r: Results) -> str:
@@ -76,74 +97,77 @@ def best(r: Results) -> str:
     return max(ends, key=ends.__getitem__, default=r.reference)
 
 
-def _best(name: str) -> Callable[[Results], float]:
-    return lambda r: r.over_seeds(best(r), name).mean
+def _best(name: str) -> Callable[[Results], Estimate]:
+    return lambda r: r.over_seeds(best(r), name)
 
 
-def _over_base(r: Results, name: str) -> Estimate:
+def _over_base(name: str) -> Callable[[Results], Estimate]:
     """The best arm's metric less the base's, paired by seed."""
-    return paired(*r.both(best(r), str(r.base), name))
+    return lambda r: paired(*r.both(best(r), str(r.base), name))
 
 
-def _clip_over_base(r: Results) -> float:
-    return _over_base(r, "clip_score").mean
+def _kid_over_base(r: Results) -> Estimate:
+    """The lower end of the difference's interval, or the difference where it has none."""
+    over = _over_base("kid")(r)
+    return _once(over.mean if over.half is None else over.low)
 
 
-def _kid_over_base(r: Results) -> float:
-    over = _over_base(r, "kid")
-    return over.mean if over.half is None else over.low
+def _images(r: Results) -> Estimate:
+    return _once(min(r.size(*r.score(r.reference, seed)) for seed in r.config.study.seeds_of(r.reference)))
 
 
-def _images(r: Results) -> float:
-    return min(r.size(*r.score(r.reference, seed)) for seed in r.config.study.seeds_of(r.reference))
+def _ratio(levels: Sequence[float], successes: Sequence[float], level: float, success: float) -> Estimate:
+    """level / success, with the interval of the ratios seed by seed."""
+    by_seed = estimate([a / max(b, 1e-9) for a, b in zip(levels, successes, strict=True)])
+    return Estimate(level / max(success, 1e-9), by_seed.half, by_seed.n)
 
 
-def _chance_ratio(r: Results) -> float:
-    return _ratio(r, r.over_seeds(r.reference, "chance_success50").mean)
+def _chance_ratio(r: Results) -> Estimate:
+    levels, successes = (r.seeds(r.reference, name) for name in ("chance_success50", "success50"))
+    return _ratio(levels, successes, estimate(levels).mean, estimate(successes).mean)
 
 
-def _base_ratio(r: Results) -> float:
-    return _ratio(r, r.over_seeds(str(r.base), "success50").mean)
+def _base_ratio(r: Results) -> Estimate:
+    success, level = (r.over_seeds(arm, "success50").mean for arm in (r.reference, str(r.base)))
+    successes, levels = r.both(r.reference, str(r.base), "success50")
+    return _ratio(levels, successes, level, success)
 
 
-def _ratio(r: Results, level: float) -> float:
-    return level / max(r.over_seeds(r.reference, "success50").mean, 1e-9)
+def _data(name: str) -> Callable[[Results], Estimate]:
+    return lambda r: _once(r.metric(*r.data, name))
 
 
-def _data(name: str) -> Callable[[Results], float]:
-    return lambda r: r.metric(*r.data, name)
+def _planner(name: str) -> Callable[[Results], Estimate]:
+    return lambda r: _once(r.metric(*r.planner, name))
 
 
-def _planner(name: str) -> Callable[[Results], float]:
-    return lambda r: r.metric(*r.planner, name)
-
-
-def _gradients(r: Results) -> float:
+def _gradients(r: Results) -> Estimate:
     differences = r.read(*r.memory).get("max_gradient_difference", {})
     if "split" not in differences:
         where = str(r.root / r.memory[0])
         raise UserError("max_gradient_difference.split is missing", where=where, remedy="run `gillnext memory` again")
-    return float(differences["split"])
+    return _once(float(differences["split"]))
 
 
 BARS: list[Bar] = [
     Bar("ceiling_success50", "evaluator on real scenes, success@0.5", ">=", 0.98, _ceiling("success50")),
     Bar("ceiling_miou", "evaluator on real scenes, mIoU", ">=", 0.90, _ceiling("miou")),
-    Bar("test_images", "test images of the reference arm, each seed", ">=", 500, _images, 0),
+    Bar("test_images", "test images of the reference arm, each seed", ">=", 500, _images, 0, apart="exact"),
     Bar("reference_success50", "reference arm, success@0.5", ">=", 0.85, _reference("success50")),
     Bar("reference_miou", "reference arm, mIoU", ">=", 0.68, _reference("miou")),
     Bar("best_success50", "best arm, success@0.5", ">=", 0.93, _best("success50"), tier="study"),
     Bar("best_miou", "best arm, mIoU", ">=", 0.75, _best("miou"), tier="study"),
-    Bar("best_clip", "best arm over the base, CLIP score", ">=", 0.0, _clip_over_base, 2, "study", True),
+    Bar("best_clip", "best arm over the base, CLIP score", ">=", 0.0, _over_base("clip_score"), 2, "study", True),
     Bar(
         "best_kid",
         "best arm over the base, KID, lower end of the interval",
         "<=",
         0.0,
         _kid_over_base,
-        2,
-        "study",
-        True,
+        digits=2,
+        tier="study",
+        against_base=True,
+        apart="interval's end",
     ),
     Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio),
     Bar(
@@ -160,7 +184,7 @@ BARS: list[Bar] = [
     Bar("filter_recall", "filter, recall for spatial", ">=", 0.90, _data("filter_recall")),
     Bar("planner_validity", "planner, unconstrained validity", ">=", 0.95, _planner("validity_unconstrained")),
     Bar("planner_spatial", "planner, spatial accuracy", ">=", 0.90, _planner("spatial_accuracy")),
-    Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1),
+    Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1, apart="exact"),
 ]
 
 COST: list[CostBar] = [
@@ -170,22 +194,48 @@ COST: list[CostBar] = [
     CostBar("peak_gib", "the whole run, peak memory", 8, "GiB", None),
 ]
 
-COLUMNS = [
+COST_COLUMNS = [
     Column("name", "bar", left=True),
     Column("bar", "wanted"),
     Column("measured", "measured"),
     Column("met", "met", left=True),
 ]
+COLUMNS = [
+    *COST_COLUMNS[:2],
+    Column("measured", "measured", interval=True),
+    Column("basis", "interval of", left=True),
+    *COST_COLUMNS[-1:],
+]
 
 
-def bars_table(results: Results) -> Table:
-    """Every result bar of the tier with its measured value and yes or no."""
+def of_tier(results: Results) -> list[Bar]:
+    """The bars that hold for a run."""
+    tier, base = results.config.run.tier, results.base
+    return [bar for bar in BARS if bar.tier in (None, tier) and (base is not None or not bar.against_base)]
+
+
+def in_table(bar: Bar) -> str:
+    """A bar's name in the table of whole runs."""
+    return f"bar: {bar.key}"
+
+
+def measured(bar: Bar, results: Results, runs: Runs) -> tuple[Estimate, str]:
+    """The value with the interval that decides, and what that comes from."""
+    value = bar.measure(results)
+    if bar.apart:
+        return value, bar.apart
+    if known := runs.spread(in_table(bar)):
+        n = known.freedom + 1
+        return Estimate(value.mean, quantile(known.freedom) * known.deviation, n), f"{n} whole runs"
+    return value, f"{value.n} seeds, one base" if value.half is not None else "this run alone"
+
+
+def bars_table(results: Results, runs: Runs | None = None) -> Table:
+    """Every result bar of the tier with its measured value, interval, and yes, no or undecided."""
     rows, tier = [], results.config.run.tier
     chosen = best(results) if tier == "study" else ""  # whose bars no other tier has
-    for bar in BARS:
-        if bar.tier not in (None, tier) or (bar.against_base and results.base is None):
-            continue
-        value = bar.measure(results)
+    for bar in of_tier(results):
+        value, basis = measured(bar, results, runs or Runs({}))
         sign = "≥" if bar.sense == ">=" else "≤"
         threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
         rows.append(
@@ -193,12 +243,13 @@ def bars_table(results: Results) -> Table:
                 text(bar.name.replace("best arm", f"best arm ({chosen})")),
                 text(f"{sign} {threshold}"),
                 bar.shown(value),
-                text("yes" if bar.met(value) else "no"),
+                text(basis),
+                text(bar.verdict(value)),
             ]
         )
     n = len(results.config.study.seeds_of(results.reference))
-    plural = "s" if n > 1 else ""
-    notes = [f"Means over {n} seed{plural} where seeds apply. A bar is met by the value, whatever its interval."]
+    seeds = f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."
+    notes = [f"{seeds} Undecided: the interval, over whole runs where two are at hand, else over seeds, holds the bar."]
     if tier == "study":
         notes.append("The best arm is that of the highest success on validation layouts, of all that train anything.")
     return Table("bars", f"The bars of the {tier} tier", COLUMNS, rows, notes)

@@ -105,7 +105,7 @@ def bars_table(values: dict[str, float], tier: str, measured: bool = False) -> T
                     text("yes" if value <= bar.threshold else "no"),
                 ]
             )
-    return Table("bars", "The bars on time and memory", bars.COLUMNS, rows)
+    return Table("bars", "The bars on time and memory", bars.COST_COLUMNS, rows)
 
 
 def backward_table(memory: dict[str, Any]) -> Table:

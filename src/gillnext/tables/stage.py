@@ -2,9 +2,9 @@
 
     gillnext tables --config config.yaml --results results/demo --out results/demo/tables
 
-Writes every table of `TABLES` that the run holds as `NAME.{csv,tex,json}`, their names to `index.json`, and the numbers
-that the paper's text quotes, formatted, to `numbers.{json,tex}`. The same score files give the same bytes; nothing here
-is a time.
+Writes every table of `TABLES` that the run holds, and the bars, as `NAME.{csv,tex,json}`, their names to `index.json`,
+and the numbers that the paper's text quotes, formatted, to `numbers.{json,tex}`. The same score files (and for the bars
+the same whole runs) give the same bytes; nothing here is a time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import families, memory_modes, memory_table, reduction
 from gillnext.tables.onset import onset_table
+from gillnext.tables.runs import read as read_runs
 from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
 from gillnext.tables.table import write as write_tables
 
@@ -123,14 +124,18 @@ def _memory(results: Results) -> dict[str, str]:
 
 TABLES: tuple[Callable[[Results], Table | None], ...] = (
     build.main_table, contrasts_table, build.intervals_table, evaluators_table, onset_table, binding_table,
-    build.relations_table, build.planner_table, build.data_table, memory_table, bars_table,
+    build.relations_table, build.planner_table, build.data_table, memory_table,
 )  # fmt: skip
 
 
-def tables(config: Config, root: Path, out: Path) -> None:
-    """Read `root` (results/{tier}) and write the tables into the folder `out`, whole or not at all."""
+def tables(config: Config, root: Path, out: Path, runs: Path | None = None) -> None:
+    """Read `root` (results/{tier}) and write the tables into the folder `out`, whole or not at all.
+
+    `runs`: the table of the tier's whole runs, which bars are held against.
+    """
     results = Results(root, config)
     built = [table for make in TABLES if (table := make(results)) is not None]
+    built.append(bars_table(results, read_runs(runs)))
     quoted = numbers(results)
     with files.atomic(out) as folder:
         folder.mkdir()
@@ -143,9 +148,10 @@ def tables(config: Config, root: Path, out: Path) -> None:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
+    parser.add_argument("--runs", type=Path, metavar="FILE", help="reference/runs/{tier}.csv: whole runs of the tier")
     arguments.add_out(parser, "folder of the tables")
 
 
 def main(args: argparse.Namespace) -> None:
-    tables(arguments.config(args), args.results, args.out)
+    tables(arguments.config(args), args.results, args.out, args.runs)
     print(args.out)

@@ -73,29 +73,20 @@ def wilson(share: float, n: int) -> list[float]:
 
 @dataclass(frozen=True)
 class Spread:
-    """A standard deviation over seeds and the degrees of freedom that it is known with (0: not known)."""
+    """A standard deviation over seeds or runs, and the degrees of freedom that it is known with (0: not known)."""
 
     deviation: float
     freedom: int
 
 
 def spread(groups: Iterable[Sequence[float]]) -> Spread:
-    """The pooled standard deviation within groups of seeds' values; those of one seed add nothing."""
+    """The pooled standard deviation within groups of values; groups of one add nothing."""
     squares, freedom = 0.0, 0
     for values in groups:
         mean = math.fsum(values) / len(values)
         squares += math.fsum((v - mean) ** 2 for v in values)
         freedom += len(values) - 1
     return Spread(math.sqrt(squares / freedom) if freedom else 0.0, freedom)
-
-
-def predicted(kept: int, new: int, known: Spread) -> float | None:
-    """Half width of the 95% prediction interval for the mean of `new` seeds about the mean of `kept` others:
-    t(0.975, freedom)·s·√(1/kept + 1/new); None where no spread is known.
-    """
-    if not known.freedom:
-        return None
-    return quantile(known.freedom) * known.deviation * math.sqrt(1 / kept + 1 / new)
 
 
 def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:

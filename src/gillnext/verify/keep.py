@@ -1,4 +1,4 @@
-"""Keeps of a run what its paper is made of: scores, curves, benchmarks, settings, the pictures that it shows.
+"""Keeps of a run what its paper is made of: scores, curves, benchmarks, settings, hashes, the pictures that it shows.
 
     gillnext keep --results results/demo --out reference/demo
 
@@ -20,25 +20,12 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import benchmarks
 from gillnext.tables.collect import Results
-from gillnext.verify.kept import MANIFEST
+from gillnext.verify.kept import HASHES, MANIFEST
+from gillnext.verify.measured import scores
 
-LATER = {"cost", "paper", "verify", "html"}  # rules whose jobs end after the cost table was made
+LATER = {"cost", "paper", "hashes", "verify", "html"}  # rules whose jobs end after the cost table was made
 CURVES = ("curve.json", "losses.json")  # of every trained arm and seed; the next where they are
 MORE = ("gradient_norms.json", "position_net_norms.json", "training.json")
-
-
-def scores(results: Results) -> list[str]:
-    """The score files of every arm and seed, end-to-end and swapped ones where they are, and those of the whole run."""
-    study, names = results.config.study, []
-    for arm in study.arms:
-        for seed in study.seeds_of(arm):
-            names.append(results.score(arm, seed)[0])
-            if arm in results.config.study.end_to_end_arms:
-                names.append(results.score(arm, seed, "relations")[0])
-            if arm in study.swapped:
-                names.append(results.score(arm, seed, "swapped")[0])
-    whole = [*results.ceilings.values(), results.planner, results.data, results.memory]
-    return names + [name for name, _ in whole]
 
 
 def curves(results: Results) -> list[str]:
@@ -63,7 +50,7 @@ def wanted(results: Results) -> list[str]:
     names = ["config.json", "world/heldout/test.jsonl", *scores(results), *curves(results), *jobs(results.root)]
     pictures = dict.fromkeys([*grid.sources(results), *failures.sources(results)])
     names += [str(path.relative_to(results.root)) for path in pictures]
-    return names + [name for name in ("wall.json",) if results.has(name)]
+    return names + [name for name in ("wall.json", HASHES) if results.has(name)]
 
 
 def provenance(results: Results) -> list[dict[str, Any]]:

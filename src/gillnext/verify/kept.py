@@ -14,6 +14,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 MANIFEST = "manifest.json"
+HASHES = "hashes.json"  # of the values that each stage made; kept runs of before have none
 
 
 def check(folder: Path) -> dict[str, Any]:

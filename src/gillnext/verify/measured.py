@@ -1,6 +1,9 @@
-"""The numbers of a run's main tables, each with its values over seeds: what is compared beside those of the claims."""
+"""The score files of a run, and the numbers of its main tables, each with its values over seeds: what is compared
+beside those of the claims."""
 
 from __future__ import annotations
+
+import dataclasses
 
 from gillnext.claims.verdicts import Number
 from gillnext.tables.build import DATA, MAIN, PLANNER, metric_title
@@ -25,12 +28,9 @@ def _arm(results: Results, arm: str) -> list[Number]:
 
 
 def _once(results: Results, place: tuple[str, str], prefix: str, metrics: list[str]) -> list[Number]:
-    """Numbers that a run has once, with what they were counted over."""
-    score, n = results.read(*place), results.size(*place)
-    counts = score.get("counts", {})
-    found = [(metric, score["metrics"][metric]) for metric in metrics if metric in score.get("metrics", {})]
-    errors = {m: score["metrics"].get(f"{m}_se") for m, _ in found}
-    return [Number(f"{prefix}, {metric_title(m)}", m, (float(v),), int(counts.get(m, n)), errors[m]) for m, v in found]
+    """Numbers that a run has once."""
+    found = results.read(*place).get("metrics", {})
+    return [Number(f"{prefix}, {metric_title(m)}", m, (float(found[m]),)) for m in metrics if m in found]
 
 
 def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
@@ -42,3 +42,33 @@ def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
     found["planner"] = _once(results, results.planner, "planner", [*PLANNER])
     found["data"] = _once(results, results.data, "data", [*DATA])
     return found
+
+
+def scores(results: Results) -> list[str]:
+    """The score files of every arm and seed, end-to-end and swapped ones where they are, and those of the whole run."""
+    study, names = results.config.study, []
+    for arm in study.arms:
+        for seed in study.seeds_of(arm):
+            names.append(results.score(arm, seed)[0])
+            if arm in results.config.study.end_to_end_arms:
+                names.append(results.score(arm, seed, "relations")[0])
+            if arm in study.swapped:
+                names.append(results.score(arm, seed, "swapped")[0])
+    whole = [*results.ceilings.values(), results.planner, results.data, results.memory]
+    return names + [name for name, _ in whole]
+
+
+def alike(results: Results, arm: str) -> list[str]:
+    """The trained arms that differ from this one in the site of injection alone, itself among them; else none.
+
+    Over whole runs their numbers of one metric spread alike: the same base, data and steps are behind each.
+    """
+    arms = results.config.study.arms
+    settings = {name: dataclasses.replace(arms[name], site="attn2", seeds=0) for name in results.config.study.trained}
+    return [name for name, found in settings.items() if found == settings.get(arm)]
+
+
+def pool(results: Results, arm: str, number: Number) -> list[str]:
+    """The numbers that spread over whole runs as this one of an arm does: of one metric, of arms that are alike."""
+    words = number.name.removeprefix(f"{arm}, ")
+    return [f"{other}, {words}" for other in alike(results, arm)]

@@ -7,12 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gillnext.tables.table import NOTHING, Cell, Column, Table, text
-from gillnext.verify.tolerance import Comparison
+from gillnext.verify.tolerance import Comparison, Judged
+
+PASS, FAIL, UNDECIDED, NEITHER, REPORTED = "pass", "FAIL", "undecided", "not compared", "reported"
+TOLD = 3  # differences of a row that are told in words; the table of numbers has all
 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim, or the main tables: the result, the verdicts of this run and the kept one, the numbers, the reason."""
+    """A claim, the values by hash, or a part of the main tables: the result, the verdicts of this run and the kept one,
+    the numbers, the reason.
+    """
 
     id: str
     what: str
@@ -32,14 +37,31 @@ def figure(value: float) -> Cell:
     return Cell(digits(value), value=float(f"{value:.9g}"))
 
 
-def outside(number: Comparison) -> str:
-    """A number that lies too far from the kept one."""
-    return f"{number.name}: {digits(number.value)}, kept {digits(number.kept)} ± {digits(number.tolerance)}"
+def interval(number: Comparison) -> str:
+    """Where a number should lie, and how many whole runs say so."""
+    if number.ends is None:
+        return NOTHING
+    runs = f" ({number.runs} runs)" if number.runs else ""
+    return f"{' to '.join(map(digits, number.ends))}{runs}"
+
+
+def difference(number: Comparison) -> str:
+    """A number that is not the kept one."""
+    wanted = f", wanted {interval(number)}" if number.ends else ""
+    return f"{number.name}: {digits(number.value)}, kept {digits(number.kept)}{wanted}"
+
+
+def reported(numbers: Sequence[Comparison]) -> str:
+    """The first differences that nothing at hand can judge, and how many there are; "" where there are none."""
+    found = [number for number in numbers if number.judged == Judged.REPORTED]
+    more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
+    return "; ".join(map(difference, found[:TOLD])) + more
 
 
 def counted(row: Row) -> str:
-    """How many of a row's numbers lie within their tolerance."""
-    return f"{sum(n.within for n in row.numbers)} of {len(row.numbers)}" if row.numbers else NOTHING
+    """How many of a row's numbers are the same, or lie where whole runs do."""
+    within = sum(number.judged in (Judged.SAME, Judged.WITHIN) for number in row.numbers)
+    return f"{within} of {len(row.numbers)}" if row.numbers else NOTHING
 
 
 def rows_table(rows: Sequence[Row], notes: list[str]) -> Table:
@@ -60,7 +82,7 @@ def rows_table(rows: Sequence[Row], notes: list[str]) -> Table:
 
 
 def numbers_table(rows: Sequence[Row], notes: list[str]) -> Table:
-    """Every number that was compared, with its tolerance and what that comes from."""
+    """Every number that was compared, with where it should lie and how many whole runs say so."""
     columns = [
         Column("id", "id", left=True),
         Column("number", "number", left=True),
@@ -68,18 +90,20 @@ def numbers_table(rows: Sequence[Row], notes: list[str]) -> Table:
         Column("kept_seeds", "seeds kept"),
         Column("value", "here"),
         Column("kept", "kept"),
-        Column("tolerance", "tolerance"),
-        Column("basis", "tolerance from", left=True),
-        Column("within", "within", left=True),
+        Column("low", "from"),
+        Column("high", "to"),
+        Column("runs", "runs"),
+        Column("judged", "judged", left=True),
     ]
     cells = [
         [
             text(row.id or NOTHING),
             text(number.name),
             *(figure(n) for n in number.seeds),
-            *(figure(v) for v in (number.value, number.kept, number.tolerance)),
-            text(number.basis),
-            text("yes" if number.within else "no"),
+            *(figure(v) for v in (number.value, number.kept)),
+            *([figure(end) for end in number.ends] if number.ends else [text(NOTHING)] * 2),
+            figure(number.runs),
+            text(number.judged),
         ]
         for row in rows
         for number in row.numbers

@@ -1,21 +1,32 @@
-"""How far a number may lie from the kept one: the spread over seeds where it is known, and a numerical floor.
+"""How far a number may lie from the kept one: the spread over whole runs where it is known, and a numerical floor.
 
-With m kept seeds and n new ones, the mean of the new ones lies within t(0.975, m − 1)·s·√(1/m + 1/n) of the kept mean
-95 times in 100 if both are drawn alike. Of an arm kept with one seed, s is pooled over the other arms' seeds, with
-their degrees of freedom. Where no seeds apply, a share p of k items may move by the 95% half width of the difference of
-two such shares, 1.96·√(2p(1 − p)/k), which bounds any mean of values in [0, 1]; a value with a standard error by
-1.96·√2 of it. The floor is the least tolerance: what another processor's rounding may move although nothing changed.
-Floors are set, not measured."""
+With n whole runs at hand, one run more lies within t(0.975, n − 1)·s·√(1 + 1/n) of their mean 95 times in 100 if all
+are drawn alike (`gillnext.tables.runs`). Neither the seeds of one run nor the binomial error of its counts stand in for
+it: every run trains its own data models, base and scorers, and these decide most numbers. With fewer than two runs
+nothing is known, and a difference is told and not judged. The floor is what passes without being told: a few pictures
+in 500. Floors are set, not measured. Numbers that no training decides have a tolerance of their own (`FIXED`) and need
+no runs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from gillnext.claims.verdicts import Number
-from gillnext.tables.statistics import Spread, predicted, spread
+from gillnext.tables.runs import Runs
 
-NORMAL = 1.959964  # 0.975 quantile
+
+class Judged(StrEnum):
+    """What is said of a number: the kept one within the floor; another that whole runs would have as well; one that
+    they would not; another, and too few runs to judge it.
+    """
+
+    SAME = "same"
+    WITHIN = "within"
+    OUTSIDE = "outside"
+    REPORTED = "reported"
 
 
 @dataclass(frozen=True)
@@ -35,56 +46,61 @@ FLOORS: dict[str, Floor] = {
     "fid": Floor(relative=0.02),
     "kid": Floor(5e-4, relative=0.05),
     "cmmd": Floor(relative=0.05),
-    "ap": SHARE,  # no mean over items
-    "ap50": SHARE,
     "gradient_norm": Floor(0.05),  # of a log10: a maximum over training, the least stable of all
     "position_net_norm": Floor(0.05),
+}
+FIXED: dict[str, Floor] = {
     "gradient_difference": Floor(1e-5),  # float arithmetic, the tolerance of the claim itself
     "saved_bytes": Floor(relative=0.01),  # exact counts; kernels of another processor may keep other tensors
     "parameters": Floor(),  # exact
 }
 
 
+FAR = 10  # floors
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """One number of this run beside the kept one's; `basis` says what the tolerance comes from: seeds, other arms'
-    seeds, items, standard error or floor.
+    """One number of this run beside the kept one's. It should lie within `half` of `centre`; both are None where
+    nothing is known. `runs` is how many whole runs say so (0: none had to), `seeds` of this run and of the kept one.
     """
 
     name: str
     value: float
     kept: float
-    tolerance: float
-    basis: str
-    seeds: tuple[int, int]  # of this run, of the kept one
+    judged: Judged
+    centre: float | None
+    half: float | None
+    runs: int
+    seeds: tuple[int, int]
+    far: bool = False  # from the kept one, by more than `FAR` floors
 
     @property
-    def within(self) -> bool:
-        # The last term lets a sum in another order pass where the tolerance is 0.
-        return abs(self.value - self.kept) <= self.tolerance + 1e-12 * abs(self.kept)
+    def ends(self) -> tuple[float, float] | None:
+        """The interval that it should lie in."""
+        if self.centre is None or self.half is None:
+            return None
+        return self.centre - self.half, self.centre + self.half
 
 
-def chance(mine: Number, kept: Number, others: Spread | None) -> tuple[float, str]:
-    """(half width, what it comes from) of the numbers' chance variation; 0 where nothing is known of it.
-
-    `others`: the spread of the same metric over the seeds of other arms, for an arm kept with one seed.
-    """
-    new, old = len(mine.values), len(kept.values)
-    if (half := predicted(old, new, spread([kept.values]))) is not None:
-        return half, "seeds"
-    if kept.error:
-        return NORMAL * math.sqrt(2) * kept.error, "standard error"
-    share = kept.values[0]
-    if kept.n and kept.metric not in FLOORS and 0 <= share <= 1:
-        return NORMAL * math.sqrt(2 * share * (1 - share) / kept.n), "items"
-    half = predicted(old, new, others) if others else None
-    return (0.0, "floor") if half is None else (half, "other arms' seeds")
+def near(value: float, other: float, half: float) -> bool:
+    # The last term lets a sum in another order pass where nothing may differ.
+    return abs(value - other) <= half + 1e-12 * abs(other)
 
 
-def compare(mine: Number, kept: Number, others: Spread | None = None) -> Comparison:
-    """The means over seeds of two numbers of one name."""
+def compare(mine: Number, kept: Number, runs: Runs, name: str, pool: Sequence[str] = ()) -> Comparison:
+    """The means over seeds of two numbers; `name` is the number's in the table of runs, `pool` what spreads alike."""
     value, reference = (math.fsum(number.values) / len(number.values) for number in (mine, kept))
-    half, basis = chance(mine, kept, others)
-    floor = FLOORS.get(kept.metric, SHARE).at(reference)
-    seeds = len(mine.values), len(kept.values)
-    return Comparison(mine.name, value, reference, max(half, floor), basis if half > floor else "floor", seeds)
+    seeds, n = (len(mine.values), len(kept.values)), len(runs.values(name))
+    floor = FIXED.get(kept.metric, FLOORS.get(kept.metric, SHARE)).at(reference)
+    same, far = near(value, reference, floor), not near(value, reference, FAR * floor)
+    if kept.metric in FIXED:
+        judged = Judged.SAME if same else Judged.OUTSIDE
+        return Comparison(mine.name, value, reference, judged, reference, floor, 0, seeds, far)
+    half = runs.half(name, pool) if seeds[0] == seeds[1] else None  # a mean over fewer seeds spreads more
+    if half is None:
+        judged = Judged.SAME if same else Judged.REPORTED
+        return Comparison(mine.name, value, reference, judged, None, None, n, seeds, far)
+    centre, half = runs.mean(name), max(half, floor)
+    judged = Judged.SAME if same else Judged.WITHIN if near(value, centre, half) else Judged.OUTSIDE
+    return Comparison(mine.name, value, reference, judged, centre, half, n, seeds, far)

@@ -1,0 +1,1 @@
+"""What this machine and this checkout are, whether they compute as expected, and how long the demo takes here."""

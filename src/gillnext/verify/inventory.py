@@ -1,0 +1,115 @@
+"""What each stage of the workflow makes, in the workflow's order: the jobs, their outputs, and what a stage needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gillnext.config.model import Config
+from gillnext.world.shards import shard_name
+
+HELDOUT = ("val", "test", "relations")
+# rule -> the rules whose outputs its jobs read, in the workflow's order
+NEEDS: dict[str, tuple[str, ...]] = {
+    "world": (),
+    "heldout": (),
+    "swap": ("heldout",),
+    "classifier": (),
+    "filter": ("world", "classifier"),
+    "download": ("world", "filter"),
+    "annotator": (),
+    "annotate": ("download", "annotator"),
+    "quality": ("world", "filter", "download", "annotate", "annotator"),
+    "vae": (),
+    "text": (),
+    "windows": ("vae", "text"),
+    "base": ("vae", "text", "windows"),
+    "evaluator": (),
+    "features": (),
+    "clip": (),
+    "ceilings": ("heldout", "vae", "evaluator", "features", "clip"),
+    "planner": ("annotate",),
+    "plan": ("heldout", "annotate", "planner"),
+    "cache": ("download", "annotate", "base"),
+    "adapter": ("heldout", "base", "evaluator", "cache"),
+    "memory": ("classifier", "base", "cache"),
+    "sample": ("heldout", "swap", "base", "plan", "adapter"),
+    "score": ("evaluator", "features", "clip", "ceilings", "sample"),
+    "relations": ("heldout", "evaluator", "sample"),
+    "swapped": ("evaluator", "sample"),
+    "tables": ("quality", "ceilings", "plan", "adapter", "memory", "score", "relations", "swapped"),
+    "claims": ("heldout", "quality", "ceilings", "plan", "adapter", "memory", "score", "relations", "swapped"),
+}
+COMMANDS = {"ceilings": "score", "relations": "score", "swapped": "score"}  # of the others the command has their name
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A rule of the workflow: its name, and the outputs of each of its jobs in the results folder."""
+
+    name: str
+    jobs: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        return COMMANDS.get(self.name, self.name)
+
+
+def upstream(name: str) -> list[str]:
+    """A rule and all that it needs, however indirectly, in the workflow's order."""
+    found, todo = {name}, [name]
+    while todo:
+        todo += [one for one in NEEDS[todo.pop()] if one not in found]
+        found.update(todo)
+    return [one for one in NEEDS if one in found]
+
+
+def _seeds(config: Config, arms: Iterable[str]) -> list[str]:
+    """arm/seed of each of these arms."""
+    return [f"{arm}/{seed}" for arm in arms for seed in config.study.seeds_of(arm)]
+
+
+def _drawn(config: Config) -> dict[str, list[str]]:
+    """split -> arm/seed of every set of pictures."""
+    study = config.study
+    arms = {"test": list(study.arms), "relations": study.end_to_end_arms, "swapped": study.swapped}
+    return {split: _seeds(config, of) for split, of in arms.items()}
+
+
+def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
+    """rule -> what tells its jobs apart ("" where there is one) -> outputs."""
+    shards, parts, drawn = range(config.world.shards), [str(i) for i in range(config.world.parts)], _drawn(config)
+    models = ("classifier", "annotator", "vae", "text", "windows", "base", "evaluator", "features", "clip", "planner")
+    world = [f"world/shards/{shard_name(i)}" for i in shards] + [f"world/truth/{i}.parquet" for i in shards]
+    return {
+        **{model: {"": [f"models/{model}"]} for model in models},
+        "world": {"": [*world, "world/world.json"]},
+        "heldout": {name: [f"world/heldout/{name}.jsonl"] for name in HELDOUT},
+        "swap": {"": ["world/heldout/swapped.jsonl"]},
+        "filter": {part: [f"filtered/{part}.parquet", f"filtered/{part}.json"] for part in parts},
+        "download": {part: [f"images/{part}", f"index/{part}.jsonl", f"index/{part}.json"] for part in parts},
+        "annotate": {part: [f"layouts/{part}.jsonl", f"layouts/{part}.json"] for part in parts},
+        "quality": {"": ["scores/data.json"]},
+        "ceilings": {"": ["reference", "scores/ceilings/real.json", "scores/ceilings/vae.json"]},
+        "plan": {"": ["plans/relations.jsonl", "plans/planner.json"]},
+        "cache": {"": ["cache"]},
+        "adapter": {name: [f"adapters/{name}"] for name in _seeds(config, config.study.trained)},
+        "memory": {"": ["memory.json"]},
+        "sample": {f"{name}/{split}": [f"samples/{name}/{split}"] for split, of in drawn.items() for name in of},
+        "score": {name: [f"scores/{name}.json"] for name in drawn["test"]},
+        "relations": {name: [f"scores/relations/{name}.json"] for name in drawn["relations"]},
+        "swapped": {name: [f"scores/swapped/{name}.json"] for name in drawn["swapped"]},
+        "claims": {"": ["claims/claims.json"]},
+    }
+
+
+def stages(config: Config, tables: Iterable[str] = ()) -> list[Stage]:
+    """The stages that a run with these settings goes through, in order. `tables`: names of its table files."""
+    outputs = _outputs(config) | {"tables": {"": [f"tables/{name}" for name in sorted(tables)]}}
+    given = {"classifier": config.filter.model, "annotator": config.annotate.model}
+    absent = {name for name, model in given.items() if model} | ({"swap"} if not config.study.swapped else set())
+    return [
+        Stage(name, {f"{name} {job}".strip(): made for job, made in outputs[name].items()})
+        for name in NEEDS
+        if name not in absent and outputs[name]
+    ]

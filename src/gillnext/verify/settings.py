@@ -1,0 +1,44 @@
+"""Where the settings of two runs differ."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from gillnext.config.model import Config
+
+# Left out: the arms, which are told by name; which of them run; where a run comes from; and what arithmetic was asked
+# for, as score files tell what it was.
+APART = ("study.arms.", "study.subset", "from_reference", "run.arithmetic")
+
+
+def common_arms(mine: Config, theirs: Config) -> tuple[list[str], list[str]]:
+    """Arms that both runs have with the same settings, but for how many seeds; and a note on each of the others."""
+    ours, others = (
+        {name: dataclasses.replace(arm, seeds=0) for name, arm in config.study.arms.items()}
+        for config in (mine, theirs)
+    )
+    common = [name for name, arm in ours.items() if others.get(name) == arm]
+    told = [f"arm {name}: in this run only" for name in ours if name not in others]
+    told += [f"arm {name}: in the kept run only" for name in others if name not in ours]
+    told += [f"arm {name}: other settings in the two runs" for name in ours if name in others and name not in common]
+    return common, told
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted keys."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for name, part in value.items() for k, v in flat(part, f"{prefix}.{name}".lstrip(".")).items()}
+
+
+def other_keys(mine: dict[str, Any], theirs: dict[str, Any], apart: tuple[str, ...] = APART) -> list[str]:
+    """`key: here, kept` of every setting that is not the same, but for those that `apart` begins."""
+    here, there = flat(mine), flat(theirs)
+    keys = [key for key in here | there if not key.startswith(apart)]
+    return [f"{k}: {here.get(k)} here, {there.get(k)} kept" for k in keys if here.get(k) != there.get(k)]
+
+
+def other_settings(mine: Config, theirs: Config) -> list[str]:
+    """The same of two runs' settings."""
+    return other_keys(dataclasses.asdict(mine), dataclasses.asdict(theirs))

@@ -1,0 +1,73 @@
+"""What the hashes go through is what the workflow's rules make."""
+
+import re
+from pathlib import Path
+
+from gillnext.cli import STAGES
+from gillnext.config.load import from_dict, load
+from gillnext.verify.inventory import NEEDS, Stage, stages, upstream
+
+ROOT = Path(__file__).parents[2]
+# Made of scores alone, after the tables: costs, drawings, and what compares.
+AFTER = {"figures", "cost", "paper", "html", "hashes", "verify"}
+
+
+def blocks():
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for block in re.split(r"\n(?= *rule )", path.read_text(encoding="utf-8")):
+            if (name := re.match(r" *rule (\w+):", block)) and "code=code(" in block:
+                yield name[1], block
+
+
+def test_every_rule_that_makes_values_is_hashed_and_every_stage_has_a_command():
+    assert NEEDS.keys() == {name for name, _ in blocks()} - AFTER
+    assert {Stage(name).command for name in NEEDS} <= STAGES.keys()
+
+
+def test_the_outputs_are_those_of_the_rules():
+    """Each output in a rule's text, with wildcards as anything, is one of its stage's, and the other way round."""
+    config = load(ROOT / "config.yaml", ROOT / "config/study.yaml")
+    made = {stage.name: [out for job in stage.jobs.values() for out in job] for stage in stages(config, ["main.json"])}
+    for name, block in blocks():
+        if name in AFTER | {"tables", "claims"}:
+            continue
+        declared = re.findall(r'<results>/([^"]+)"', block.split("output:")[1].split("log:")[0])
+        assert declared, name
+        patterns = [re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(one))) for one in declared]
+        assert all(any(p.fullmatch(out) for p in patterns) for out in made[name]), name
+        assert all(any(p.fullmatch(out) for out in made[name]) for p in patterns), name
+
+
+def test_a_stage_needs_what_its_rule_reads():
+    """By the results that the rules' inputs name, and functions of common.smk that name them."""
+    folders = {
+        "models/": None, "world/heldout/": "heldout", "world/": "world", "filtered/": "filter", "index/": "download",
+        "images/": "download", "layouts/": "annotate", "plans/": "plan", "cache": "cache", "adapters/": "adapter",
+        "samples/": "sample",
+    }  # fmt: skip
+    for name, block in blocks():
+        if name in AFTER or name == "swap":
+            continue
+        read = block.split("output:")[0]
+        found = set(re.findall(r"rules\.(\w+)\.output", read)) | set(re.findall(r'trained\("(\w+)"\)', read))
+        for place in re.findall(r'<(?:results|run)>/([^"]+)"', read):
+            found |= {stage for prefix, stage in folders.items() if stage and place.startswith(prefix)} - (
+                {"world"} if "heldout" in place else set()
+            )
+        assert found <= set(NEEDS[name]), name
+
+
+def test_upstream_is_the_transitive_closure():
+    def reach(name):
+        return {name}.union(*(reach(one) for one in NEEDS[name]))
+
+    assert all(set(upstream(name)) == reach(name) for name in NEEDS)
+    assert upstream("base") == ["vae", "text", "windows", "base"]
+    order = list(NEEDS)
+    assert all(order.index(need) < order.index(name) for name in NEEDS for need in NEEDS[name])
+
+
+def test_models_that_are_given_and_splits_that_nothing_draws_are_left_out():
+    config = from_dict({"filter": {"model": "Qwen/Qwen2.5-7B-Instruct"}})
+    names = {stage.name for stage in stages(config, ["main.json"])}
+    assert "classifier" not in names and "swap" not in names and "swapped" not in names and "annotator" in names
