@@ -2,6 +2,8 @@
 PYTHON ?= python3.11
 CORES ?= all
 TIER ?= demo
+# auto, portable or fast; empty: what the settings say
+ARITHMETIC ?=
 
 export PYTHONNOUSERSITE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -19,9 +21,10 @@ HOST := .venv-host/$(call installed,envs/host.txt)
 # The peer of `bench-data`, in an environment of its own.
 IMG2DATASET := build/img2dataset/$(call installed,benchmarks/data/img2dataset.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
-OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu)
+OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu) \
+  $(if $(ARITHMETIC),--config "run={arithmetic: $(ARITHMETIC)}")
 
-.PHONY: help env paper paper-from-reference smoke study latex test lint host images paper-container test-slurm schema lock bench-data clean-results
+.PHONY: help env paper paper-from-reference smoke study latex test test-processors lint host images paper-container test-slurm schema lock bench-data clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -44,6 +47,9 @@ latex: ## paper/latex.tex around a finished run's tables and figures, to results
 	mkdir -p results/$(TIER)/latex
 	cp -r paper/latex.tex results/$(TIER)/tables results/$(TIER)/figures results/$(TIER)/latex
 	cd results/$(TIER)/latex && lualatex -interaction=nonstopmode -halt-on-error latex.tex > lualatex.out || { tail -n 20 lualatex.out; exit 1; }
+
+test-processors: smoke ## every kind of stage at toy size on emulated processors, for the same bits (needs qemu-user; an hour)
+	$(BIN)/python tests/processors/emulate.py --run results/smoke --out build/processors
 
 test: $(PACKAGE) ## environment, then all tests
 	$(BIN)/python -m pytest

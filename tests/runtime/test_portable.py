@@ -5,6 +5,7 @@ is rounded to float32 at once.
 """
 
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -227,3 +228,29 @@ def test_kernels_of_every_instruction_set_and_thread_count_agree():
         for threads in (1, 2)
     }
     assert len(set(found.values())) == 1, found
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_square_roots_are_the_nearest_numbers(kind):
+    x = normal(1000, 7).abs().to(kind)
+    expected = np.vectorize(math.sqrt)(x.double().numpy()).astype(x.numpy().dtype)  # of C: IEEE's own
+    assert np.array_equal(x.sqrt().numpy(), expected)
+    assert np.array_equal(x[:, ::2].sqrt().numpy(), expected[:, ::2])
+    assert np.array_equal((x**0.5).numpy(), expected)
+    assert np.array_equal(torch._foreach_sqrt([x])[0].numpy(), expected)
+    assert np.array_equal(x.clone().sqrt_().numpy(), expected)
+    assert np.array_equal(torch.sqrt(x, out=torch.empty_like(x)).numpy(), expected)
+
+
+@pytest.mark.parametrize("name", ["sqrt", "acos", "asin", "atan", "tan", "log", "log10"])
+def test_functions_of_one_number_are_right_and_have_gradients(name):
+    x = normal(50).abs().clamp(0.05, 0.95).double().requires_grad_()
+    assert torch.autograd.gradcheck(getattr(torch, name), (x,))
+    single = x.detach().float()
+    torch.testing.assert_close(getattr(torch, name)(single).double(), getattr(torch, name)(single.double()))
+    assert getattr(torch, name)(torch.tensor(0.5)).ndim == 0
+    assert getattr(torch, name)(torch.arange(1, 2)).dtype == torch.float32
+
+
+def test_what_has_no_value_is_not_a_number():
+    assert torch.isnan(torch.tensor([-1.0]).sqrt()).all()

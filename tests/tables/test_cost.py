@@ -1,6 +1,7 @@
 """Cost tables from Snakemake's benchmark files."""
 
 import csv
+import json
 import os
 
 import pytest
@@ -53,7 +54,19 @@ def test_bars_on_time_follow_the_tier_and_a_clock_from_outside_has_the_last_word
     wall.write_text('{"seconds": 1560.0}', encoding="utf-8")
     cost(config, results_root / "benchmarks", results_root / "memory.json", tmp_path / "cost", wall)
     first = rows(tmp_path / "cost/bars.csv")[0]
-    assert (first["bar"], first["measured"], first["met"]) == ("≤ 25 min", "26.0 min", "no")
+    assert (first["bar"], first["measured"], first["met"]) == ("≤ 25 min", "26.0 min", "no")  # fast: it names none
+
+
+def test_the_bar_on_time_is_that_of_the_arithmetic_and_the_machine_is_named(results_root, config, tmp_path):
+    memory = json.loads((results_root / "memory.json").read_text(encoding="utf-8"))
+    memory["provenance"] = {"arithmetic": "portable", "processor": "Abacus 7", "libc": "glibc 2.36"}
+    (tmp_path / "memory.json").write_text(json.dumps(memory), encoding="utf-8")
+    (tmp_path / "wall.json").write_text('{"seconds": 1560.0}', encoding="utf-8")
+    cost(config, results_root / "benchmarks", tmp_path / "memory.json", tmp_path / "cost", tmp_path / "wall.json")
+    first = rows(tmp_path / "cost/bars.csv")[0]
+    assert (first["bar"], first["measured"], first["met"]) == ("≤ 30 min", "26.0 min", "yes")
+    notes = json.loads((tmp_path / "cost/rules.json").read_text(encoding="utf-8"))["notes"]
+    assert "In portable arithmetic on Abacus 7, glibc 2.36." in notes
 
 
 def test_no_benchmarks_and_a_broken_one_are_user_errors(tmp_path):

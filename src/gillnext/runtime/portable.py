@@ -9,7 +9,8 @@ on the CPU, forward and backward, for every model that runs in the process:
 - a convolution and its input gradient are oneDNN's on channels-last tensors, where all its kernels go through taps and
   channels in one order: measured on kernels for AVX2 and AVX-512, one and two threads, against plain loops
   (tests/runtime/test_portable.py). Other shapes are products over patches;
-- a weight gradient is a product over patches: oneDNN's differs by instruction set and threads.
+- a weight gradient is a product over patches: oneDNN's differs by instruction set and threads;
+- square roots and a few more functions are NumPy's (`gillnext.runtime.functions`).
 
 The rest of torch's kernels are held to AVX2, and MKL to its compatible path (`gillnext.runtime.arithmetic`).
 
@@ -18,14 +19,16 @@ Letters: N pictures, C channels of the input, K of the output, H W rows and colu
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from gillnext.runtime import functions
 
 BLOCK = 512  # terms that oneDNN's matrix kernels add one after the other, whatever the instruction set
 TERMS = 4096  # of a convolution's sum up to which its kernels have one order
@@ -46,13 +49,15 @@ def install() -> None:
         "addmm": addmm,
         "convolution": convolution,
         "convolution_backward": convolution_backward,
+        **functions.kernels(),
     }
+    torch.backends.mkldnn.set_flags(False)  # elsewhere oneDNN is taken where torch sees fit, as for GELU
     own: dict[str, Any] = {name: torch.library.get_kernel(f"aten::{name}", "CPU") for name in kernels}
     _library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch tells of every kernel that is replaced
         for name, kernel in kernels.items():
-            _library.impl(name, functools.partial(kernel, own[name]), "CPU", with_keyset=True)
+            _library.impl(name, partial(kernel, own[name]), "CPU", with_keyset=True)
 
 
 def installed() -> bool:

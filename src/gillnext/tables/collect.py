@@ -12,6 +12,18 @@ from gillnext.runtime.errors import UserError
 from gillnext.tables.statistics import Estimate, estimate
 
 
+def made_in(score: dict[str, Any]) -> str:
+    """The arithmetic that a score file names; fast where it is from before there was another."""
+    return score.get("provenance", {}).get("arithmetic", "fast")
+
+
+def told_by(score: dict[str, Any]) -> str:
+    """Arithmetic, processor and C library that a score file names, in a sentence."""
+    stamp = score.get("provenance", {})
+    machine = ", ".join(stamp[key] for key in ("processor", "libc") if key in stamp)
+    return f"In {made_in(score)} arithmetic{f' on {machine}' if machine else ''}."
+
+
 class Results:
     """The score files under `root` (results/{tier}) for the arms and seeds of `config`; files are read
     once.

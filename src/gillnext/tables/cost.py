@@ -19,12 +19,16 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import bars, benchmarks
 from gillnext.tables.benchmarks import Job
+from gillnext.tables.collect import made_in, told_by
 from gillnext.tables.memory import FAMILIES, MODES, families, ordered
 from gillnext.tables.table import NOTHING, Column, Table, integer, number, text, write
 
 
-def rules_table(jobs: list[Job]) -> Table:
-    """One row a rule, in the order in which rules first finished: jobs, seconds (sum, longest), peak MiB."""
+def rules_table(jobs: list[Job], where: str) -> Table:
+    """One row a rule, in the order in which rules first finished: jobs, seconds (sum, longest), peak MiB.
+
+    `where`: arithmetic and machine, in words.
+    """
     rows, names = [], list(dict.fromkeys(job.rule for job in jobs))
     for name in names:
         mine = [job for job in jobs if job.rule == name]
@@ -50,7 +54,8 @@ def rules_table(jobs: list[Job]) -> Table:
     ]
     notes = [
         "From Snakemake's benchmark of every job that had ended when this table was made; "
-        "a dash: too short to be sampled."
+        "a dash: too short to be sampled.",
+        where,
     ]
     return Table("rules", "Cost of every rule", columns, rows, notes)
 
@@ -91,11 +96,11 @@ def totals_table(values: dict[str, float], measured: bool, measured_peak: bool) 
     )
 
 
-def bars_table(values: dict[str, float], tier: str, measured: bool = False) -> Table:
-    """The bars on time and memory that hold in this tier; without a clock outside time is that in which jobs ran."""
+def bars_table(values: dict[str, float], tier: str, measured: bool = False, arithmetic: str = "fast") -> Table:
+    """The bars of this tier and arithmetic; without a clock outside, time is that in which jobs ran."""
     rows = []
     for bar in bars.COST:
-        if bar.tier in (None, tier):
+        if bar.tier in (None, tier) and bar.arithmetic in (None, arithmetic):
             value = values[bar.key]
             rows.append(
                 [
@@ -147,12 +152,12 @@ def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | Non
     if wall and not wall.exists():
         raise UserError("no such file", where=str(wall), remedy="leave --wall out where nothing was measured outside")
     outside = files.read_json(wall) if wall else None
-    values = totals(jobs, outside)
+    values, measured = totals(jobs, outside), files.read_json(memory)
     built = [
-        rules_table(jobs),
+        rules_table(jobs, told_by(measured)),
         totals_table(values, outside is not None, "peak_mib" in (outside or {})),
-        bars_table(values, config.run.tier, outside is not None),
-        backward_table(files.read_json(memory)),
+        bars_table(values, config.run.tier, outside is not None, made_in(measured)),
+        backward_table(measured),
     ]
     with files.atomic(out) as temporary:
         temporary.mkdir()

@@ -20,7 +20,7 @@ from gillnext.tables import build
 from gillnext.tables.bars import bars_table
 from gillnext.tables.binding import binding_table
 from gillnext.tables.build import MAIN
-from gillnext.tables.collect import Results
+from gillnext.tables.collect import Results, made_in
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import families, memory_modes, memory_table, reduction
@@ -37,7 +37,7 @@ def numbers(results: Results) -> dict[str, str]:
 
     `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
     `contrast.{first}.{second}.…` and `onset.{arm}.…`, the cells of these tables; `planner.…`; `data.…`; `memory.…`;
-    `study.…`; `relations.…`."""
+    `study.…`; `relations.…`; `run.arithmetic`."""
     config = results.config
     out = _study(results)
     for arm in config.study.arms:
@@ -58,6 +58,7 @@ def numbers(results: Results) -> dict[str, str]:
     for prefix, place in (("planner", results.planner), ("data", results.data)):
         for key, value in results.read(*place).get("metrics", {}).items():
             out[f"{prefix}.{key}"] = number(float(value)).text
+    out["run.arithmetic"] = made_in(results.read(*results.memory))
     return out | _rows(contrasts_table(results), "contrast") | _rows(onset_table(results), "onset") | _memory(results)
 
 

@@ -29,7 +29,7 @@ from gillnext.config.load import load
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import runs as whole_runs
-from gillnext.tables.collect import Results
+from gillnext.tables.collect import Results, told_by
 from gillnext.tables.runs import Runs
 from gillnext.tables.table import write
 from gillnext.verify import kept, report
@@ -124,9 +124,15 @@ def allowed(n: int) -> int:
     return next(k for k in range(n + 1) if special.bdtr(k, n, 0.05) >= 0.95)
 
 
+def made_where(pair: Pair) -> dict[str, str]:
+    """Which run -> arithmetic and machine that made it, in words."""
+    runs = {"This run": pair.mine, "The kept run": pair.theirs}
+    return {which: told_by(results.read(*results.memory)) for which, results in runs.items()}
+
+
 def notes(pair: Pair, told: list[str], rows: list[Row]) -> list[str]:
     """What a reader of the tables must know."""
-    n, found = len(pair.runs.runs), []
+    n, found = len(pair.runs.runs), [f"{which}: {made}" for which, made in made_where(pair).items()]
     judged = [c for row in rows for c in row.numbers if c.runs and c.half is not None]
     if judged:
         found.append(

@@ -1,0 +1,175 @@
+"""Every kind of stage at toy size, in one process: what a processor makes of the same inputs, as hashes of values.
+
+    python tests/processors/chain.py --run results/smoke --out build/processors/native [--stages short]
+    qemu-x86_64 -cpu EPYC-Milan .venv/bin/python tests/processors/chain.py …  # on another processor, emulated
+
+Inputs are those of a finished smoke run, cut to a few rows, so that no stage waits for another and a difference is
+the stage's own; trainings take a step or two, at the demo's widths. Scenes that a stage draws for itself are a handful.
+Left out are stages that start other programs, which an emulator would run on the real processor: download asks a
+server, memory measures processes; and what follows the tables, which computes nothing.
+Prints one line a stage and writes `hashes.json`. Two processors agree where these are equal in `stages`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from gillnext import cli
+from gillnext.runtime import arithmetic, files, machine
+
+SCENES = 8  # that a stage draws for itself, at most
+SHORT = ("world", "heldout", "filter", "text", "windows", "sample", "score", "tables")
+
+TOY = {
+    "run": {"tier": "smoke", "arithmetic": "portable"},
+    "world": {"rows": 60, "shards": 1, "parts": 1},
+    "classifier": {"corpus": 8, "steps": 2, "batch": 4},
+    "annotator": {"corpus": 4, "steps": 1, "batch": 2},
+    "evaluator": {"corpus": 4, "steps": 1, "batch": 2},
+    "features": {"corpus": 4, "steps": 1, "batch": 2},
+    "clip": {"corpus": 4, "steps": 1, "batch": 2},
+    "vae": {"corpus": 4, "steps": 2, "batch": 1},
+    "text": {"corpus": 40, "steps": 2, "batch": 2},
+    "base": {"corpus": 2, "window_steps": 1, "window_batch": 1, "steps": 1, "batch": 1, "threads": 1},
+    "planner": {"steps": 2, "batch": 2, "test": 2},
+    "adapter": {"steps": 2, "batch": 1, "checkpoint_every": 0, "evaluate_every": 2, "evaluate_images": 1},
+    "sample": {"test": 2, "val": 1, "relations": 2, "steps": 2, "batch": 2},
+    "study": {"seeds": [0]},
+}
+
+
+def few(source: Path, out: Path, count: int) -> Path:
+    """The first rows of a JSONL file."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with open(source, encoding="utf-8") as lines:
+        out.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
+    return out
+
+
+def draw_few() -> None:
+    """Stages that draw scenes for themselves draw a handful."""
+    from gillnext.world import corpus
+
+    def capped(draw: Callable) -> Callable:
+        return lambda seed, stream, count: draw(seed, stream, min(count, SCENES))
+
+    corpus.describe, corpus.make = capped(corpus.describe), capped(corpus.make)
+
+
+class Chain:
+    """The stages' command lines: inputs from the run in `root`, outputs in `out`."""
+
+    def __init__(self, root: Path, out: Path) -> None:
+        self.root, self.out = root, out
+        files.write_text(out / "toy.yaml", yaml.safe_dump(TOY))
+        self.config = ["--config", "config.yaml", str(out / "toy.yaml")]
+
+    def model(self, name: str) -> str:
+        return str(self.root / "models" / name)
+
+    def rows(self, name: str, count: int = 2) -> str:
+        """A few rows of one of the run's JSONL files."""
+        return str(few(self.root / name, self.out / "inputs" / name, count))
+
+    def made(self, name: str) -> str:
+        return str(self.out / name)
+
+    def commands(self) -> dict[str, tuple[list[str], list[str]]]:
+        """Stage -> (what its command line adds to --config, its outputs), in an order in which windows come before
+        the base.
+        """
+        model, made, root = self.model, self.made, self.root
+        trained = {
+            name: (["--out", made(name)], [name])
+            for name in ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text")
+        }
+        scorers = [f for role in ("evaluator", "features", "clip") for f in (f"--{role}", model(role))]
+        adapter, layouts = str(root / "adapters/attn2/0"), self.rows("layouts/0.jsonl", 8)
+        on_base = ["--vae", model("vae"), "--text", model("text"), "--out"]
+        drawn = ["--arm", "attn2", "--seed", "0", "--base", model("base")]
+        shards = [str(path) for path in sorted((self.out / "world/shards").glob("*.csv"))]
+        plans = self.rows("world/heldout/relations.jsonl")
+        val, test = self.rows("world/heldout/val.jsonl", 1), self.rows("world/heldout/test.jsonl")
+        pictures = str(root / "samples/attn2/0/test")
+        return {
+            "world": (["--out", made("world")], ["world/world.json", "world/shards", "world/truth"]),
+            "heldout": (["--split", "val", "--out", made("val.jsonl")], ["val.jsonl"]),
+            **trained,
+            "filter": (
+                ["--shards", *shards, "--model", model("classifier"), "--out", made("filtered.parquet")],
+                ["filtered.parquet"],
+            ),
+            "annotate": (
+                ["--index", self.rows("index/0.jsonl", 4), "--model", model("annotator"), "--out", made("found.jsonl")],
+                ["found.jsonl"],
+            ),
+            "windows": ([*on_base, made("windows")], ["windows"]),
+            "base": ([*on_base, made("base"), "--windows", made("windows")], ["base/unet"]),
+            "planner": (["--layouts", layouts, "--out", made("planner")], ["planner"]),
+            "plan": (
+                ["--planner", model("planner"), "--layouts", plans, "--train", layouts, "--out", made("plans")],
+                ["plans"],
+            ),
+            "cache": (
+                ["--base", model("base"), "--layouts", self.rows("layouts/0.jsonl"), "--out", made("cache")],
+                ["cache"],
+            ),
+            "adapter": (
+                [*drawn, "--cache", str(root / "cache"), "--val", val, *scorers[:2], "--out", made("adapter")],
+                ["adapter"],
+            ),
+            "sample": (
+                [*drawn, "--adapter", adapter, "--layouts", test, "--out", made("samples/attn2/0/test")],
+                ["samples/attn2/0/test"],
+            ),
+            "score": (
+                ["--samples", pictures, *scorers, "--reference", str(root / "reference"), "--out", made("score.json")],
+                ["score.json"],
+            ),
+            "tables": (["--results", str(root), "--out", made("tables")], ["tables/main.json", "tables/numbers.json"]),
+        }
+
+
+def run(chain: Chain, stages: list[str]) -> dict[str, str]:
+    """Stage -> hash of the values that it made."""
+    from gillnext.verify.values import of_output
+
+    hashes = {}
+    for name in stages:
+        began = time.monotonic()
+        extra, outputs = chain.commands()[name]
+        own = ["--config", str(chain.root / "config.json")] if name == "tables" else chain.config
+        if status := cli.main([name, *own, *extra]):
+            raise SystemExit(f"{name} ended with status {status}")
+        hashes[name] = of_output(chain.out, outputs)
+        print(f"{name:<11} {hashes[name][:16]}  {time.monotonic() - began:6.1f} s", flush=True)
+    return hashes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="results folder of a finished smoke run")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what the stages make; must not exist")
+    parser.add_argument("--stages", nargs="+", default=["all"], help="stages by name, short, or all (the default)")
+    args = parser.parse_args()
+    arithmetic.begin("portable")
+    args.out.mkdir(parents=True)
+    chain, began = Chain(args.run, args.out), time.monotonic()
+    stages = {"all": list(chain.commands()), "short": list(SHORT)}.get(args.stages[0], args.stages)
+    print(f"{machine.processor()}: {' '.join(stages)}", flush=True)
+    draw_few()
+    hashes = run(chain, stages)
+    about = {"processor": machine.processor(), "isa": machine.isa(), "libc": machine.libc()}
+    about["seconds"] = round(time.monotonic() - began)
+    files.write_json(args.out / "hashes.json", {**about, "stages": hashes})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
