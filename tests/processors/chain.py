@@ -25,7 +25,7 @@ from gillnext import cli
 from gillnext.runtime import arithmetic, files, machine
 
 SCENES = 8  # that a stage draws for itself, at most
-SHORT = ("world", "heldout", "filter", "text", "windows", "sample", "score", "tables")
+SHORT = ("world", "heldout", "classifier", "windows", "tables")
 
 TOY = {
     "run": {"tier": "smoke", "arithmetic": "portable"},

@@ -105,7 +105,8 @@ def test_score_file_says_what_it_is(reports):
     assert sum(report["per_image"]["hits"]) == report["boxes"]
     assert report["fid_by_n"] == {str(COUNT): report["metrics"]["fid"]}
     assert "not comparable" in report["protocol"]["extractor"]
-    assert set(report["provenance"]) == {"version", "code", "lock", "image"}
+    made = {"version", "code", "lock", "image", "arithmetic", "processor", "libc"}
+    assert set(report["provenance"]) == made
 
 
 def test_samples_score_as_the_same_pictures_do_and_repeat_exactly(folders, models, reports):
