@@ -1,28 +1,18 @@
 """Bars: met or missed by an interval, undecided where it holds the threshold, and what the interval is of."""
 
-import csv
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 from scipy import stats
+from table_files import edit, rows_of
 
 from gillnext.tables.bars import BARS, Bar, bars_table
 from gillnext.tables.collect import Results
 from gillnext.tables.runs import COLUMNS, Runs
 from gillnext.tables.stage import tables
 from gillnext.tables.statistics import Estimate
-
-
-def rows_of(path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def edit(path, change) -> None:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    change(value)
-    path.write_text(json.dumps(value), encoding="utf-8")
 
 
 def bar(results, name, runs=None):

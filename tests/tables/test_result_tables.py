@@ -1,12 +1,12 @@
 """The result tables of a made-up run: right means, the same bytes twice, no times, missing things named."""
 
-import csv
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 from scipy import stats
+from table_files import edit, rows_of
 
 from gillnext.config.load import from_dict
 from gillnext.runtime import seeds
@@ -14,16 +14,6 @@ from gillnext.runtime.errors import UserError
 from gillnext.tables.stage import tables
 from gillnext.tables.statistics import RESAMPLES
 from gillnext.tables.table import decimals
-
-
-def rows_of(path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-
-
-def edit(path, change) -> None:
-    value = json.loads(path.read_text(encoding="utf-8"))
-    change(value)
-    path.write_text(json.dumps(value), encoding="utf-8")
 
 
 def test_means_and_intervals_are_those_of_the_score_files(results_root, config, tmp_path):

@@ -60,10 +60,6 @@ def install() -> None:
             _library.impl(name, partial(kernel, own[name]), "CPU", with_keyset=True)
 
 
-def installed() -> bool:
-    return _library is not None
-
-
 def ours(*tensors: Tensor | None) -> bool:
     """Whether all are float32 on the CPU, and none is empty: what these kernels are for."""
     return all(t is None or (t.dtype == torch.float32 and t.device.type == "cpu" and t.numel()) for t in tensors)
