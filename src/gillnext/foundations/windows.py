@@ -34,7 +34,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
     seed, device = cfg.run.seed, torch.device(cfg.run.device)
     training.setup(cfg.base.window_threads, cfg.run.device)
     torch.manual_seed(seeds.key("base", seed))
-    autoencoder = AutoencoderKL.from_pretrained(vae_folder).eval().to(device)
+    autoencoder = AutoencoderKL.from_pretrained(vae_folder).eval().to(device, memory_format=torch.channels_last)
     tokenizer, encoder = text.load(text_folder)
     encoder.to(device)
     data = corpus.make(seed, "base", cfg.base.corpus)

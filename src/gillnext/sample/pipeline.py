@@ -42,7 +42,8 @@ class GroundedMixin:
             own["unet"] = UNet2DConditionModel.from_pretrained(Path(adapter) / UNET)
         pipeline = cls.from_pretrained(base, **own).to(device)  # type: ignore[attr-defined]
         pipeline.set_progress_bar_config(disable=True)
-        pipeline.vae.to(memory_format=torch.channels_last)  # decodes a quarter faster on a CPU
+        for model in (pipeline.unet, pipeline.vae):
+            model.to(memory_format=torch.channels_last)  # which portable convolutions need not turn first
         if adapter:
             pipeline.attach(SpatialAdapter.from_pretrained(adapter).eval().to(device))
         return pipeline

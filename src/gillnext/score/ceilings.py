@@ -49,7 +49,7 @@ def rebuild(pictures: np.ndarray, vae_folder: Path, device: str) -> np.ndarray:
     import torch
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(device)
+    vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(device, memory_format=torch.channels_last)
     rebuilt = []
     with torch.no_grad():
         for part in torch.from_numpy(pictures).split(BATCH):

@@ -48,7 +48,7 @@ class FeatureNetwork(nn.Module):
         self.trunk = nn.Sequential(
             block(3, width // 2, 2), block(width // 2, width, 2), block(width, width), block(width, width, 2),
             block(width, width),
-        )  # fmt: skip
+        ).to(memory_format=torch.channels_last)  # fmt: skip
         self.cell = nn.Conv2d(width, classes + 1, 1)
         self.which = nn.Linear(width, classes)
         self.count = nn.Linear(width, counts)

@@ -46,7 +46,7 @@ class SmallDetector(nn.Module, ABC):
         super().__init__()
         self.settings = {"classes": list(classes), "size": size, "width": width}
         self.classes, self.size = list(classes), size
-        self.network = self.build(len(classes), size, width)
+        self.network = self.build(len(classes), size, width).to(memory_format=torch.channels_last)
 
     @abstractmethod
     def build(self, classes: int, size: int, width: int) -> nn.Module:
