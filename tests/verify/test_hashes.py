@@ -178,6 +178,6 @@ def test_what_is_not_there_is_told(finished, tmp_path, capsys):
 
 def test_the_hashes_of_the_repository_can_be_read():
     root = Path(__file__).parents[2] / "reference"
-    for path in [*root.glob("*.json"), *root.glob("*/hashes.json")]:
+    for path in [root / "smoke.json", *root.glob("*/hashes.json")]:
         found = files.read_json(path)
         assert [stage["stage"] for stage in found["stages"]] == [n for n in NEEDS if n in against.by_stage(found)]
