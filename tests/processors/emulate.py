@@ -3,9 +3,11 @@
     python tests/processors/emulate.py --run results/smoke --out build/processors                 # make test-processors
     python tests/processors/emulate.py --run results/smoke --out build/processors --stages short  # what CI does
 
-Needs qemu-x86_64 (Debian: qemu-user). Also runs the chain natively as machines differ that share a processor: one
-visible core, and oneDNN held to lesser instruction sets. Each runs in a process of its own, two at a time; a log of
-each and `processors.json`, which tells who agreed, lie in `--out`. Ends with status 1 where one does not agree.
+Needs qemu-x86_64 (Debian: qemu-user). The emulated processors report other caches than this machine, and one of them no
+third level, by which oneDNN might choose its blocks. Also runs the chain natively as machines differ that share a
+processor: one visible core, and oneDNN held to lesser instruction sets. Each runs in a process of its own, two at a
+time; a log of each and `processors.json`, which tells who agreed, lie in `--out`. Ends with status 1 where one does
+not agree.
 
 Emulated are the processor's instructions. Not emulated: the C library, which is this machine's, and programs that a
 stage starts, of which these stages have none. qemu computes approximate reciprocals exactly, as no processor does.
@@ -52,6 +54,7 @@ NATIVE = Variant("native")
 SHORT = [NATIVE, emulated("Haswell"), emulated("EPYC-Milan")]
 ALL = [
     *SHORT,
+    emulated("Haswell,l3-cache=off"),
     Variant("native, one visible core", ["taskset", "--cpu-list", "0"]),
     Variant("native, oneDNN held to AVX2", environment={"ONEDNN_MAX_CPU_ISA": "AVX2"}),
     Variant("native, oneDNN held to AVX-512", environment={"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
