@@ -153,12 +153,17 @@ def run(chain: Chain, stages: list[str]) -> dict[str, str]:
     return hashes
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None, out: str) -> argparse.Namespace:
+    """What the command line says; `out` tells of the folder that is written."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="results folder of a finished smoke run")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what the stages make; must not exist")
+    parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--stages", nargs="+", default=["all"], help="stages by name, short, or all (the default)")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments(__doc__, "folder for what the stages make; must not exist")
     arithmetic.begin("portable")
     args.out.mkdir(parents=True)
     chain, began = Chain(args.run, args.out), time.monotonic()

@@ -24,12 +24,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+
+import chain
 
 from gillnext.runtime import arithmetic, files, machine
 from gillnext.runtime.errors import UserError
 
-CHAIN = Path(__file__).with_name("chain.py")
 QEMU = "qemu-x86_64"
 
 
@@ -65,7 +65,7 @@ def run(variant: Variant, args: argparse.Namespace) -> dict[str, object]:
     """What the chain says of one variant: hashes by stage, or the error that ended it."""
     out = args.out / variant.name.replace(", ", "-").replace(" ", "-")
     shutil.rmtree(out, ignore_errors=True)
-    command = [*variant.before, sys.executable, "-W", "ignore", str(CHAIN)]
+    command = [*variant.before, sys.executable, "-W", "ignore", chain.__file__]
     command += ["--run", str(args.run), "--out", str(out), "--stages", *args.stages]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | arithmetic.variables("portable") | variant.environment
     began = time.monotonic()
@@ -85,11 +85,7 @@ def differing(mine: dict[str, str], native: dict[str, str]) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="results folder of a finished smoke run")
-    parser.add_argument("--out", type=Path, required=True, help="folder of logs and processors.json")
-    parser.add_argument("--stages", nargs="+", default=["all"], help="stages by name, short, or all (the default)")
-    args = parser.parse_args()
+    args = chain.arguments(__doc__, "folder of logs and processors.json")
     if not shutil.which(QEMU):
         raise UserError(f"no {QEMU} here", remedy="apt install qemu-user")
     args.out.mkdir(parents=True, exist_ok=True)

@@ -58,9 +58,8 @@ def arithmetic_used(cfg: Config) -> tuple[str, Finding]:
     told = {"portable": "the same bits on every processor that has AVX2", "fast": "the same to rounding only"}[used]
     why = f"run.arithmetic: {cfg.run.arithmetic}"
     if used == "fast":
-        why += (
-            f"; {arithmetic.lacking(cfg.run.device, cfg.run.precision) or f'it or {arithmetic.VARIABLE} asks for it'}"
-        )
+        lacking = arithmetic.lacking(cfg.run.device, cfg.run.precision)
+        why += f"; {lacking or f'it or {arithmetic.VARIABLE} asks for it'}"
     return used, Finding("arithmetic", f"{used}: {told} ({why})")
 
 
