@@ -59,7 +59,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             settings = folder / "settings.yaml"
-            settings.write_text(f"adapter: {{steps: {args.steps}, evaluate_every: 0}}\n")
+            settings.write_text(f"adapter: {{steps: {args.steps}, snapshot_every: null}}\n")
             seconds = race(args.results, settings, folder)
             same &= len({(folder / way / WEIGHTS).read_bytes() for way in seconds}) == 1
         ratios.append(seconds["kept"] / seconds["plain"])

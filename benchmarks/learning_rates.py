@@ -25,6 +25,8 @@ from gillnext import layouts
 from gillnext.adapter import train
 from gillnext.config.load import load
 from gillnext.config.model import Config
+from gillnext.curve import stage as curve
+from gillnext.instruments import evaluators
 from gillnext.runtime import files
 from gillnext.tables.onset import LEVEL
 
@@ -38,20 +40,22 @@ STEPS = 400  # at most, so that every arm gets the same effort
 def trial(cfg: Config, results: Path, val: Path, arm: str, factor: float) -> dict[str, Any]:
     """One training: its rate, the validation scores at the end and the mean loss of the last tenth."""
     row = cfg.study.arms[arm]
-    rate = factor * (row.unet_lr or row.lr or cfg.adapter.lr)
-    steps = min(row.steps or cfg.adapter.steps, STEPS)
+    rate = factor * (row.unet_lr or (cfg.adapter.lr if row.lr is None else row.lr))
+    steps = min(row.steps_of(cfg.adapter), STEPS)
     changed = {"unet_lr": rate} if row.unet_lr else {"lr": rate}
     row = dataclasses.replace(row, steps=steps, **changed)
     cfg = dataclasses.replace(
         cfg,
-        adapter=dataclasses.replace(cfg.adapter, evaluate_every=steps, evaluate_images=len(layouts.read(val))),
+        adapter=dataclasses.replace(cfg.adapter, snapshot_every=None),
+        curve=dataclasses.replace(cfg.curve, images=len(layouts.read(val))),
         study=dataclasses.replace(cfg.study, arms=cfg.study.arms | {arm: row}),
     )
     with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "adapter"
-        models = results / "models"
-        train.train(cfg, arm, SEED, models / "base", results / "cache", out, val, models / "evaluator")
-        losses, (point,) = files.read_json(out / "losses.json"), files.read_json(out / "curve.json")
+        out, models = Path(folder) / "adapter", results / "models"
+        train.train(cfg, arm, SEED, models / "base", results / "cache", out)
+        losses, rows = files.read_json(out / "losses.json"), layouts.read(val)
+        evaluator = evaluators.load(models / "evaluator", cfg.run.device)
+        point = curve.point(steps, curve.draw(cfg, arm, models / "base", out, rows), rows, evaluator, cfg.sample.batch)
     tenth = statistics.fmean(losses[-max(len(losses) // 10, 1) :])
     return {"arm": arm, "factor": factor, "rate": rate, "steps": steps, "loss": round(tenth, 5)} | {
         key: point[key] for key in ("success50", "miou")

@@ -1,6 +1,6 @@
 """How far a miniature Qwen2-VL gets as the demo's annotator in a few minutes: why the demo uses a detector.
 
-Trains the miniature (gillnext.annotate.miniature) on the annotator's own stream for a number of minutes, then annotates
+Trains a small Qwen2-VL on the annotator's own stream for a number of minutes, then annotates
 held-out scenes through the same path as a real checkpoint. The bar for the demo is mean IoU 0.80 and recall 0.90.
 
     python benchmarks/qwen2vl_annotator.py --minutes 4
@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from gillnext.annotate import miniature
 from gillnext.annotate.families import qwen2_vl
 from gillnext.annotate.vlm import VisionLanguageAnnotator
 from gillnext.boxes import iou
+from gillnext.miniatures.networks import small_qwen2_vl
+from gillnext.miniatures.world import corpus
+from gillnext.miniatures.world.scenes import Scene
 from gillnext.runtime import seeds, training
-from gillnext.world import corpus
-from gillnext.world.scenes import Scene
 
 SEED = 20260
 
@@ -101,9 +101,11 @@ def main() -> None:
     data = corpus.make(SEED, "annotator", 3000)
     torch.manual_seed(0)
     texts = [answer(s, c) for s, c in zip(data.scenes, data.captions, strict=True)]
-    processor = miniature.make_processor([*data.captions, *texts, qwen2_vl.question("", None)], size=112)
+    processor = small_qwen2_vl.make_processor([*data.captions, *texts, qwen2_vl.question("", None)], size=112)
     processor.tokenizer.padding_side = "left"
-    annotator = VisionLanguageAnnotator(miniature.make_model(processor, args.width, 3), processor, qwen2_vl, 1024, 160)
+    annotator = VisionLanguageAnnotator(
+        small_qwen2_vl.make_model(processor, args.width, 3), processor, qwen2_vl, 1024, 160
+    )
     steps = train(annotator, data, args.minutes, args.batch, args.lr)
     result = {"minutes": args.minutes, "steps": steps, **score(annotator, corpus.make(SEED, "val", 64))}
     print(json.dumps(result))

@@ -14,7 +14,7 @@ SEED = 7
 @pytest.fixture(scope="session")
 def tiny_scenes():
     """Eight drawn scenes with naming captions."""
-    from gillnext.world import corpus
+    from gillnext.miniatures.world import corpus
 
     return corpus.make(SEED, "tiny", 8)
 
@@ -60,7 +60,7 @@ def tiny_config():
                 "channels": [32, 32, 32],
                 "threads": 1,
             },
-            "adapter": {"steps": 6, "batch": 2, "width": 16, "checkpoint_every": 2, "evaluate_every": 0},
+            "adapter": {"steps": 6, "batch": 2, "width": 16, "checkpoint_every": 2, "snapshot_every": None},
             "sample": {"steps": 2, "batch": 2, "test": 4, "relations": 4},
             "memory": {"batch": 2, "repeats": 1},
             "study": {"arms": arms, "seeds": [0], "reference": "attn2"},
@@ -74,17 +74,18 @@ def tiny_base(tmp_path_factory, tiny_scenes):
     import torch
     from diffusers import DPMSolverMultistepScheduler, KolorsPipeline
 
-    from gillnext.foundations import diffusion, text, vae
+    from gillnext.miniatures import small_unet, vae
+    from gillnext.miniatures.networks import small_chatglm
 
     torch.manual_seed(SEED)
     folder = tmp_path_factory.mktemp("tiny-base")
-    tokenizer = text.train_tokenizer(tiny_scenes.captions, folder / "scratch")
+    tokenizer = small_chatglm.train_tokenizer(tiny_scenes.captions, folder / "scratch")
     pipeline = KolorsPipeline(
         vae=vae.build(),
-        text_encoder=text.build(tokenizer).eval(),
+        text_encoder=small_chatglm.build(tokenizer).eval(),
         tokenizer=tokenizer,
-        unet=diffusion.build_unet((32, 32, 32)).eval(),
-        scheduler=DPMSolverMultistepScheduler(**diffusion.SCHEDULE),
+        unet=small_unet.build_unet((32, 32, 32)).eval(),
+        scheduler=DPMSolverMultistepScheduler(**small_unet.SCHEDULE),
         force_zeros_for_empty_prompt=False,
     )
     pipeline.save_pretrained(folder / "base")
@@ -119,7 +120,7 @@ def tiny_language(tmp_path_factory, tiny_scenes):
 @pytest.fixture
 def tiny_pipeline(tiny_base):
     """A fresh GroundedKolorsPipeline of the tiny base, without an adapter."""
-    from gillnext.sample.pipeline import GroundedKolorsPipeline
+    from gillnext.adapter.pipeline import GroundedKolorsPipeline
 
     return GroundedKolorsPipeline.from_folders(tiny_base)
 

@@ -22,11 +22,11 @@ import torch
 from PIL import Image
 from utilisation import Busy
 
-from gillnext.annotate import miniature
 from gillnext.annotate.families import qwen2_vl
 from gillnext.annotate.vlm import VisionLanguageAnnotator
+from gillnext.miniatures.networks import small_qwen2_vl
+from gillnext.miniatures.world import corpus
 from gillnext.runtime import training
-from gillnext.world import corpus
 
 SEED = 20260
 # Qwen2-VL-7B-Instruct, as its model card's config.json has it.
@@ -43,11 +43,13 @@ Way = Callable[[VisionLanguageAnnotator, Sequence[Image.Image], Sequence[str]], 
 def random_annotator(captions: list[str], args: argparse.Namespace) -> VisionLanguageAnnotator:
     """Random weights, pictures of about `side`² pixels, and answers of exactly `tokens` tokens."""
     torch.manual_seed(SEED)
-    processor = miniature.make_processor([*captions, qwen2_vl.question("", None)], size=args.side)
+    processor = small_qwen2_vl.make_processor([*captions, qwen2_vl.question("", None)], size=args.side)
     processor.tokenizer.padding_side = "left"
     torch.set_default_dtype(torch.bfloat16 if args.published else torch.float32)
     with torch.device(args.device):
-        model = miniature.build(processor, TEXT, VISION) if args.published else miniature.make_model(processor)
+        model = (
+            small_qwen2_vl.build(processor, TEXT, VISION) if args.published else small_qwen2_vl.make_model(processor)
+        )
     torch.set_default_dtype(torch.float32)
     model.generation_config.min_new_tokens = args.tokens
     return VisionLanguageAnnotator(model, processor, qwen2_vl, args.side, args.tokens)

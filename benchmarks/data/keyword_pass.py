@@ -27,8 +27,8 @@ from gillnext.filter.keyword import has_term
 from gillnext.filter.lexicon import read_lexicon
 from gillnext.filter.shards import pass_shard
 from gillnext.filter.stage import Sifted
+from gillnext.miniatures.world import captions, noise, scenes
 from gillnext.runtime import seeds
-from gillnext.world import captions, noise, scenes
 
 POOL = 40_000  # captions that the shard is made of
 EVERY = 1000  # rows of which one caption is empty, and one is LINES

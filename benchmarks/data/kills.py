@@ -38,8 +38,8 @@ def commands(results: Path, out: Path) -> dict[str, tuple[Command, list[str]]]:
             ["filtered.parquet", "filtered.json"],
         ),
         "download": (
-            [*cli, "download", *config, "--table", str(results / "filtered/0.parquet"), "--world",
-             str(results / "world"), "--images", str(out / "images"), "--out", str(out / "index.jsonl")],
+            [*cli, "serve", "--world", str(results / "world"), "--", *cli, "download", *config, "--table",
+             str(results / "filtered/0.parquet"), "--images", str(out / "images"), "--out", str(out / "index.jsonl")],
             ["images", "index.json", "index.jsonl"],
         ),
         "annotate": (

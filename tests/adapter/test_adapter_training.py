@@ -15,15 +15,16 @@ from safetensors.torch import load_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gillnext import cli, layouts
-from gillnext.adapter import objective, train
+from gillnext.adapter import objective, snapshots, train
 from gillnext.adapter.cache import Cache
-from gillnext.adapter.curve import Curve
 from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.adapter.processors import Ungrounded
 from gillnext.config.model import Arm
-from gillnext.foundations import diffusion
+from gillnext.diffusion.objective import target, training_scheduler
+from gillnext.miniatures import small_unet
+from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.runtime.errors import UserError
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +50,9 @@ def trainer(tiny, tmp_path, arm="attn2", seed=0, **adapter):
     return train.Trainer(cfg, cfg.study.arms[arm], seed, pipeline, Cache.load(tiny.cache), tmp_path / "adapter")
 
 
-def fit(tiny, out, cfg=None, arm="attn2", val=None, evaluator=None, seed=0):
+def fit(tiny, out, cfg=None, arm="attn2", seed=0):
     AcceleratorState._reset_state(reset_partial_state=True)
-    train.train(cfg or tiny.config, arm, seed, tiny.base, tiny.cache, out, val, evaluator)
+    train.train(cfg or tiny.config, arm, seed, tiny.base, tiny.cache, out)
     return load_file(out / "diffusion_pytorch_model.safetensors")
 
 
@@ -72,7 +73,7 @@ def whole(tmp_path_factory, tiny_base, tiny_cache, tiny_config):
 def test_a_run_leaves_the_adapter_and_its_records_and_nothing_else(whole, tiny):
     out, _ = whole
     assert {p.name for p in out.iterdir()} == {
-        "config.json", "diffusion_pytorch_model.safetensors", "processors.txt", "curve.json", "losses.json",
+        "config.json", "diffusion_pytorch_model.safetensors", "processors.txt", "losses.json",
         "gradient_norms.json", "position_net_norms.json", "training.json", "tensorboard",
     }  # fmt: skip
     assert not out.with_name("adapter.work").exists()
@@ -278,70 +279,58 @@ def test_bf16_trains_and_saves_full_precision(tiny, tmp_path):
     assert rounded == pytest.approx(exact, rel=0.02) and rounded != exact
 
 
-class FakeEvaluator:
-    """Finds what the first layout asks for in every picture."""
-
-    pictures: list[np.ndarray]
-
-    @classmethod
-    def from_pretrained(cls, folder):
-        return cls()
-
-    def detect(self, images, batch=64):
-        from gillnext.score.boxes import requested
-        from gillnext.score.detections import Detections
-
-        assert images.dtype == np.uint8 and images.shape[1:] == (64, 64, 3)
-        first = requested(self.first)
-        return [Detections(first.boxes, first.labels, np.full(len(first.labels), 0.9)) for _ in images]
-
-
-def test_tensorboard_has_scalars_pictures_and_the_curve_its_points(tiny, tmp_path, monkeypatch):
+def test_tensorboard_has_every_step(tiny, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    FakeEvaluator.first = tiny.layouts[0]
-    monkeypatch.setattr("gillnext.score.evaluator.Evaluator", FakeEvaluator)
-    layouts.write(tmp_path / "val.jsonl", [tiny.layouts[0]] * 2)
-    cfg = settings(tiny, steps=4, evaluate_every=2, evaluate_images=2)
-    fit(tiny, tmp_path / "a", cfg, val=tmp_path / "val.jsonl", evaluator=tmp_path)
-    curve = json.loads((tmp_path / "a" / "curve.json").read_text())
-    assert [(p["step"], p["n"]) for p in curve] == [(2, 2), (4, 2)]
-    assert all(p["miou"] == pytest.approx(1) and p["success50"] == 1 for p in curve)
+    fit(tiny, tmp_path / "a", settings(tiny, steps=4))
     (folder,) = {p.parent for p in (tmp_path / "a" / "tensorboard").rglob("events.*")}
     events = EventAccumulator(str(folder))
     events.Reload()
-    tags = events.Tags()
-    assert {"loss", "gradient_norm", "lr", "validation/miou", "validation/success50"} <= set(tags["scalars"])
+    assert {"loss", "gradient_norm", "lr"} <= set(events.Tags()["scalars"])
     assert [e.step for e in events.Scalars("loss")] == [1, 2, 3, 4]
     losses = json.loads((tmp_path / "a" / "losses.json").read_text())
     assert [e.value for e in events.Scalars("loss")] == pytest.approx(losses, abs=1e-5)
-    assert any(tag.startswith("validation/pictures") for tag in tags["images"])
 
 
 @pytest.mark.parametrize(
-    ("steps", "points"), [(4, [2, 4]), (20, [2, 4, 10, 20]), (7, [2, 4, 6, 7])], ids=["plain", "longer", "a little"]
-)
-def test_an_arm_that_trains_longer_has_the_others_points_and_then_rarer_ones(tiny, tmp_path, steps, points):
-    curve = Curve(settings(tiny, steps=4, evaluate_every=0), steps, tmp_path, None, None)
-    assert not any(curve.due(step) for step in range(1, steps + 1))
-    curve.every = 2
-    assert [step for step in range(1, steps + 1) if curve.due(step)] == points
+    ("total", "taken"), [(4, [2]), (20, [2, 4, 10]), (7, [2, 4, 6]), (3, [2])],
+    ids=["as most", "longer", "a little longer", "shorter"],
+)  # fmt: skip
+def test_an_arm_that_trains_longer_has_the_others_snapshots_and_then_rarer_ones(total, taken):
+    assert snapshots.due(2, 4, total) == taken
+    assert snapshots.due(None, 4, total) == []
 
 
-def test_measuring_the_curve_does_not_touch_the_training(tiny, tmp_path, monkeypatch):
-    FakeEvaluator.first = tiny.layouts[0]
-    monkeypatch.setattr("gillnext.score.evaluator.Evaluator", FakeEvaluator)
-    layouts.write(tmp_path / "val.jsonl", tiny.layouts[:2])
-    with_curve = fit(
-        tiny, tmp_path / "a", settings(tiny, steps=3, evaluate_every=1, evaluate_images=1), val=tmp_path / "val.jsonl",
-        evaluator=tmp_path,
-    )  # fmt: skip
-    assert same(with_curve, fit(tiny, tmp_path / "b", settings(tiny, steps=3)))
+def test_a_snapshot_holds_the_weights_that_a_training_of_so_many_steps_averages(tiny, tmp_path):
+    """Where the learning rate is the same at every step, a training that ends there leaves the same weights."""
+    flat = {"lr": 0.0, "steps": 3, "ema": 0.5}
+    with_snapshots = fit(tiny, tmp_path / "a", settings(tiny, snapshot_every=1, **flat))
+    assert sorted(snapshots.read(tmp_path / "a")) == [1, 2, 3]
+    assert snapshots.read(tmp_path / "a")[3] == tmp_path / "a"
+    assert same(with_snapshots, fit(tiny, tmp_path / "b", settings(tiny, **flat)))
+    assert snapshots.read(tmp_path / "b") == {}
+
+
+def test_snapshots_are_averaged_weights_and_do_not_touch_the_training(tiny, tmp_path):
+    cfg = settings(tiny, steps=3, snapshot_every=1, ema=0.5)
+    last = fit(tiny, tmp_path / "a", cfg)
+    assert same(last, fit(tiny, tmp_path / "b", settings(tiny, steps=3, ema=0.5)))
+    here = trainer(tiny, tmp_path, steps=3, ema=0.5)
+    average = [p.detach().clone() for p in here.parameters]
+    for step in (1, 2):
+        here.step(step - 1)
+        decay = min(0.5, (1 + step) / (10 + step))  # the usual ramp
+        average = [decay * mean + (1 - decay) * p.detach() for mean, p in zip(average, here.parameters, strict=True)]
+        kept = load_file(snapshots.place(tmp_path / "a", step) / "diffusion_pytorch_model.safetensors")
+        expected = {name: mean for (name, _), mean in zip(here.adapter.named_parameters(), average, strict=True)}
+        assert kept.keys() == expected.keys()
+        for name, value in kept.items():
+            torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=1e-5)
 
 
 def velocity(latents, noise, steps):
     """v = α·ε − σ·x₀ with the scaled-linear schedule, in float64."""
-    schedule = diffusion.SCHEDULE
+    schedule = small_unet.SCHEDULE
     root = torch.linspace(schedule["beta_start"] ** 0.5, schedule["beta_end"] ** 0.5, 1000, dtype=torch.float64)
     product = (1 - root**2).cumprod(0)[steps][:, None, None, None]
     alpha, sigma = product.sqrt(), (1 - product).sqrt()
@@ -349,7 +338,7 @@ def velocity(latents, noise, steps):
 
 
 def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(tiny):
-    cache, scheduler = Cache.load(tiny.cache), objective.scheduler_of(diffusion.SCHEDULE)
+    cache, scheduler = Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE)
     batch = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
     again = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
     assert all(torch.equal(getattr(batch, k), getattr(again, k)) for k in vars(batch))
@@ -365,15 +354,15 @@ def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(ti
 
 
 def test_noise_prediction_bases_get_the_noise_as_target():
-    scheduler = objective.scheduler_of(diffusion.SCHEDULE | {"prediction_type": "epsilon"})
+    scheduler = training_scheduler(small_unet.SCHEDULE | {"prediction_type": "epsilon"})
     latents, noise = torch.randn(2, 4, 2, 2), torch.randn(2, 4, 2, 2)
-    assert torch.equal(objective.target_of(scheduler, latents, noise, torch.tensor([1, 2])), noise)
+    assert torch.equal(target(scheduler, latents, noise, torch.tensor([1, 2])), noise)
     with pytest.raises(ValueError, match="'sample' is not supported"):
-        objective.scheduler_of(diffusion.SCHEDULE | {"prediction_type": "sample"})
+        training_scheduler(small_unet.SCHEDULE | {"prediction_type": "sample"})
 
 
 def test_the_processes_shares_of_a_batch_make_the_batch(tiny):
-    batch = objective.draw(Cache.load(tiny.cache), objective.scheduler_of(diffusion.SCHEDULE), 6, 0.5, 64, (0,))
+    batch = objective.draw(Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE), 6, 0.5, 64, (0,))
     parts = [batch.part(i, 3) for i in range(3)]
     assert [len(p) for p in parts] == [2, 2, 2]
     for name, value in vars(batch).items():
@@ -381,14 +370,17 @@ def test_the_processes_shares_of_a_batch_make_the_batch(tiny):
 
 
 def test_the_cache_holds_what_the_pipeline_would_encode(tiny, tiny_pipeline):
-    from gillnext.foundations import text, vae
+    from gillnext.miniatures import vae
 
     cache, row = Cache.load(tiny.cache), tiny.layouts[2]
     assert len(cache) == len(tiny.layouts)
     pictures = np.stack([np.asarray(Image.open(row.image_path))])
     torch.testing.assert_close(cache.latents[2:3], vae.encode(tiny_pipeline.vae, pictures), atol=1e-4, rtol=1e-4)
     embeds, _, pooled, _ = tiny_pipeline.encode_prompt(
-        row.caption, num_images_per_prompt=1, do_classifier_free_guidance=False, max_sequence_length=text.LENGTH
+        row.caption,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=False,
+        max_sequence_length=LENGTH,
     )
     torch.testing.assert_close(cache.states[2:3], embeds, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(cache.pooled[2:3], pooled, atol=1e-5, rtol=1e-4)

@@ -8,7 +8,7 @@ from diffusers.models.embeddings import get_fourier_embeds_from_boundingbox
 
 from gillnext.adapter import fourier
 from gillnext.adapter.grounding import NULL_LEVEL
-from gillnext.world.scenes import SIDES
+from gillnext.miniatures.world.scenes import SIDES
 
 BOXES = torch.tensor([[[0.1, 0.2, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]], [[0.61, 0.33, 0.64, 0.36], [0.3, 0.7, 0.9, 0.8]]])
 

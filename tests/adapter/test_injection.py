@@ -7,7 +7,9 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 
 from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SITES, SpatialAdapter, transformer_blocks
-from gillnext.foundations import diffusion, pool, text
+from gillnext.diffusion import objective
+from gillnext.miniatures import small_unet
+from gillnext.miniatures.networks.small_chatglm import HIDDEN
 
 BOXES = [[[0.1, 0.1, 0.5, 0.6], [0.5, 0.4, 0.9, 0.9]], [[0.2, 0.5, 0.7, 0.95]]]
 EVERY_SITE = pytest.mark.parametrize("site", SITES)
@@ -16,7 +18,7 @@ EVERY_SITE = pytest.mark.parametrize("site", SITES)
 @pytest.fixture(scope="module")
 def original():
     torch.manual_seed(0)
-    return diffusion.build_unet((32, 64, 64)).eval()
+    return small_unet.build_unet((32, 64, 64)).eval()
 
 
 @pytest.fixture
@@ -30,15 +32,15 @@ def unet(original):
 def predict(unet, adapter=None, slots=3):
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(2, 4, 16, 16, generator=generator)
-    states = torch.randn(2, 5, text.HIDDEN, generator=generator)
-    pooled = torch.randn(2, text.HIDDEN, generator=generator)
-    phrases = torch.randn(2, 3, text.HIDDEN, generator=generator)
+    states = torch.randn(2, 5, HIDDEN, generator=generator)
+    pooled = torch.randn(2, HIDDEN, generator=generator)
+    phrases = torch.randn(2, 3, HIDDEN, generator=generator)
     keywords = None
     if adapter is not None:
         boxes, real = pad(BOXES, slots)
-        phrases = torch.cat([phrases, torch.zeros(2, slots - 3, text.HIDDEN)], 1)
+        phrases = torch.cat([phrases, torch.zeros(2, slots - 3, HIDDEN)], 1)
         keywords = adapter.keywords(adapter(boxes, phrases, real, (16, 16)))
-    added = {"text_embeds": pooled, "time_ids": pool.size_conditions(2, 64)}
+    added = {"text_embeds": pooled, "time_ids": objective.size_conditions(2, 64)}
     return unet(x, torch.tensor([500, 20]), states, added_cond_kwargs=added, cross_attention_kwargs=keywords).sample
 
 
@@ -142,7 +144,7 @@ def test_a_unet_without_transformer_blocks_is_refused():
 @EVERY_SITE
 def test_a_unet_that_lacks_a_layer_is_refused_and_left_alone(site, unet):
     adapter = adapter_for(unet, site=site)
-    smaller = diffusion.build_unet((32, 64))
+    smaller = small_unet.build_unet((32, 64))
     before = dict(smaller.attn_processors)
     with pytest.raises(ValueError, match="layers found a place in this UNet"):
         adapter.inject(smaller)

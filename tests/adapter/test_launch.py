@@ -33,7 +33,7 @@ def test_two_processes_end_where_one_ends(tiny, tmp_path):
     )
     assert run.returncode == 0, run.stdout + run.stderr
     AcceleratorState._reset_state(reset_partial_state=True)
-    train.train(tiny.config, "attn2", 0, tiny.base, tiny.cache, tmp_path / "one", None, None)
+    train.train(tiny.config, "attn2", 0, tiny.base, tiny.cache, tmp_path / "one")
     AcceleratorState._reset_state(reset_partial_state=True)
     one, two = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("one", "two"))
     assert two == pytest.approx(one, rel=1e-5)

@@ -7,9 +7,9 @@ from PIL import Image
 from gillnext.annotate.base import Vocabulary, read_vocabulary
 from gillnext.annotate.detector import DetectorAnnotator
 from gillnext.boxes import problem
+from gillnext.instruments.detections import Detections
+from gillnext.miniatures.world.classes import BY_NAME
 from gillnext.runtime.errors import UserError
-from gillnext.score.detections import Detections
-from gillnext.world.classes import BY_NAME
 
 
 class FakeNetwork:

@@ -4,13 +4,13 @@ import pytest
 import torch
 from PIL import Image
 
-from gillnext.annotate import miniature
 from gillnext.annotate.answers import Answer, to_found
 from gillnext.annotate.rows import shrink
 from gillnext.annotate.vlm import VisionLanguageAnnotator
 from gillnext.boxes import Convention
+from gillnext.miniatures.networks import small_qwen2_vl
+from gillnext.miniatures.world import corpus
 from gillnext.runtime.errors import UserError
-from gillnext.world import corpus
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def kind(request):
 def folder(tmp_path_factory, data, kind):
     torch.manual_seed(0)
     texts = [*data.captions, "请在图中框出描述里提到的每一个物体", "0123456789(),"]
-    processor = miniature.make_processor(texts, size=56, family=kind)
-    model = miniature.make_model(processor, width=32, layers=1, family=kind)
+    processor = small_qwen2_vl.make_processor(texts, size=56, family=kind)
+    model = small_qwen2_vl.make_model(processor, width=32, layers=1, family=kind)
     with torch.no_grad():
         for parameter in model.parameters():  # livelier than the default, so that answers depend on the input
             parameter.normal_(0, 0.3)

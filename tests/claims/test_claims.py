@@ -13,8 +13,8 @@ from gillnext.claims.stage import claims, judge_all, read_claims
 from gillnext.claims.verdicts import Word, in_print
 from gillnext.config.load import from_dict
 from gillnext.runtime.errors import UserError
+from gillnext.statistics import Estimate
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import Estimate
 
 SOURCE = Path(__file__).parents[2] / "reference" / "claims.yaml"
 SITES = {"first": {"site": "attn2"}, "second": {"site": "attn1"}}
@@ -167,6 +167,24 @@ def test_arms_that_the_config_lacks_are_not_tested_in_this_run(results_root, con
     found = verdicts(results_root, config)
     assert {found[c]["verdict"] for c in ("C7", "C8")} == {"not tested in this run"}
     assert {found[c]["verdict"] for c in ("C6", "C13", "C14", "C17", "C19")} == {"not testable here"}
+
+
+def found_in(rows, **settings):
+    config = from_dict({"study": {"seeds": [0], "arms": rows, "reference": "attn2"}})
+    return rules.find_arm(Results("nowhere", config), settings)
+
+
+def test_a_rule_finds_whole_arms_and_never_one_of_other_steps():
+    rows = {"base": {"site": "none"}, "attn2": {}, "attn2-none-long": {"bias": "none", "times_adapter_steps": 5}}
+    assert found_in(rows, site="attn2", bias="none") is None
+    taken_over = {"mine": {"site": "attn2", "times_adapter_steps": 10, "lr": 0.05}}
+    assert found_in(taken_over | rows, site="attn2", bias="fourier") == "attn2"
+    assert found_in(rows | {"attn2-none": {"bias": "none", "seeds": 1}}, site="attn2", bias="none") == "attn2-none"
+
+
+def test_a_rule_does_not_choose_between_equal_arms():
+    with pytest.raises(UserError, match="attn2 and again are the same arm"):
+        found_in({"base": {"site": "none"}, "attn2": {}, "again": {"seeds": 1}}, site="attn2")
 
 
 def test_measured_claims_get_a_figure_and_no_verdict(results_root, config):

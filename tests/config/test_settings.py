@@ -100,9 +100,9 @@ def test_arms_that_do_not_fit_together_are_told(settings, told):
 
 
 def test_more_validation_layouts_than_there_are_is_told():
-    with pytest.raises(UserError, match=r"adapter\.evaluate_images: 65 of 64 validation layouts"):
-        from_dict({"adapter": {"evaluate_images": 65}})
-    assert from_dict({"adapter": {"evaluate_images": 65}, "sample": {"val": 65}}).sample.val == 65
+    with pytest.raises(UserError, match=r"curve\.images: 65 of 64 validation layouts"):
+        from_dict({"curve": {"images": 65}})
+    assert from_dict({"curve": {"images": 65}, "sample": {"val": 65}}).sample.val == 65
 
 
 def test_the_resolved_settings_come_back_from_json(tmp_path):

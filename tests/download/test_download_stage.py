@@ -19,15 +19,17 @@ import yaml
 from aiohttp import web
 from PIL import Image
 
+from gillnext import cli
 from gillnext.config.data import Download, Faults, World
 from gillnext.config.model import Config, Sample
 from gillnext.download import stage as download_stage
 from gillnext.download.journal import Journal, Outcome
 from gillnext.download.table import COLUMNS, Rows, read_table
 from gillnext.download.turns import Turns
+from gillnext.miniatures.world import stage as world_stage
+from gillnext.miniatures.world.server import running
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.world import stage as world_stage
 
 FAULTS = Faults(
     not_found=0.06,
@@ -78,10 +80,16 @@ def table(world, truth):
     return path
 
 
+def download(world, *places):
+    """`CONFIG`'s download from the world's server."""
+    with running(world) as address:
+        download_stage.download(CONFIG, *places, {CONFIG.world.host: address})
+
+
 @pytest.fixture(scope="module")
 def finished(world, table):
     folder = world.parent / "first"
-    download_stage.download(CONFIG, table, folder / "images", folder / "index.jsonl", world)
+    download(world, table, folder / "images", folder / "index.jsonl")
     return folder
 
 
@@ -130,10 +138,13 @@ def test_a_killed_run_goes_on_and_ends_alike(world, table, finished, tmp_path):
     settings = json.loads(json.dumps(slow, default=vars))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = [sys.executable, "-m", "gillnext.cli", "download", "--config", str(tmp_path / "config.yaml"),
-               "--table", str(table), "--world", str(world), "--images", str(tmp_path / "images"),
-               "--out", str(tmp_path / "index.jsonl")]  # fmt: skip
+               "--table", str(table), "--images", str(tmp_path / "images"),
+               "--out", str(tmp_path / "index.jsonl"), "--host"]  # fmt: skip
     journal = tmp_path / "images.work" / "journal.jsonl"
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with (
+        running(world) as address,
+        subprocess.Popen([*command, f"{CONFIG.world.host}={address}"], stderr=subprocess.DEVNULL) as process,
+    ):
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and (not journal.exists() or journal.read_bytes().count(b"\n") < 60):
             time.sleep(0.02)
@@ -152,7 +163,7 @@ def test_a_killed_run_goes_on_and_ends_alike(world, table, finished, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(download_stage, "fetch_row", counted)
-        download_stage.download(CONFIG, table, tmp_path / "images", tmp_path / "index.jsonl", world)
+        download(world, table, tmp_path / "images", tmp_path / "index.jsonl")
     assert 0 < len(set(asked)) <= 320 - done + 10  # some of them twice: time-outs are asked again at the end
     assert contents(tmp_path) == contents(finished)
 
@@ -243,7 +254,7 @@ def test_a_full_disk_ends_the_stage_with_a_user_error(world, table, tmp_path, mo
 
     monkeypatch.setattr(Journal, "keep", full)
     with pytest.raises(UserError, match="no space left"):
-        download_stage.download(CONFIG, table, tmp_path / "images", tmp_path / "index.jsonl", world)
+        download(world, table, tmp_path / "images", tmp_path / "index.jsonl")
 
 
 def test_a_table_without_its_columns_is_refused_by_name(tmp_path):
@@ -289,10 +300,10 @@ def test_a_kill_while_the_results_are_written_costs_no_image(world, table, finis
     for name in ("write_jsonl", "write_json", "link"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(download_stage.files, name, stop)
-            download_stage.download(CONFIG, *places, world)
+            download(world, *places)
         assert asked and (set(asked) == set(late) or name == "write_jsonl")  # what may have come back by then
         asked.clear()
-    download_stage.download(CONFIG, *places, world)
+    download(world, *places)
     assert set(asked) == set(late) and contents(tmp_path) == contents(finished)
 
 
@@ -303,26 +314,30 @@ def test_an_empty_table_gives_an_empty_index(tmp_path, table):
     assert files.read_json(tmp_path / "index.json")["rows"] == 0
 
 
-def test_a_world_on_another_host_is_refused(world, table, tmp_path):
-    other = replace(CONFIG, world=replace(CONFIG.world, host="other.example"))
-    with pytest.raises(UserError, match=r"other\.example"):
-        download_stage.download(other, table, tmp_path / "images", tmp_path / "index.jsonl", world)
+def test_unfinished_work_of_another_source_is_not_taken_up(world, table):
+    names = {download_stage.job_name(table, CONFIG, source) for source in ("", "one", "another")}
+    assert len(names) == 3
 
 
-def test_an_unreachable_network_is_an_error_and_not_a_dead_release(tmp_path, table, monkeypatch):
+@pytest.mark.parametrize("host", ["a.example", "=127.0.0.1:80", "a.example=", "a.example=nowhere"])
+def test_a_host_without_an_address_is_refused(host, table, tmp_path, capsys):
+    command = ["download", "--table", str(table), "--images", str(tmp_path / "i"), "--out", str(tmp_path / "o.jsonl")]
+    (tmp_path / "config.yaml").write_text("{}", encoding="utf-8")
+    try:
+        status = cli.main([*command, "--config", str(tmp_path / "config.yaml"), "--host", host])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2 and ("is not HOST=ADDRESS:PORT" in (told := capsys.readouterr().err) or "no address" in told)
+
+
+def test_an_unreachable_network_is_an_error_and_not_a_dead_release(tmp_path, table):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     pl.read_parquet(table).head(4).write_parquet(tmp_path / "t.parquet")
-    monkeypatch.setattr(download_stage, "hosts_of", _nowhere(port))
+    hosts = {CONFIG.world.host: f"127.0.0.1:{port}"}
     with pytest.raises(UserError, match="links could be asked"):
-        download_stage.download(CONFIG, tmp_path / "t.parquet", tmp_path / "images", tmp_path / "index.jsonl")
-
-
-def _nowhere(port):
-    from contextlib import nullcontext
-
-    return lambda config, world: nullcontext({CONFIG.world.host: ("127.0.0.1", port)})
+        download_stage.download(CONFIG, tmp_path / "t.parquet", tmp_path / "images", tmp_path / "index.jsonl", hosts)
 
 
 @pytest.mark.parametrize(

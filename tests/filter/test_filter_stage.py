@@ -16,14 +16,15 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from gillnext.config.load import from_dict
 from gillnext.filter import stage
-from gillnext.filter.classifier import Classifier, train
-from gillnext.filter.corpus import corrupt, example, examples
+from gillnext.filter.classifier import Classifier
 from gillnext.filter.prompts import LABELS, prompt
 from gillnext.language.model import build
 from gillnext.language.tokenizer import train_tokenizer
+from gillnext.miniatures.classifier import train
+from gillnext.miniatures.labelled_captions import corrupt, example, examples
+from gillnext.miniatures.world.classes import CLASSES
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
-from gillnext.world.classes import CLASSES
 
 CONFIG = from_dict({"world": {"parts": 1}})
 

@@ -6,9 +6,9 @@ import pytest
 
 from gillnext.filter.keyword import AT_ONCE, has_term, keyword_pass
 from gillnext.filter.lexicon import Lexicon, read_lexicon
+from gillnext.miniatures.world import captions, scenes
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
-from gillnext.world import captions, scenes
 
 
 @pytest.mark.parametrize(

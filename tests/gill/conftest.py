@@ -22,11 +22,12 @@ def gill(tiny_pipeline, tiny_config, tiny_language, awake):
 @pytest.fixture(scope="session")
 def batch(tiny_cache, tiny_language):
     """Six rows, whose captions differ in length."""
-    from gillnext.adapter import cache, objective
-    from gillnext.foundations import diffusion
+    from gillnext.adapter import cache
+    from gillnext.diffusion.objective import training_scheduler
     from gillnext.gill import batches
     from gillnext.language import model
+    from gillnext.miniatures import small_unet
 
     _, tokenizer = model.load(tiny_language)
     rows, captions = cache.Cache.load(tiny_cache), cache.captions(tiny_cache)
-    return batches.draw(rows, captions, tokenizer, objective.scheduler_of(diffusion.SCHEDULE), 6, 64, (7, 0))
+    return batches.draw(rows, captions, tokenizer, training_scheduler(small_unet.SCHEDULE), 6, 64, (7, 0))

@@ -15,9 +15,10 @@ import torch
 from gillnext import cli
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
-from gillnext.foundations import diffusion
+from gillnext.diffusion.objective import training_scheduler
 from gillnext.memory import families, kolors, measure, stage
 from gillnext.memory.families import Folders
+from gillnext.miniatures import small_unet
 from gillnext.runtime.errors import UserError
 
 
@@ -143,7 +144,7 @@ def test_the_trace_of_a_step_peaks_where_the_mode_does(result):
 
 
 def test_the_three_losses_are_caption_and_boxes_boxes_alone_and_caption_alone(tiny):
-    cache, scheduler = Cache.load(tiny.cache), objective.scheduler_of(diffusion.SCHEDULE)
+    cache, scheduler = Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE)
 
     def first(k):
         return objective.draw(cache, scheduler, 2, 0.0, 64, ("memory", k))

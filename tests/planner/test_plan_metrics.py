@@ -8,12 +8,12 @@ import pytest
 from gillnext import layouts
 from gillnext.config.load import from_dict
 from gillnext.layouts import Layout
+from gillnext.miniatures.world import captions, heldout, scenes
 from gillnext.planner import augment, baselines, metrics, stage, train
 from gillnext.planner import format as plan_format
 from gillnext.planner.model import Planner
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
-from gillnext.world import captions, heldout, scenes
 
 LEFT, RIGHT = (0.0, 0.3, 0.3, 0.6), (0.6, 0.3, 0.9, 0.6)
 

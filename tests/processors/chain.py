@@ -39,7 +39,8 @@ TOY = {
     "text": {"corpus": 40, "steps": 2, "batch": 2},
     "base": {"corpus": 2, "window_steps": 1, "window_batch": 1, "steps": 1, "batch": 1, "threads": 1},
     "planner": {"steps": 2, "batch": 2, "test": 2},
-    "adapter": {"steps": 2, "batch": 1, "checkpoint_every": 0, "evaluate_every": 2, "evaluate_images": 1},
+    "adapter": {"steps": 2, "batch": 1, "checkpoint_every": 0, "snapshot_every": 1},
+    "curve": {"images": 1},
     "sample": {"test": 2, "val": 1, "relations": 2, "steps": 2, "batch": 2},
     "study": {"seeds": [0]},
 }
@@ -55,7 +56,7 @@ def few(source: Path, out: Path, count: int) -> Path:
 
 def draw_few() -> None:
     """Stages that draw scenes for themselves draw a handful."""
-    from gillnext.world import corpus
+    from gillnext.miniatures.world import corpus
 
     def capped(draw: Callable) -> Callable:
         return lambda seed, stream, count: draw(seed, stream, min(count, SCENES))
@@ -90,17 +91,22 @@ class Chain:
             name: (["--out", made(name)], [name])
             for name in ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text")
         }
-        scorers = [f for role in ("evaluator", "features", "clip") for f in (f"--{role}", model(role))]
+        scorers = ["--evaluator", model("evaluator"), "--second-evaluator", model("templates")]
+        scorers += ["--prior", str(root / "world/heldout/prior.safetensors")]
+        scorers += ["--features", model("features"), "--clip", model("clip")]
         adapter, layouts = str(root / "adapters/attn2/0"), self.rows("layouts/0.jsonl", 8)
         on_base = ["--vae", model("vae"), "--text", model("text"), "--out"]
-        drawn = ["--arm", "attn2", "--seed", "0", "--base", model("base")]
+        arm = ["--arm", "attn2", "--seed", "0"]
+        drawn = [*arm, "--base", model("base")]
         shards = [str(path) for path in sorted((self.out / "world/shards").glob("*.csv"))]
         plans = self.rows("world/heldout/relations.jsonl")
         val, test = self.rows("world/heldout/val.jsonl", 1), self.rows("world/heldout/test.jsonl")
-        pictures = str(root / "samples/attn2/0/test")
+        pictures, reference = str(root / "samples/attn2/0/test"), str(root / "reference")
         return {
             "world": (["--out", made("world")], ["world/world.json", "world/shards", "world/truth"]),
-            "heldout": (["--split", "val", "--out", made("val.jsonl")], ["val.jsonl"]),
+            "heldout": (["--split", "val", "--count", "1", "--out", made("val.jsonl")], ["val.jsonl"]),
+            "prior": (["--out", made("prior.safetensors")], ["prior.safetensors"]),
+            "templates": (["--out", made("templates")], ["templates"]),
             **trained,
             "filter": (
                 ["--shards", *shards, "--model", model("classifier"), "--out", made("filtered.parquet")],
@@ -122,15 +128,19 @@ class Chain:
                 ["cache"],
             ),
             "adapter": (
-                [*drawn, "--cache", str(root / "cache"), "--val", val, *scorers[:2], "--out", made("adapter")],
+                [*drawn, "--cache", str(root / "cache"), "--out", made("adapter")],
                 ["adapter"],
+            ),
+            "curve": (
+                [*drawn, "--adapter", made("adapter"), "--val", val, *scorers[:2], "--out", made("curve")],
+                ["curve"],
             ),
             "sample": (
                 [*drawn, "--adapter", adapter, "--layouts", test, "--out", made("samples/attn2/0/test")],
                 ["samples/attn2/0/test"],
             ),
             "score": (
-                ["--samples", pictures, *scorers, "--reference", str(root / "reference"), "--out", made("score.json")],
+                [*arm, "--samples", pictures, *scorers, "--reference", reference, "--out", made("score.json")],
                 ["score.json"],
             ),
             "tables": (["--results", str(root), "--out", made("tables")], ["tables/main.json", "tables/numbers.json"]),
@@ -145,7 +155,7 @@ def run(chain: Chain, stages: list[str]) -> dict[str, str]:
     for name in stages:
         began = time.monotonic()
         extra, outputs = chain.commands()[name]
-        own = ["--config", str(chain.root / "config.json")] if name == "tables" else chain.config
+        own = {"tables": ["--config", str(chain.root / "config.json")], "templates": []}.get(name, chain.config)
         if status := cli.main([name, *own, *extra]):
             raise SystemExit(f"{name} ended with status {status}")
         hashes[name] = of_output(chain.out, outputs)

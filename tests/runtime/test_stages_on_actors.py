@@ -17,20 +17,21 @@ from PIL import Image
 from ray import cloudpickle
 
 from gillnext import layouts
-from gillnext.annotate import families, miniature
+from gillnext.annotate import families
 from gillnext.annotate import rows as rows_
 from gillnext.annotate import stage as annotate
 from gillnext.annotate.answers import Answer
 from gillnext.boxes import Convention
 from gillnext.config.load import load
 from gillnext.filter import stage as filter_
-from gillnext.filter.corpus import examples
 from gillnext.filter.prompts import LABELS
 from gillnext.language import model
 from gillnext.language.tokenizer import train_tokenizer
+from gillnext.miniatures.labelled_captions import examples
+from gillnext.miniatures.networks import small_qwen2_vl
+from gillnext.miniatures.world import corpus
 from gillnext.runtime import files
 from gillnext.runtime.workers import Workers
-from gillnext.world import corpus
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])  # actors cannot import this file
 ROOT = Path(__file__).parents[2]
@@ -93,8 +94,8 @@ def classifier(folder):
 def annotator(folder, request):
     """Random weights, large enough that answers depend on the input, and many tokens that end one."""
     torch.manual_seed(0)
-    processor = miniature.make_processor(CAPTIONS, size=56, family=request.param)
-    network = miniature.make_model(processor, width=32, layers=1, family=request.param)
+    processor = small_qwen2_vl.make_processor(CAPTIONS, size=56, family=request.param)
+    network = small_qwen2_vl.make_model(processor, width=32, layers=1, family=request.param)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.normal_(0, 0.3)

@@ -8,11 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gillnext import cli
+from gillnext import cli, overlay
 from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.layouts import Layout
-from gillnext.sample import overlay
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 CAPTION = "一只猫和一棵树"
 UNIT = {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]}

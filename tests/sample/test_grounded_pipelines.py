@@ -8,9 +8,10 @@ import torch
 
 from gillnext.adapter import phrases
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.foundations import text
+from gillnext.adapter.pipeline import GroundedKolorsPipeline, GroundedSDXLPipeline
+from gillnext.diffusion import chatglm
 from gillnext.layouts import Layout
-from gillnext.sample.pipeline import GroundedKolorsPipeline, GroundedSDXLPipeline
+from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH
 
 LAYOUTS = [
     Layout("一棵树和一辆车", ("树", "车"), ((0.1, 0.1, 0.5, 0.6), (0.5, 0.4, 0.9, 0.9))),
@@ -65,7 +66,7 @@ def test_guidance_leads_away_from_the_prediction_without_caption_and_boxes(guida
     captions = [row.caption for row in LAYOUTS]
 
     def predict(captions, layouts):
-        states, pooled = text.states(tiny_pipeline.tokenizer, tiny_pipeline.text_encoder, captions, text.LENGTH)
+        states, pooled = chatglm.states(tiny_pipeline.tokenizer, tiny_pipeline.text_encoder, captions, LENGTH)
         ids = torch.tensor([[64.0, 64, 0, 0, 64, 64]]).repeat(len(captions), 1)
         added = {"text_embeds": pooled, "time_ids": ids}
         keywords = tiny_pipeline.grounding(layouts, guided=False)
@@ -128,7 +129,7 @@ def test_phrases_are_the_mean_of_their_own_tokens_through_the_unets_projection(t
     found = phrases.embed(tiny_pipeline, ["树", "一只猫"])
     assert found.shape == (2, tiny_pipeline.unet.config.cross_attention_dim)
     for row, name in zip(found, ["树", "一只猫"], strict=True):
-        states, _ = text.states(tiny_pipeline.tokenizer, tiny_pipeline.text_encoder, [name], text.LENGTH)
+        states, _ = chatglm.states(tiny_pipeline.tokenizer, tiny_pipeline.text_encoder, [name], LENGTH)
         own = len(tiny_pipeline.tokenizer.tokenize(name))  # the last positions: padding and prefix stand on the left
         with torch.no_grad():
             expected = tiny_pipeline.unet.encoder_hid_proj(states[0, -own:].mean(0))
@@ -138,7 +139,7 @@ def test_phrases_are_the_mean_of_their_own_tokens_through_the_unets_projection(t
 def test_the_phrase_table_leaves_empty_slots_zero(tiny_pipeline):
     table = phrases.PhraseTable(tiny_pipeline, 3)
     found = table([["树", "猫"], ["猫"], []])
-    assert found.shape == (3, 3, text.HIDDEN)
+    assert found.shape == (3, 3, HIDDEN)
     assert torch.equal(found[0, 1], found[1, 0]) and found[0, :2].any(-1).all()
     assert not found[1, 1:].any() and not found[2].any()
 
@@ -152,7 +153,7 @@ def sdxl_folder(tmp_path_factory):
     from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-    from gillnext.foundations import vae
+    from gillnext.miniatures import vae
 
     torch.manual_seed(0)
     vocabulary = {piece: i for i, piece in enumerate([*PIECES, "<|startoftext|>", "<|endoftext|>"])}

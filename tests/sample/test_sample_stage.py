@@ -10,9 +10,9 @@ from PIL import Image
 
 from gillnext import cli, layouts
 from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.runtime.errors import UserError
 from gillnext.sample import stage
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 
 @pytest.fixture(scope="module")

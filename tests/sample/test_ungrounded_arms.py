@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.config.model import Arm, Guided
-from gillnext.foundations.diffusion import SCHEDULE
 from gillnext.layouts import Layout
+from gillnext.miniatures.small_unet import SCHEDULE
 from gillnext.runtime.errors import UserError
 from gillnext.sample import guidance, stage
 from gillnext.sample.captions import with_boxes
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 LAYERS = ("mid_block", "up_blocks")
 TWO = Layout("一只猫和一棵树", ("猫", "树"), ((0.1, 0.2, 0.5, 0.62), (0.58, 0.04, 0.9, 0.81)))

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from gillnext.boxes import iou
+from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
+from gillnext.miniatures.world import prior, scenes
+from gillnext.miniatures.world.classes import CLASSES
 from gillnext.runtime.errors import UserError
 from gillnext.score import boxes, chance, precision
 from gillnext.score.boxes import Requested
-from gillnext.score.detections import Detections
-from gillnext.world import scenes
-from gillnext.world.classes import CLASSES
 
+NAMES = [kind.name for kind in CLASSES]
 A, B = (0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 0.9, 0.9)
 
 
@@ -72,15 +73,14 @@ def test_fidelity_of_a_small_case_worked_out_by_hand():
     # Image 1: one object exact, one missing. Image 2: shifted by half its width, so IoU = 1/3.
     shifted = (0.3, 0.1, 0.7, 0.5)
     scores = boxes.fidelity(
-        [wanted((0, A), (1, B)), wanted((2, A))], [found((0, A, 1), (5, B, 1)), found((2, shifted, 1))]
+        [wanted((0, A), (1, B)), wanted((2, A))], [found((0, A, 1), (5, B, 1)), found((2, shifted, 1))], NAMES
     )
     assert scores["metrics"] == pytest.approx({"miou": 4 / 9, "success50": 1 / 3, "wrong_class": 1 / 3})
     assert scores["per_image"] == {"boxes": [2, 1], "hits": [1, 0], "iou": [1.0, 0.3333]}
     assert scores["breakdown"]["objects"]["2"] == {"n": 2, "miou": 0.5, "success50": 0.5}
     assert sum(row["n"] for row in scores["breakdown"]["size"].values()) == scores["boxes"] == 3
-    names = [CLASSES[i].name for i in range(3)]
     assert {k: (row["n"], row["success50"]) for k, row in scores["breakdown"]["class"].items()} == {
-        names[0]: (1, 1.0), names[1]: (1, 0.0), names[2]: (1, 0.0)
+        NAMES[0]: (1, 1.0), NAMES[1]: (1, 0.0), NAMES[2]: (1, 0.0)
     }  # fmt: skip
 
 
@@ -90,12 +90,12 @@ def test_unlikely_detections_are_left_out():
 
 def test_layout_with_an_unknown_name_is_refused_with_its_place():
     with pytest.raises(UserError, match=r"test.jsonl, line 3.*恐龙"):
-        boxes.requested(Layout("一只恐龙", ("恐龙",), (A,)), "test.jsonl, line 3")
+        boxes.requested(Layout("一只恐龙", ("恐龙",), (A,)), NAMES, "test.jsonl, line 3")
 
 
 def test_layouts_without_boxes_are_refused():
     with pytest.raises(UserError, match="no layout asks"):
-        boxes.fidelity([wanted()], [found()])
+        boxes.fidelity([wanted()], [found()], NAMES)
 
 
 def test_average_precision_of_a_case_worked_out_by_hand():
@@ -131,9 +131,15 @@ def world(count):
     return want, have
 
 
-def test_jittered_truth_is_near_one_and_chance_far_below():
+@pytest.fixture(scope="module")
+def redrawn():
+    """The boxes of 150 images, five times, from the world's prior."""
+    return prior.make(1, 150)
+
+
+def test_jittered_truth_is_near_one_and_chance_far_below(redrawn):
     want, have = world(150)
-    scores, floor = boxes.fidelity(want, have)["metrics"], chance.level(chance.redrawn(want, 1), have)
+    scores, floor = boxes.fidelity(want, have, NAMES)["metrics"], chance.level(redrawn.redrawn(want), have)
     assert scores["success50"] == 1.0
     assert scores["miou"] > 0.85
     assert 0.05 < floor["chance_miou"] < 0.35
@@ -142,28 +148,39 @@ def test_jittered_truth_is_near_one_and_chance_far_below():
 
 def test_layouts_shuffled_between_images_score_lower():
     want, have = world(100)
-    shuffled = boxes.fidelity(want, have[1:] + have[:1])["metrics"]
+    shuffled = boxes.fidelity(want, have[1:] + have[:1], NAMES)["metrics"]
     assert shuffled["miou"] < 0.1
 
 
-def test_redrawn_boxes_keep_classes_and_depend_on_seed_draw_and_index_alone():
-    want, have = world(5)
-    first, again = (chance.redraw(want[2], 1, 0, 2) for _ in range(2))
-    assert np.array_equal(first.boxes, again.boxes)
+def test_redrawn_boxes_keep_classes_and_depend_on_seed_draw_and_place_alone(redrawn):
+    want, _ = world(5)
+    first = redrawn.redraw(want[2], 0, 2)
     assert np.array_equal(first.labels, want[2].labels)
-    assert not np.array_equal(first.boxes, chance.redraw(want[2], 1, 1, 2).boxes)
-    assert chance.level(chance.redrawn(want, 1), have) == chance.level(chance.redrawn(want, 1), have)
+    assert np.array_equal(first.boxes, prior.boxes(1, 0, 2, len(want[2].labels)))
+    for other in (redrawn.redraw(want[2], 1, 2), redrawn.redraw(want[2], 0, 3), prior.make(2, 3).redraw(want[2], 0, 2)):
+        assert not np.array_equal(first.boxes, other.boxes)
 
 
-def test_redraw_finds_room_for_a_crowd():
-    crowd = Requested(np.arange(12), np.tile(np.array(A), (12, 1)))
-    assert chance.redraw(crowd, 0, 0, 0).boxes.shape == (12, 4)
+def test_a_prior_finds_room_for_a_crowd():
+    assert prior.boxes(0, 0, 0, 12).shape == (12, 4)
 
 
-def test_chance_level_is_the_mean_over_redraws_worked_out_one_by_one():
+def test_a_prior_is_read_as_it_was_saved_and_refuses_what_it_has_not(redrawn, tmp_path):
+    redrawn.save(tmp_path / "prior.safetensors")
+    again = chance.Prior.load(tmp_path / "prior.safetensors")
+    assert np.array_equal(again.boxes_DICN4, redrawn.boxes_DICN4)
+    with pytest.raises(UserError, match="image 150 with 1 boxes"):
+        again.redraw(wanted((0, A)), 0, 150)
+    with pytest.raises(UserError, match="image 0 with 5 boxes"):
+        again.redraw(wanted(*[(k, A) for k in range(5)]), 0, 0)
+    with pytest.raises(UserError, match="gillnext prior"):
+        chance.Prior.load(tmp_path / "none.safetensors")
+
+
+def test_chance_level_is_the_mean_over_redraws_worked_out_one_by_one(redrawn):
     want, have = world(10)
-    ious = [boxes.assign(chance.redraw(want[i], 4, draw, i), have[i]) for draw in range(5) for i in range(len(want))]
+    ious = [boxes.assign(redrawn.redraw(want[i], draw, i), have[i]) for draw in range(5) for i in range(len(want))]
     flat = np.concatenate(ious)
-    level = chance.level(chance.redrawn(want, 4), have)
+    level = chance.level(redrawn.redrawn(want), have)
     assert level["chance_miou"] == pytest.approx(flat.mean())
     assert level["chance_success50"] == pytest.approx((flat >= 0.5).mean())

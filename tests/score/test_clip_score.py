@@ -6,8 +6,10 @@ import torch
 from scipy import ndimage
 
 from gillnext.config.load import from_dict
-from gillnext.score import clip, text
-from gillnext.world import corpus
+from gillnext.instruments import image_text
+from gillnext.miniatures import clip
+from gillnext.miniatures.world import corpus
+from gillnext.score import text
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +28,12 @@ def test_clip_score_is_the_mean_clipped_cosine(scorer):
     folder, model, processor, data = scorer
     score = text.clip_score(
         [(data.images[:5], data.captions[:5]), (data.images[5:], data.captions[5:])],
-        lambda: clip.for_torchmetrics(folder),
+        lambda: image_text.for_torchmetrics(folder),
     )
     pixels = torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
-        image = clip.pooled(model.get_image_features(pixel_values=(pixels - clip.MEAN) / clip.STD))
-        words = clip.pooled(model.get_text_features(**clip.tokenise(processor, data.captions)))
+        image = image_text.pooled(model.get_image_features(pixel_values=(pixels - clip.MEAN) / clip.STD))
+        words = image_text.pooled(model.get_text_features(**clip.tokenise(processor, data.captions)))
     cosine = torch.nn.functional.cosine_similarity(image, words)
     assert score == pytest.approx(max(100 * cosine.mean().item(), 0), abs=0.02)
 
@@ -75,7 +77,7 @@ def test_what_harms_a_picture_or_its_caption_lowers_the_score(trained):
     folder, data = trained
 
     def score(pictures, captions):
-        return text.clip_score([(pictures, captions)], lambda: clip.for_torchmetrics(folder))
+        return text.clip_score([(pictures, captions)], lambda: image_text.for_torchmetrics(folder))
 
     def blurred(sigma):
         return np.stack([ndimage.gaussian_filter(p, (sigma, sigma, 0)) for p in data.images])

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from gillnext.score import clip, cmmd
-from gillnext.world import corpus
+from gillnext.instruments import image_text
+from gillnext.miniatures import clip
+from gillnext.miniatures.world import corpus
+from gillnext.score import cmmd
 
 
 def unit(rng, count, width, shift=0.0):
@@ -51,7 +53,7 @@ def test_embeddings_are_the_models_own_at_unit_length(tmp_path):
     model = clip.make_model(len(processor.tokenizer)).eval()
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    got = cmmd.embed([data.images[:4], data.images[4:]], lambda: clip.for_torchmetrics(tmp_path))
+    got = cmmd.embed([data.images[:4], data.images[4:]], lambda: image_text.for_torchmetrics(tmp_path))
     pixels = (torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 255 - clip.MEAN) / clip.STD
     with torch.no_grad():
         expected, _ = clip.embed_images(model, pixels)

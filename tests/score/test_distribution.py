@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from scipy import linalg
 
+from gillnext.miniatures.world import scenes
 from gillnext.runtime.errors import UserError
 from gillnext.score import distribution
-from gillnext.world import scenes
 
 
 def network(pixels):
@@ -132,11 +132,12 @@ def clip():
 
 
 DIGESTS = {"features": "abc", "clip": "xyz"}
+PICTURES = np.stack([scenes.render(scenes.sample(1, "fidreference", i)) for i in range(8)])
 
 
 def test_reference_is_kept_reread_and_refused_for_another_network(tmp_path):
     path = tmp_path / "features.safetensors"
-    made = distribution.make_reference(path, network, clip, DIGESTS, seed=1, count=8)
+    made = distribution.make_reference(path, PICTURES, "real ones", network, clip, DIGESTS)
     kept = distribution.read_reference(path, DIGESTS)
     assert np.array_equal(made.features_ND, kept.features_ND)
     assert np.array_equal(made.clip_NE, kept.clip_NE)
@@ -146,13 +147,13 @@ def test_reference_is_kept_reread_and_refused_for_another_network(tmp_path):
         distribution.read_reference(path, DIGESTS | {"features": "def"})
     with pytest.raises(UserError, match="another image-text scorer"):
         distribution.read_reference(path, DIGESTS | {"clip": "def"})
-    with pytest.raises(UserError, match="--ceilings"):
+    with pytest.raises(UserError, match="gillnext ceilings"):
         distribution.read_reference(tmp_path / "none.safetensors", DIGESTS)
 
 
 def test_reference_is_the_same_to_the_byte(tmp_path):
     for name in "ab":
-        distribution.make_reference(tmp_path / name, network, clip, DIGESTS, seed=1, count=4)
+        distribution.make_reference(tmp_path / name, PICTURES[:4], "real ones", network, clip, DIGESTS)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 

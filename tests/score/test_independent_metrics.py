@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from gillnext.boxes import iou
-from gillnext.score import boxes, distribution, precision, text
+from gillnext.instruments.detections import Detections
+from gillnext.miniatures.world import prior, scenes
+from gillnext.score import boxes, chance, distribution, precision, text
 from gillnext.score.boxes import Requested
-from gillnext.score.detections import Detections
-from gillnext.world import scenes
 
 THRESHOLDS = np.arange(10) * 0.05 + 0.5
 
@@ -196,11 +196,10 @@ def test_clip_score_cuts_the_mean_off_at_zero_and_not_each_image():
 
 def test_chance_level_follows_the_prior_and_not_the_request():
     # Whatever the truth was, a detection everywhere has the IoU of its box with the prior's: the boxes' own area.
-    from gillnext.score import chance
-
     want = [Requested(np.array([3]), np.array([[0.1, 0.1, 0.5, 0.5]]))] * 200
     whole = [Detections(np.array([[0.0, 0, 1, 1]]), np.array([3]), np.ones(1))] * 200
-    drawn = [chance.redraw(w, 1, d, i).boxes[0] for d in range(chance.REDRAWS) for i, w in enumerate(want)]
+    known = prior.make(1, len(want))
+    drawn = [known.redraw(w, d, i).boxes[0] for d in range(chance.REDRAWS) for i, w in enumerate(want)]
     areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in drawn]
-    assert chance.level(chance.redrawn(want, 1), whole)["chance_miou"] == pytest.approx(np.mean(areas))
+    assert chance.level(known.redrawn(want), whole)["chance_miou"] == pytest.approx(np.mean(areas))
     assert scenes.SIDES[0] ** 2 < np.mean(areas) < scenes.SIDES[1] ** 2

@@ -9,12 +9,14 @@ import torch
 
 from gillnext.config import Config
 from gillnext.config.model import Run, Sample
+from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout, write
+from gillnext.miniatures import ceilings, clip, templates
+from gillnext.miniatures.networks.features import FeatureNetwork
+from gillnext.miniatures.world import captions, corpus, prior, scenes
+from gillnext.miniatures.world.classes import CLASSES
 from gillnext.runtime.errors import UserError
-from gillnext.score import ceilings, clip, images, stage
-from gillnext.score.detections import Detections
-from gillnext.score.features import FeatureNetwork
-from gillnext.world import captions, corpus, scenes
+from gillnext.score import images, stage
 
 SEED, COUNT = 11, 24
 CONFIG = Config(run=Run(seed=SEED), sample=Sample(test=COUNT))
@@ -30,15 +32,17 @@ def layouts():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, layouts):
     """Model folders (an autoencoder, too), and the held-out layouts."""
-    from gillnext.foundations import vae
+    from gillnext.miniatures import vae
 
     root = tmp_path_factory.mktemp("score")
     torch.manual_seed(0)
-    FeatureNetwork().save_pretrained(root / "features")
+    FeatureNetwork(len(CLASSES), 4).save_pretrained(root / "features")
     processor = clip.make_processor([row.caption for row in layouts])
     clip.make_model(len(processor.tokenizer)).save_pretrained(root / "clip")
     processor.save_pretrained(root / "clip")
     vae.build().save_pretrained(root / "vae")
+    templates.make().save_pretrained(root / "templates")
+    prior.make(SEED, COUNT).save(root / "prior.safetensors")
     write(root / "test.jsonl", layouts)
     return root
 
@@ -46,25 +50,30 @@ def folders(tmp_path_factory, layouts):
 class Knowing:
     """A detector that knows the test pictures by their pixels and answers the truth with jitter."""
 
+    description = "knowing"
+
     def __init__(self):
         rng = np.random.default_rng(0)
-        self.answers = {}
+        self.answers, self.classes = {}, [c.name for c in CLASSES]
         for i in range(COUNT):
             scene = scenes.sample(SEED, "test", i)
             boxes = (scene.boxes + rng.normal(0, 0.01, scene.boxes.shape)).clip(0, 1)
             labels = np.array([o.kind.id for o in scene.objects])
             self.answers[scenes.render(scene).tobytes()] = Detections(boxes, labels, np.full(len(labels), 0.9))
 
-    def __call__(self, pixels):
+    def detect(self, pixels, batch):
         nothing = Detections(np.zeros((0, 4)), np.zeros(0, np.int64), np.zeros(0))
         return [self.answers.get(picture.tobytes(), nothing) for picture in pixels]
 
 
+def evaluators(first=None):
+    return stage.Evaluators(first or Knowing(), templates.make(), {"evaluator": "abc", "second_evaluator": "def"})
+
+
 @pytest.fixture(scope="module")
 def models(folders):
-    network = FeatureNetwork.from_pretrained(folders / "features")
-    hashes = {"features": stage.weights(folders / "features"), "clip": stage.weights(folders / "clip")}
-    return stage.Scorers(Knowing(), network, lambda: clip.for_torchmetrics(folders / "clip"), hashes)
+    named = (folders / name for name in ("prior.safetensors", "features", "clip"))
+    return stage.scorers(evaluators(), *named, CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +110,11 @@ def test_score_file_says_what_it_is(reports):
     names += " rules_success50 rules_miou rules_wrong_class rules_chance_success50 rules_chance_miou"
     assert set(names.split()) == set(report["metrics"])
     assert (report["name"], report["arm"], report["seed"], report["n"]) == ("real", "real", None, COUNT)
-    assert set(report["hashes"]) == {"features", "clip", "samples", "reference"}
+    assert set(report["hashes"]) == {"evaluator", "second_evaluator", "features", "clip", "samples", "reference"}
     assert sum(report["per_image"]["hits"]) == report["boxes"]
     assert report["fid_by_n"] == {str(COUNT): report["metrics"]["fid"]}
     assert "not comparable" in report["protocol"]["extractor"]
+    assert report["protocol"]["evaluator"] == "knowing" and "templates" in report["protocol"]["rules"]
     made = {"version", "code", "lock", "image", "arithmetic", "processor", "libc"}
     assert set(report["provenance"]) == made
 
@@ -142,14 +152,14 @@ def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(
         pictures.append(scenes.render(scene))
     write(tmp_path / "truth.jsonl", truth)
     samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "relations", np.stack(pictures), plans)
-    report = stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
+    report = stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 2))
     assert report["metrics"]["relation_accuracy"] == report["metrics"]["object_recall"] == 1
     assert report["metrics"]["success50"] == 1
     assert report["metrics"]["rules_relation_accuracy"] > 0.9
     assert report["n_relations"] == sum(len(row.extra["relations"]) for row in truth)
     write(tmp_path / "truth.jsonl", truth[1:])
     with pytest.raises(UserError, match=truth[0].id):
-        stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
+        stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 2))
 
 
 def test_captions_without_an_id_of_their_own_are_refused(folders, reports, tmp_path, layouts):
@@ -157,12 +167,14 @@ def test_captions_without_an_id_of_their_own_are_refused(folders, reports, tmp_p
     for ids in (["", ""], ["a", "a"]):
         write(tmp_path / "truth.jsonl", [dataclasses.replace(layouts[i], id=name) for i, name in enumerate(ids)])
         with pytest.raises(UserError, match="without an id of their own"):
-            stage.score_relations(samples, tmp_path / "truth.jsonl", Knowing(), "abc", stage.Name("attn2", 2))
+            stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 2))
 
 
-def test_boxes_alone_are_scored_as_among_all_scores_and_swapped_names_are_wrong_classes(folders, reports, tmp_path):
+def test_boxes_alone_are_scored_as_among_all_scores_and_swapped_names_are_wrong_classes(
+    folders, models, reports, tmp_path
+):
     real = images.read(folders / "reference" / "real")
-    found = stage.score_boxes(real, Knowing(), "abc", CONFIG, stage.Name("attn2", 2))
+    found = stage.score_boxes(real, evaluators(), models.prior, stage.Name("attn2", 2))
     whole = reports["real"]["metrics"]
     assert found["metrics"] == {key: whole[key] for key in found["metrics"]} and found["metrics"]["success50"] == 1
     assert (found["name"], found["n"], found["hashes"]["evaluator"]) == ("attn2/2", COUNT, "abc")
@@ -171,27 +183,26 @@ def test_boxes_alone_are_scored_as_among_all_scores_and_swapped_names_are_wrong_
     swapped = [dataclasses.replace(row, names=(*row.names[1:], row.names[0])) for row in rows]
     pictures = np.stack([scenes.render(scenes.sample(SEED, "test", i)) for i in several])
     samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "swapped", pictures, swapped)
-    found = stage.score_boxes(samples, Knowing(), "abc", CONFIG, stage.Name("attn2", 2))["metrics"]
+    found = stage.score_boxes(samples, evaluators(), models.prior, stage.Name("attn2", 2))["metrics"]
     assert (found["success50"], found["wrong_class"]) == (0, 1)
 
 
-def test_unlikely_detections_count_for_precision_alone(folders, reports):
+def test_unlikely_detections_count_for_precision_alone(folders, models, reports):
     """Boxes as right as can be, that the detector itself hardly believes in."""
 
     class Doubtful(Knowing):
-        def __call__(self, pixels):
-            return [dataclasses.replace(found, scores=found.scores * 0.1) for found in super().__call__(pixels)]
+        def detect(self, pixels, batch):
+            return [dataclasses.replace(found, scores=found.scores * 0.1) for found in super().detect(pixels, batch)]
 
     real = images.read(folders / "reference" / "real")
-    found = stage.score_boxes(real, Doubtful(), "abc", CONFIG, stage.Name("attn2", 2))["metrics"]
+    found = stage.score_boxes(real, evaluators(Doubtful()), models.prior, stage.Name("attn2", 2))["metrics"]
     assert found["success50"] == 0 < found["rules_success50"]
 
 
 @pytest.mark.parametrize("mode", ["--boxes", "--relations"])
 def test_the_command_line_scores_boxes_and_relations_alone(mode, folders, reports, tmp_path):
     from gillnext.cli import main
-    from gillnext.score.evaluator import Evaluator
-    from gillnext.world.classes import CLASSES
+    from gillnext.miniatures.networks.fcos import Evaluator
 
     torch.manual_seed(0)
     Evaluator([c.name for c in CLASSES], scenes.SIZE, 64).save_pretrained(tmp_path / "evaluator")
@@ -207,10 +218,13 @@ def test_the_command_line_scores_boxes_and_relations_alone(mode, folders, report
     write(tmp_path / "truth.jsonl", stated)
     samples = ceilings.write(tmp_path / "samples" / "attn1" / "3" / "some", np.stack(pictures), stated)
     command = ["score", mode, "--config", tmp_path / "config.yaml", "--evaluator", tmp_path / "evaluator"]
+    command += ["--arm", "attn1", "--seed", 3, "--second-evaluator", folders / "templates"]
     command += ["--samples", samples.folder, "--out", tmp_path / "scores.json"]
+    assert main([str(part) for part in command]) == 2  # --layouts or --prior is missing
     if mode == "--relations":
-        assert main([str(part) for part in command]) == 2  # --layouts is missing
         command += ["--layouts", tmp_path / "truth.jsonl"]
+    else:
+        command += ["--prior", folders / "prior.safetensors"]
     assert main([str(part) for part in command]) == 0
     report = json.loads((tmp_path / "scores.json").read_text())
     assert (report["arm"], report["seed"], report["n"]) == ("attn1", 3, len(stated))
@@ -221,8 +235,7 @@ def test_the_command_line_scores_boxes_and_relations_alone(mode, folders, report
 
 def test_command_line_scores_a_folder_named_by_arm_and_seed(folders, reports, tmp_path):
     from gillnext.cli import main
-    from gillnext.score.evaluator import Evaluator
-    from gillnext.world.classes import CLASSES
+    from gillnext.miniatures.networks.fcos import Evaluator
 
     torch.manual_seed(0)
     Evaluator([c.name for c in CLASSES], scenes.SIZE, 64).save_pretrained(tmp_path / "evaluator")
@@ -232,9 +245,19 @@ def test_command_line_scores_a_folder_named_by_arm_and_seed(folders, reports, tm
     samples = ceilings.write(tmp_path / "samples" / "attn1" / "3" / "test", pictures, real.layouts[:6])
     out = tmp_path / "scores" / "3.json"
     shared = ["--config", str(tmp_path / "config.yaml"), "--evaluator", str(tmp_path / "evaluator")]
+    shared += ["--second-evaluator", str(folders / "templates"), "--arm", "attn1", "--seed", "3"]
     rest = ["--features", str(folders / "features"), "--clip", str(folders / "clip")]
+    rest += ["--prior", str(folders / "prior.safetensors")]
     where = ["--samples", str(samples.folder), "--out", str(out)]
     assert main(["score", *shared, *rest, *where, "--reference", str(folders / "reference")]) == 0
     report = json.loads(out.read_text())
     assert (report["arm"], report["seed"], report["n"]) == ("attn1", 3, 6)
     assert main(["score", *shared, *where]) == 2  # --features and others are missing
+
+
+def test_evaluators_of_other_classes_are_refused(folders, tmp_path):
+    from gillnext.miniatures.networks.fcos import Evaluator
+
+    Evaluator(["猫", "树"], scenes.SIZE, 64).save_pretrained(tmp_path / "evaluator")
+    with pytest.raises(UserError, match="know other classes"):
+        stage.evaluators(tmp_path / "evaluator", folders / "templates", CONFIG)

@@ -9,11 +9,13 @@ import torch
 from scipy import ndimage
 
 from gillnext.layouts import Layout
-from gillnext.score import boxes, by_rules, chance, cmmd, distribution, relations
+from gillnext.miniatures import templates
+from gillnext.miniatures.world import captions, prior, scenes
+from gillnext.score import boxes, chance, cmmd, distribution, relations
 from gillnext.score.boxes import Requested
-from gillnext.world import captions, scenes
 
 COUNT, SEED = 160, 33
+DETECTOR = templates.make()
 SCENES = [scenes.sample(SEED, "val", i) for i in range(COUNT)]
 WANTED = [Requested(np.array([o.kind.id for o in scene.objects]), scene.boxes) for scene in SCENES]
 
@@ -25,11 +27,11 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def found(pictures):
-    return by_rules.detect(pictures)
+    return DETECTOR.detect(pictures)
 
 
 def metrics(wanted, found):
-    return boxes.fidelity(wanted, found)["metrics"]
+    return boxes.fidelity(wanted, found, DETECTOR.classes)["metrics"]
 
 
 def network(pixels):
@@ -53,7 +55,7 @@ def test_boxes_of_other_pictures_with_the_right_classes_score_at_the_chance_leve
     by_count = {n: [w.boxes for w in WANTED if len(w.boxes) == n] for n in range(1, 5)}
     turn = {n: iter(rows[1:] + rows[:1]) for n, rows in by_count.items()}
     moved = [Requested(w.labels, next(turn[len(w.boxes)])) for w in WANTED]
-    level = chance.level(chance.redrawn(WANTED, SEED), found)
+    level = chance.level(prior.make(SEED, COUNT).redrawn(WANTED), found)
     assert metrics(moved, found)["miou"] == pytest.approx(level["chance_miou"], abs=0.04)
     assert metrics(moved, found)["success50"] == pytest.approx(level["chance_success50"], abs=0.05)
 
@@ -79,7 +81,7 @@ def test_pictures_that_lack_every_second_object_score_about_half():
     several = [s for s in SCENES if len(s.objects) == 2]
     halved = [dataclasses.replace(s, objects=s.objects[:1]) for s in several]
     wanted = [Requested(np.array([o.kind.id for o in s.objects]), s.boxes) for s in several]
-    scores = metrics(wanted, by_rules.detect(np.stack([scenes.render(s) for s in halved])))
+    scores = metrics(wanted, DETECTOR.detect(np.stack([scenes.render(s) for s in halved])))
     assert scores["success50"] == pytest.approx(0.5, abs=0.02)
     assert scores["miou"] == pytest.approx(0.5, abs=0.05)
 
@@ -91,7 +93,7 @@ def test_the_blurrier_the_pictures_the_worse_each_score(pictures, found):
     rows[0] += _distances(few, against)
     for sigma in (2, 4):
         blurred = np.stack([ndimage.gaussian_filter(p, (sigma, sigma, 0)) for p in few])
-        rows.append([metrics(WANTED[:80], by_rules.detect(blurred))["miou"], *_distances(blurred, against)])
+        rows.append([metrics(WANTED[:80], DETECTOR.detect(blurred))["miou"], *_distances(blurred, against)])
     miou, fid, kid, distance = zip(*rows, strict=True)
     assert miou[0] > miou[1] > miou[2] and miou[2] < 0.3
     for values in (fid, kid, distance):
@@ -126,7 +128,10 @@ def test_relations_fail_in_mirrored_pictures(pictures):
         layouts.append(captioned(scene, stated[0], extra))
         right_way.append(pictures[i])
         mirrored.append(pictures[i][:, ::-1])
-    scores = [relations.accuracy(layouts, by_rules.detect(np.stack(p)))["metrics"] for p in (right_way, mirrored)]
+    scores = [
+        relations.accuracy(layouts, DETECTOR.detect(np.stack(p)), DETECTOR.classes)["metrics"]
+        for p in (right_way, mirrored)
+    ]
     assert scores[0]["relation_accuracy"] > 0.95
     assert scores[1]["relation_accuracy"] < 0.05
 

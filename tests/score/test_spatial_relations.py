@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
+from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
+from gillnext.miniatures.world import captions, scenes
+from gillnext.miniatures.world.classes import BY_NAME
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
 from gillnext.score import relations
-from gillnext.score.detections import Detections
-from gillnext.world import captions, scenes
-from gillnext.world.classes import BY_NAME
 
+NAMES = list(BY_NAME)
 LEFT, RIGHT = (0.0, 0.1, 0.3, 0.4), (0.6, 0.5, 0.9, 0.9)
 
 
@@ -28,7 +29,7 @@ def seen(*rows):
 def test_each_relation_is_checked_by_centres():
     both = seen(("猫", LEFT, 0.9), ("树", RIGHT, 0.9))
     layout = caption(("猫", "树"), [[0, "left", 1], [1, "below", 0], [0, "right", 1], [0, "left", None]])
-    scores = relations.accuracy([layout], [both])
+    scores = relations.accuracy([layout], [both], NAMES)
     assert scores["metrics"]["relation_accuracy"] == 3 / 4
     assert scores["metrics"]["all_relations_accuracy"] == 0
     assert scores["breakdown"]["relation"]["left"] == {"n": 2, "relation_accuracy": 1.0}
@@ -37,7 +38,7 @@ def test_each_relation_is_checked_by_centres():
 
 def test_missing_object_fails_its_relations_and_is_left_out_of_the_conditional_score():
     layout = caption(("猫", "树"), [[0, "left", 1], [0, "left", None]])
-    scores = relations.accuracy([layout], [seen(("猫", LEFT, 0.9))])
+    scores = relations.accuracy([layout], [seen(("猫", LEFT, 0.9))], NAMES)
     assert scores["metrics"]["relation_accuracy"] == 0.5
     assert scores["metrics"]["relation_accuracy_present"] == 1.0
     assert scores["metrics"]["object_recall"] == 0.5
@@ -47,18 +48,18 @@ def test_missing_object_fails_its_relations_and_is_left_out_of_the_conditional_s
 def test_most_confident_detection_decides():
     layout = caption(("猫", "树"), [[0, "left", 1]])
     unsure = seen(("猫", RIGHT, 0.4), ("猫", LEFT, 0.9), ("树", (0.4, 0.4, 0.6, 0.6), 0.9))
-    assert relations.accuracy([layout], [unsure])["metrics"]["relation_accuracy"] == 1
+    assert relations.accuracy([layout], [unsure], NAMES)["metrics"]["relation_accuracy"] == 1
 
 
 @pytest.mark.parametrize("row", [[0, "near", 1], [2, "left", 0], [0, "left", 5], [None, "left", 0], [0, "left"]])
 def test_malformed_relation_is_refused_with_its_place(row):
     with pytest.raises(UserError, match="line 1"):
-        relations.accuracy([caption(("猫", "树"), [row])], [seen()])
+        relations.accuracy([caption(("猫", "树"), [row])], [seen()], NAMES)
 
 
 def test_captions_without_relations_are_refused():
     with pytest.raises(UserError, match="no caption states a relation"):
-        relations.accuracy([caption(("猫",), [])], [seen()])
+        relations.accuracy([caption(("猫",), [])], [seen()], NAMES)
 
 
 def test_real_scenes_with_true_boxes_hold_all_their_captions_state_and_mirrored_ones_fail():
@@ -74,9 +75,9 @@ def test_real_scenes_with_true_boxes_hold_all_their_captions_state_and_mirrored_
         labels, ones = np.array([o.kind.id for o in scene.objects]), np.ones(len(scene.objects))
         truth.append(Detections(scene.boxes, labels, ones))
         mirrored.append(Detections(1 - scene.boxes[:, [2, 3, 0, 1]], labels, ones))
-    right = relations.accuracy(layouts, truth)
+    right = relations.accuracy(layouts, truth, NAMES)
     assert right["metrics"]["relation_accuracy"] == right["metrics"]["all_relations_accuracy"] == 1
-    assert relations.accuracy(layouts, mirrored)["metrics"]["relation_accuracy"] == 0
+    assert relations.accuracy(layouts, mirrored, NAMES)["metrics"]["relation_accuracy"] == 0
 
 
 def test_brute_arithmetic_agrees_on_random_pictures():
@@ -95,4 +96,4 @@ def test_brute_arithmetic_agrees_on_random_pictures():
         held += int(there[0] and there[1] and ax < bx)
         held += int(there[1] and there[2] and by < cy) + int(there[2] and cx > 0.5)
         total += 3
-    assert relations.accuracy(layouts, pictures)["metrics"]["relation_accuracy"] == held / total
+    assert relations.accuracy(layouts, pictures, NAMES)["metrics"]["relation_accuracy"] == held / total

@@ -16,7 +16,7 @@ from gillnext import layouts
 from gillnext.config import Config
 from gillnext.config.load import from_dict
 from gillnext.layouts import Layout
-from gillnext.world import captions, scenes
+from gillnext.miniatures.world import captions, scenes
 
 IMAGES = 16
 SEEDS = [0, 1, 2]
@@ -154,7 +154,7 @@ def build(root: Path) -> Path:
                     {"step": s, "miou": level * s / 700, "success50": level * s / 600 + rng.normal(0, 0.01)}
                     for s in range(100, 700, 100)
                 ]
-                put(root / f"adapters/{arm}/{seed}/curve.json", curve)
+                put(root / f"curves/{arm}/{seed}/curve.json", curve)
                 put(root / f"adapters/{arm}/{seed}/losses.json", (0.25 + rng.exponential(0.02, 600)).tolist())
                 put(root / f"adapters/{arm}/{seed}/training.json", {"parameters": 365_465})
                 for norms in ("gradient_norms", "position_net_norms"):

@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 from table_files import edit, rows_of
 
+from gillnext.statistics import Estimate
 from gillnext.tables.bars import BARS, Bar, bars_table
 from gillnext.tables.collect import Results
 from gillnext.tables.runs import COLUMNS, Runs
 from gillnext.tables.stage import tables
-from gillnext.tables.statistics import Estimate
 
 
 def bar(results, name, runs=None):
@@ -48,7 +48,7 @@ def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tm
         scores = {"success50": 0.1, "clip_score": 30.5, "kid": 10}
         edit(results_root / f"scores/base/{seed}.json", lambda s, new=scores: s["metrics"].update(new))
         curve = [{"step": 100, "success50": 0.99 - 0.01 * seed, "miou": 0.8}]  # on validation layouts the better one
-        (results_root / f"adapters/attn1/{seed}/curve.json").write_text(json.dumps(curve), encoding="utf-8")
+        (results_root / f"curves/attn1/{seed}/curve.json").write_text(json.dumps(curve), encoding="utf-8")
     edit(results_root / "scores/attn2/0.json", lambda s: s["metrics"].update(success50=1.2))  # on test: no choice
     study = dataclasses.replace(config, run=dataclasses.replace(config.run, tier="study"))
     tables(study, results_root, tmp_path / "t")
@@ -65,8 +65,8 @@ def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tm
     tables(one, results_root, tmp_path / "one")  # a single seed has no interval
     rows = {r["name"]: r for r in rows_of(tmp_path / "one/bars.csv")}
     assert rows[f"{best} over the base, KID, lower end of the interval"]["measured"] == "10.00"
-    for path in results_root.glob("adapters/*/*/curve.json"):
-        path.write_text("[]", encoding="utf-8")  # adapter.evaluate_every: 0
+    for path in results_root.glob("curves/*/*/curve.json"):
+        path.write_text("[]", encoding="utf-8")  # adapter.snapshot_every: null
     tables(study, results_root, tmp_path / "blind")
     assert "best arm (attn2), mIoU" in {r["name"] for r in rows_of(tmp_path / "blind/bars.csv")}  # the reference arm
 

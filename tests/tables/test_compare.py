@@ -12,9 +12,9 @@ from gillnext.claims.stage import claims
 from gillnext.cli import main
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.statistics import Estimate
 from gillnext.tables.compare import compare, difference, numbers_in
 from gillnext.tables.stage import tables
-from gillnext.tables.statistics import Estimate
 from gillnext.tables.table import Column, Table, number, text, write
 
 CLAIMS = Path(__file__).parents[2] / "reference/claims.yaml"

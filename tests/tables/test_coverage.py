@@ -9,9 +9,9 @@ import pytest
 from gillnext.claims import rules
 from gillnext.claims.verdicts import Word
 from gillnext.config.load import from_dict
+from gillnext.statistics import bootstrap, estimate, paired
 from gillnext.tables.collect import Results
 from gillnext.tables.runs import Runs
-from gillnext.tables.statistics import bootstrap, estimate, paired
 
 DRAWS, ERROR = 4000, 0.014
 SITES = {"first": {"site": "attn2"}, "second": {"site": "attn1"}}

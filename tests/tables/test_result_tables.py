@@ -11,8 +11,8 @@ from table_files import edit, rows_of
 from gillnext.config.load import from_dict
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
+from gillnext.statistics import RESAMPLES
 from gillnext.tables.stage import tables
-from gillnext.tables.statistics import RESAMPLES
 from gillnext.tables.table import decimals
 
 

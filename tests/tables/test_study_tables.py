@@ -95,7 +95,7 @@ def test_onset_says_how_many_seeds_began():
 def test_the_onset_table_has_a_row_for_each_arm_with_a_curve(results_root):
     flat = [{"step": s, "success50": 0.05, "miou": 0.1} for s in (100, 200, 300)]
     for seed in range(3):
-        (results_root / f"adapters/attn1/{seed}/curve.json").write_text(json.dumps(flat))
+        (results_root / f"curves/attn1/{seed}/curve.json").write_text(json.dumps(flat))
     rows = {row["arm"]: row for row in onset_table(study(results_root)).records()}
     assert set(rows) == {"attn1", "attn2"}
     assert rows["attn1"]["onset"] == "not within 300 steps" and rows["attn2"]["onset"].isdigit()

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from gillnext.tables.statistics import Estimate
+from gillnext.statistics import Estimate
 from gillnext.tables.table import Column, Table, escape, integer, number, scientific, text, to_csv, to_json, to_tex
 
 

@@ -54,7 +54,7 @@ def test_every_job_has_a_hash_in_the_workflows_order(finished, recorded, config)
         key: STAMP[key] for key in ("arithmetic", "processor", "libc", "lock")
     }
     code = {stage["stage"]: stage["code"] for stage in found["stages"]}
-    assert code["ceilings"] == code["score"] == provenance.code_hash(STAGES["score"][0])
+    assert code["relations"] == code["score"] == provenance.code_hash(STAGES["score"][0])
     assert code["base"] == provenance.code_hash(STAGES["base"][0]) != code["vae"]
 
 

@@ -43,7 +43,7 @@ def test_a_stage_needs_what_its_rule_reads():
     folders = {
         "models/": None, "world/heldout/": "heldout", "world/": "world", "filtered/": "filter", "index/": "download",
         "images/": "download", "layouts/": "annotate", "plans/": "plan", "cache": "cache", "adapters/": "adapter",
-        "samples/": "sample",
+        "curves/": "curve", "samples/": "sample",
     }  # fmt: skip
     for name, block in blocks():
         if name in AFTER or name == "swap":

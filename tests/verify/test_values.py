@@ -100,7 +100,7 @@ def changed(value, place):
         ("plans/planner.json", {"provenance", "hashes"}),
         ("memory.json", {"provenance", "hashes", "seconds", "peak_rss_bytes"}),
         ("adapters/attn2/0/training.json", {"provenance"}),
-        ("adapters/attn2/0/curve.json", set()),
+        ("curves/attn2/0/curve.json", set()),
         ("adapters/attn2/0/losses.json", set()),
     ],
 )

@@ -34,6 +34,8 @@ FAKE = """#!{python}
 import json, os, sys, time
 from pathlib import Path
 argv = sys.argv[1:]
+if argv[0] == "serve":  # a command that is run while the world is served
+    argv = argv[argv.index("--") + 2:]
 with open({log!r}, "a") as log:
     log.write(" ".join(argv) + "\\n")
 with open({log!r} + ".env", "a") as log:

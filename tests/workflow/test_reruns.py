@@ -44,7 +44,7 @@ def test_another_number_of_seeds_redoes_no_seed_that_is_there(checkout):
     row = "attn2: { site: attn2, bias: fourier }"
     checkout.edit("config.yaml", row, row.replace(" }", ", seeds: 1 }"))
     assert "Nothing to be done" in checkout.snakemake(*target)[1]
-    checkout.edit("config.yaml", row.replace(" }", ", seeds: 1 }"), row.replace(" }", ", longer: 2 }"))
+    checkout.edit("config.yaml", row.replace(" }", ", seeds: 1 }"), row.replace(" }", ", times_adapter_steps: 2 }"))
     assert checkout.snakemake(*target)[0] == 0
     assert checkout.ran() == ["adapter"]
 
@@ -107,3 +107,42 @@ def test_a_model_that_is_not_there_is_told_before_anything_runs(checkout, key):
     (checkout.root / "lab.yaml").write_text(f"{key}: {{model: /models/Qwen2-VL-7B-Instrct}}\n")
     status, output = checkout.snakemake("-n", "--cores", "2", "--configfile", "config/smoke.yaml", "lab.yaml")
     assert status != 0 and f"{key}.model: no such folder: /models/Qwen2-VL-7B-Instrct" in output
+
+
+def edit(checkout, module):
+    """A comment more in a module: another code."""
+    with open(checkout.root / "src/gillnext" / module, "a") as source:
+        source.write("\n# edited\n")
+
+
+def test_another_judge_or_sampler_retrains_nothing(checkout):
+    """Training knows neither: the curve is measured anew on the adapters that are there."""
+    results = "results/smoke"
+    target = ["--cores", "2", "--configfile", "config/smoke.yaml", "--", f"{results}/curves/attn2/0"]
+    assert checkout.snakemake(*target)[0] == 0
+    assert {"adapter", "curve", "evaluator"} <= set(checkout.ran())
+    for module in ("score/boxes.py", "sample/stage.py", "curve/stage.py", "instruments/evaluators.py"):
+        edit(checkout, module)
+        assert checkout.snakemake(*target)[0] == 0
+        ran = set(checkout.ran())
+        assert "curve" in ran and not ran & {"adapter", "base", "cache", "annotate"}, module
+    edit(checkout, "miniatures/networks/fcos.py")
+    assert checkout.snakemake(*target)[0] == 0
+    assert checkout.ran() == ["curve", "evaluator"]
+
+
+def test_an_edited_noun_of_the_drawn_world_redoes_nothing_of_a_release(checkout):
+    release = checkout.root / "data" / "wukong_release"
+    release.mkdir(parents=True)
+    for i in range(2):
+        (release / f"wukong_100m_{i}.csv").write_text("url,caption\n")
+    (checkout.root / "lab.yaml").write_text("world: {release: data/wukong_release, shards: 2, parts: 1}\n")
+    target = ["--cores", "2", "--resources", "gpu=1", "--configfile", "config/wukong.yaml", "lab.yaml"]
+    status, output = checkout.snakemake(*target)
+    assert status == 0, output
+    assert checkout.ran() == ["annotate", "download", "filter"]
+    checkout.edit("src/gillnext/miniatures/world/classes.py", '"棵"', '"株"')
+    assert "Nothing to be done" in checkout.snakemake(*target)[1]
+    edit(checkout, "filter/stage.py")
+    assert checkout.snakemake(*target)[0] == 0
+    assert checkout.ran() == ["annotate", "download", "filter"]

@@ -8,28 +8,10 @@ import pytest
 
 from gillnext.cli import STAGES
 from gillnext.config.model import Config
-from gillnext.runtime.imports import closure
+from gillnext.runtime.imports import UNFOLLOWED, closure
 
 ROOT = Path(__file__).parents[2]
 SECTIONS = {field.name for field in dataclasses.fields(Config)}
-
-# Settings that a rule's code names only in functions that another rule's stage calls, which follows them itself.
-ELSEWHERE = {
-    "filter": {"classifier", "run.seed"},
-    "download": {"sample"},
-    "windows": {"vae"},
-    "cache": {"vae", "run.seed"},
-    "plan": {"planner"},
-    "adapter": {"base", "vae", "evaluator"},
-    "memory": {"base", "vae", "evaluator", "sample"},
-    "sample": {"base", "vae", "evaluator", "adapter"},
-    "ceilings": {"base", "vae", "clip", "evaluator", "features"},
-    "score": {"base", "vae", "clip", "evaluator", "features", "sample"},
-    "swapped": {"base", "vae", "clip", "evaluator", "features", "sample"},
-    "relations": {"base", "vae", "clip", "evaluator", "features", "sample"},
-    "cost": {"study"},
-    "heldout": {"sample"},  # of which it reads the key that its split names
-}
 
 READ = re.compile(r"(?<!replace\()\b(?:cfg|config)\.(\w+)(?:\.(\w+))?")  # a replaced section is read where it is used
 INDIFFERENT = {"ray"}  # the same answers on any devices (tests/runtime/test_stages_on_actors.py)
@@ -51,7 +33,7 @@ def strings(block, call):
 def test_a_rule_names_the_settings_that_its_code_reads(rule, block):
     if "settings=everything" in block:
         return
-    declared = strings(block, "settings") | ELSEWHERE.get(rule, set()) | INDIFFERENT
+    declared = strings(block, "settings") | INDIFFERENT
     read = set()
     for module in strings(block, "code"):
         for path in closure(module, ROOT / "src", skip=["gillnext.config", "gillnext.cli"]):
@@ -79,6 +61,29 @@ def test_a_rule_is_logged_and_measured(rule, block):
     places = [block.index(f"    {directive}:") for directive in order]
     assert places == sorted(places)
     assert "> {log} 2>&1" in block
+
+
+METHOD = {
+    "filter",
+    "download",
+    "annotate",
+    "cache",
+    "adapter",
+    "curve",
+    "sample",
+    "score",
+    "relations",
+    "planner",
+    "plan",
+}
+
+
+@pytest.mark.parametrize(("rule", "block"), [one for one in rules() if one.id in METHOD])
+def test_no_stage_of_the_method_is_made_of_the_drawn_world(rule, block):
+    """So an edited noun of the demo redoes no adapter, filter or sample where scenes are others."""
+    served = "gillnext.miniatures.world.serve"  # which the download asks, of the drawn world alone
+    code = {path for module in strings(block, "code") - {served} for path in closure(module, ROOT / "src", UNFOLLOWED)}
+    assert code and not {path.name for path in code if "world" in path.parts}
 
 
 @pytest.fixture

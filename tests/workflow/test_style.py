@@ -28,6 +28,11 @@ def test_types_hold():
     check(BIN / "mypy")
 
 
+def test_nothing_knows_what_it_must_not_know():
+    """The contracts of pyproject.toml: the drawn world, the judge of a training, what is built on what."""
+    check(BIN / "lint-imports", "--no-cache")
+
+
 def test_snakefiles_are_formatted():
     check(BIN / "snakefmt", "--check", "Snakefile", "workflow")
 

@@ -34,21 +34,12 @@ rule adapter:
         image=image(),
         base=rules.base.output.model,
         cache=rules.cache.output.cache,
-        val="<results>/world/heldout/val.jsonl",
-        evaluator=rules.evaluator.output.model,
         code=code("gillnext.adapter.train"),
     output:
         adapter=directory("<results>/adapters/{arm}/{seed}"),
     params:
         config=CONFIG,
-        settings=settings(
-            "run",
-            "adapter",
-            "study.arms.{arm}",
-            "sample.steps",
-            "sample.guidance",
-            "sample.batch",
-        ),
+        settings=settings("run", "adapter", "study.arms.{arm}"),
     log:
         "<results>/logs/adapter/{arm}-{seed}.log",
     benchmark:
@@ -62,8 +53,7 @@ rule adapter:
         "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
         "gillnext adapter --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--base {input.base} --cache {input.cache} --val {input.val} --evaluator {input.evaluator} "
-        "--out {output.adapter} > {log} 2>&1"
+        "--base {input.base} --cache {input.cache} --out {output.adapter} > {log} 2>&1"
 
 
 rule memory:

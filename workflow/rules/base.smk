@@ -6,7 +6,7 @@ rule windows:
         image=image(),
         vae=rules.vae.output.model,
         text=rules.text.output.model,
-        code=code("gillnext.foundations.windows"),
+        code=code("gillnext.miniatures.windows"),
     output:
         model=directory("<results>/models/windows"),
     params:
@@ -44,7 +44,7 @@ rule base:
         vae=rules.vae.output.model,
         text=rules.text.output.model,
         windows=rules.windows.output.model,
-        code=code("gillnext.foundations.base"),
+        code=code("gillnext.miniatures.base"),
     output:
         model=directory("<results>/models/base"),
     params:

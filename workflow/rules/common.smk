@@ -4,11 +4,11 @@ import functools
 import re
 
 from gillnext.config.load import from_dict, load
+from gillnext.release import part_shards, shard_name
 from gillnext.runtime import allocator, arithmetic, files, pretrained
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import UNFOLLOWED, closure
 from gillnext.verify import kept
-from gillnext.world.shards import part_shards, shard_name
 
 try:
     load(*workflow.configfiles, *workflow.overwrite_configfiles)  # errors name the file

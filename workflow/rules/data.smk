@@ -37,14 +37,14 @@ rule download:
         table="<results>/filtered/{part}.parquet",
         world=[] if RELEASE else rules.world.output.about,
         truth=[] if RELEASE else rules.world.output.truth,
-        code=code("gillnext.download.stage", "gillnext.world.serve"),
+        code=code("gillnext.download.stage", *[] if RELEASE else ["gillnext.miniatures.world.serve"]),
     output:
         images=directory("<results>/images/{part}"),
         index="<results>/index/{part}.jsonl",
         outcomes="<results>/index/{part}.json",
     params:
         config=CONFIG,
-        world="" if RELEASE else f"--world {RESULTS}/world",
+        served="" if RELEASE else f"gillnext serve --world {RESULTS}/world -- ",
         settings=settings("run.seed", "download", "world"),
     log:
         "<results>/logs/download/{part}.log",
@@ -58,7 +58,7 @@ rule download:
     message:
         "download: fetching the images of part {wildcards.part}"
     shell:
-        "gillnext download --config {params.config} --table {input.table} {params.world} "
+        "{params.served}gillnext download --config {params.config} --table {input.table} "
         "--images {output.images} --out {output.index} > {log} 2>&1"
 
 

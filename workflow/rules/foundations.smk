@@ -4,7 +4,7 @@
 rule classifier:
     input:
         image=image(),
-        code=code("gillnext.filter.classifier"),
+        code=code("gillnext.miniatures.classifier"),
     output:
         model=directory("<results>/models/classifier"),
     params:
@@ -28,7 +28,7 @@ rule classifier:
 rule annotator:
     input:
         image=image(),
-        code=code("gillnext.annotate.train"),
+        code=code("gillnext.miniatures.annotator"),
     output:
         model=directory("<results>/models/annotator"),
     params:
@@ -53,7 +53,7 @@ rule annotator:
 rule vae:
     input:
         image=image(),
-        code=code("gillnext.foundations.vae"),
+        code=code("gillnext.miniatures.vae"),
     output:
         model=directory("<results>/models/vae"),
     params:
@@ -77,7 +77,7 @@ rule vae:
 rule text:
     input:
         image=image(),
-        code=code("gillnext.foundations.text_train"),
+        code=code("gillnext.miniatures.text"),
     output:
         model=directory("<results>/models/text"),
     params:

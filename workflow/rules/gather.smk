@@ -25,7 +25,9 @@ def benchmarks():
     jobs = [
         "world",
         *["swap"] * bool(cfg.study.swapped),
+        "prior",
         "evaluator",
+        "templates",
         "features",
         "clip",
         "vae",
@@ -40,7 +42,8 @@ def benchmarks():
     names = [f"{job}/all" for job in jobs]
     names += expand("heldout/{heldout}", heldout=HELDOUT)
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
-    names += runs("adapter/{arm}-{seed}", TRAINED) + runs("score/{arm}-{seed}", ARMS)
+    names += runs("adapter/{arm}-{seed}", TRAINED) + runs("curve/{arm}-{seed}", TRAINED)
+    names += runs("score/{arm}-{seed}", ARMS)
     for split, arms in DRAWN.items():
         names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
         names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []

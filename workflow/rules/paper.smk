@@ -12,7 +12,7 @@ rule quality:
         images=expand("<results>/images/{part}", part=PARTS),
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
         model=trained("annotator"),
-        code=code("gillnext.score.quality"),
+        code=code("gillnext.miniatures.quality"),
     output:
         scores="<results>/scores/data.json",
     params:
@@ -39,7 +39,8 @@ rule tables:
     input:
         image=image(),
         scores=scores(),
-        curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        histories=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        curves=runs("<run>/curves/{arm}/{seed}", TRAINED),
         runs=WHOLE_RUNS,
         code=code("gillnext.tables.stage"),
     output:
@@ -75,7 +76,8 @@ rule claims:
         claims=source("reference/claims.yaml"),
         layouts="<run>/world/heldout/test.jsonl",
         scores=scores(),
-        curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        histories=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        curves=runs("<run>/curves/{arm}/{seed}", TRAINED),
         code=code("gillnext.claims.stage"),
     output:
         claims=report(
@@ -108,7 +110,8 @@ rule figures:
         image=image(),
         scores=scores(),
         samples=runs("<run>/samples/{arm}/{seed}/test", SHOWN, seeds=1),
-        curves=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        histories=runs("<run>/adapters/{arm}/{seed}", TRAINED),
+        curves=runs("<run>/curves/{arm}/{seed}", TRAINED),
         reference="<run>/reference",
         code=code("gillnext.paper.figures"),
     output:

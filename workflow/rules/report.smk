@@ -18,7 +18,7 @@ rule cost:
     params:
         config=CONFIG,
         benchmarks=folder("benchmarks", of=RUN),
-        settings=settings("run.tier"),
+        settings=settings("run.tier", "study"),
     log:
         "<results>/logs/cost.log",
     benchmark:

@@ -1,4 +1,4 @@
-# Pictures for the held-out layouts, a job an arm, seed and split.
+# Pictures for the held-out layouts, a job an arm, seed and split; and for validation layouts, on the way of training.
 
 
 rule sample:
@@ -36,3 +36,40 @@ rule sample:
     shell:
         "gillnext sample --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
         "--base {input.base} {params.adapter} --layouts {input.layouts} --out {output.images} > {log} 2>&1"
+
+
+rule curve:
+    input:
+        image=image(),
+        base=rules.base.output.model,
+        adapter=rules.adapter.output.adapter,
+        val="<results>/world/heldout/val.jsonl",
+        evaluator=rules.evaluator.output.model,
+        code=code("gillnext.curve.stage"),
+    output:
+        curve=directory("<results>/curves/{arm}/{seed}"),
+    params:
+        config=CONFIG,
+        settings=settings(
+            "run",
+            "sample.steps",
+            "sample.guidance",
+            "sample.batch",
+            "sample.caption_grid",
+            "guided",
+            "curve",
+            "study.arms.{arm}",
+        ),
+    log:
+        "<results>/logs/curve/{arm}-{seed}.log",
+    benchmark:
+        "<results>/benchmarks/curve/{arm}-{seed}.tsv"
+    threads: cfg.run.threads
+    resources:
+        mem_mb=3000,
+        gpu=GPU,
+    message:
+        "curve: box fidelity over the training of arm {wildcards.arm}, seed {wildcards.seed}"
+    shell:
+        "gillnext curve --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} --base {input.base} "
+        "--adapter {input.adapter} --val {input.val} --evaluator {input.evaluator} --out {output.curve} > {log} 2>&1"

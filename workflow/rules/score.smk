@@ -7,9 +7,11 @@ rule ceilings:
         layouts="<results>/world/heldout/test.jsonl",
         vae=rules.vae.output.model,
         evaluator=rules.evaluator.output.model,
+        templates=rules.templates.output.model,
+        prior=rules.prior.output.boxes,
         features=rules.features.output.model,
         clip=rules.clip.output.model,
-        code=code("gillnext.score.stage"),
+        code=code("gillnext.miniatures.ceilings"),
     output:
         reference=directory("<results>/reference"),
         scores=expand("<results>/scores/ceilings/{of}.json", of=["real", "vae"]),
@@ -29,9 +31,9 @@ rule ceilings:
     message:
         "ceilings: scoring real pictures, and real pictures through the autoencoder"
     shell:
-        "gillnext score --ceilings --config {params.config} --layouts {input.layouts} --vae {input.vae} "
-        "--evaluator {input.evaluator} --features {input.features} --clip {input.clip} "
-        "--reference {output.reference} --out {params.out} > {log} 2>&1"
+        "gillnext ceilings --config {params.config} --layouts {input.layouts} --vae {input.vae} "
+        "--evaluator {input.evaluator} --second-evaluator {input.templates} --prior {input.prior} "
+        "--features {input.features} --clip {input.clip} --reference {output.reference} --out {params.out} > {log} 2>&1"
 
 
 rule score:
@@ -39,6 +41,8 @@ rule score:
         image=image(),
         samples="<results>/samples/{arm}/{seed}/test",
         evaluator=rules.evaluator.output.model,
+        templates=rules.templates.output.model,
+        prior=rules.prior.output.boxes,
         features=rules.features.output.model,
         clip=rules.clip.output.model,
         reference=rules.ceilings.output.reference,
@@ -59,8 +63,9 @@ rule score:
     message:
         "score: arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext score --config {params.config} --samples {input.samples} --evaluator {input.evaluator} "
-        "--features {input.features} --clip {input.clip} --reference {input.reference} "
+        "gillnext score --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
+        "--samples {input.samples} --evaluator {input.evaluator} --second-evaluator {input.templates} "
+        "--prior {input.prior} --features {input.features} --clip {input.clip} --reference {input.reference} "
         "--out {output.scores} > {log} 2>&1"
 
 
@@ -70,6 +75,7 @@ rule relations:
         samples="<results>/samples/{arm}/{seed}/relations",
         truth="<results>/world/heldout/relations.jsonl",
         evaluator=rules.evaluator.output.model,
+        templates=rules.templates.output.model,
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/relations/{arm}/{seed}.json",
@@ -87,8 +93,9 @@ rule relations:
     message:
         "relations: caption to picture, arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext score --relations --config {params.config} --samples {input.samples} --layouts {input.truth} "
-        "--evaluator {input.evaluator} --out {output.scores} > {log} 2>&1"
+        "gillnext score --relations --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
+        "--samples {input.samples} --layouts {input.truth} --evaluator {input.evaluator} "
+        "--second-evaluator {input.templates} --out {output.scores} > {log} 2>&1"
 
 
 # The test layouts with their phrases swapped between boxes: is it the phrase that decides what stands in a box?
@@ -97,6 +104,8 @@ rule swapped:
         image=image(),
         samples="<results>/samples/{arm}/{seed}/swapped",
         evaluator=rules.evaluator.output.model,
+        templates=rules.templates.output.model,
+        prior=rules.prior.output.boxes,
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/swapped/{arm}/{seed}.json",
@@ -114,5 +123,6 @@ rule swapped:
     message:
         "swapped: arm {wildcards.arm}, seed {wildcards.seed}, phrases swapped"
     shell:
-        "gillnext score --boxes --config {params.config} --samples {input.samples} "
-        "--evaluator {input.evaluator} --out {output.scores} > {log} 2>&1"
+        "gillnext score --boxes --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
+        "--samples {input.samples} --evaluator {input.evaluator} --second-evaluator {input.templates} "
+        "--prior {input.prior} --out {output.scores} > {log} 2>&1"

@@ -1,11 +1,11 @@
-# What pictures are scored with; each is trained on a stream of its own.
+# What pictures are scored with; what is trained, on a stream of its own.
 # They and what needs them go before the short jobs, so that all cores are free for the base at about the same time.
 
 
 rule evaluator:
     input:
         image=image(),
-        code=code("gillnext.score.evaluator"),
+        code=code("gillnext.miniatures.evaluator"),
     output:
         model=directory("<results>/models/evaluator"),
     params:
@@ -26,10 +26,30 @@ rule evaluator:
         "gillnext evaluator --config {params.config} --out {output.model} > {log} 2>&1"
 
 
+rule templates:
+    input:
+        image=image(),
+        code=code("gillnext.miniatures.templates"),
+    output:
+        model=directory("<results>/models/templates"),
+    log:
+        "<results>/logs/templates.log",
+    benchmark:
+        "<results>/benchmarks/templates/all.tsv"
+    priority: 40
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "templates: drawing the templates of the evaluator that learns nothing"
+    shell:
+        "gillnext templates --out {output.model} > {log} 2>&1"
+
+
 rule features:
     input:
         image=image(),
-        code=code("gillnext.score.features"),
+        code=code("gillnext.miniatures.features"),
     output:
         model=directory("<results>/models/features"),
     params:
@@ -53,7 +73,7 @@ rule features:
 rule clip:
     input:
         image=image(),
-        code=code("gillnext.score.clip"),
+        code=code("gillnext.miniatures.clip"),
     output:
         model=directory("<results>/models/clip"),
     params:

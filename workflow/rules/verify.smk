@@ -10,7 +10,8 @@ rule hashes:
     input:
         image=image(),
         scores=scores(),
-        curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+        histories=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+        curves=runs("<results>/curves/{arm}/{seed}", TRAINED),
         tables=rules.tables.output.tables,
         claims=rules.claims.output.claims,
         code=code("gillnext.verify.hashes"),
@@ -48,7 +49,8 @@ if VERIFIABLE:
             hashes=rules.hashes.output.hashes,
             layouts="<results>/world/heldout/test.jsonl",
             scores=scores(),
-            curves=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+            histories=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+            curves=runs("<results>/curves/{arm}/{seed}", TRAINED),
             code=code("gillnext.verify.stage"),
         output:
             verify=report(

@@ -4,7 +4,7 @@
 rule world:
     input:
         image=image(),
-        code=code("gillnext.world.stage"),
+        code=code("gillnext.miniatures.world.stage"),
     output:
         shards=expand("<results>/world/shards/wukong_100m_{i}.csv", i=SHARDS),
         truth=expand("<results>/world/truth/{i}.parquet", i=SHARDS),
@@ -30,12 +30,13 @@ rule world:
 rule heldout:
     input:
         image=image(),
-        code=code("gillnext.world.heldout"),
+        code=code("gillnext.miniatures.world.heldout"),
     output:
         layouts="<results>/world/heldout/{heldout}.jsonl",
     params:
         config=CONFIG,
-        settings=settings("run.seed", "sample.{heldout}"),
+        layouts=lambda wildcards: resolved["sample"][wildcards.heldout],
+        settings=settings("run.seed"),
     log:
         "<results>/logs/heldout/{heldout}.log",
     benchmark:
@@ -47,14 +48,39 @@ rule heldout:
     message:
         "heldout: drawing the layouts of {wildcards.heldout}"
     shell:
-        "gillnext heldout --config {params.config} --split {wildcards.heldout} --out {output.layouts} > {log} 2>&1"
+        "gillnext heldout --config {params.config} --split {wildcards.heldout} --count {params.layouts} "
+        "--out {output.layouts} > {log} 2>&1"
+
+
+# For the chance level of box fidelity.
+rule prior:
+    input:
+        image=image(),
+        code=code("gillnext.miniatures.world.prior"),
+    output:
+        boxes="<results>/world/heldout/prior.safetensors",
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "sample.test"),
+    log:
+        "<results>/logs/prior.log",
+    benchmark:
+        "<results>/benchmarks/prior/all.tsv"
+    priority: 60
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "prior: drawing boxes for the chance level"
+    shell:
+        "gillnext prior --config {params.config} --out {output.boxes} > {log} 2>&1"
 
 
 rule swap:
     input:
         image=image(),
         layouts="<results>/world/heldout/test.jsonl",
-        code=code("gillnext.world.swap"),
+        code=code("gillnext.miniatures.world.swap"),
     output:
         layouts="<results>/world/heldout/swapped.jsonl",
     log:

@@ -25,7 +25,7 @@ from gillnext.adapter.grounding import pad
 from gillnext.adapter.phrases import PhraseTable, text_length
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.foundations import text, vae
+from gillnext.diffusion import chatglm, latents
 from gillnext.layouts import MAX_BOXES
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
@@ -82,12 +82,12 @@ def build(cfg: Config, base: Path, rows: list[layouts.Layout], out: Path) -> Cac
     pipeline = KolorsPipeline.from_pretrained(base, local_files_only=True).to(cfg.run.device)
     size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     images = np.stack([load_image(row, size) for row in track(usable, "cache", len(usable), "images")])
-    states, pooled = text.states(
+    states, pooled = chatglm.states(
         pipeline.tokenizer, pipeline.text_encoder, [row.caption for row in usable], text_length(pipeline)
     )
     boxes, real = pad([row.boxes for row in usable])
     phrases = PhraseTable(pipeline, MAX_BOXES)([row.names for row in usable]).cpu()
-    cache = Cache(vae.encode(pipeline.vae, images), states, pooled, boxes, real, phrases)
+    cache = Cache(latents.encode(pipeline.vae, images), states, pooled, boxes, real, phrases)
     with files.atomic(out) as temporary:
         temporary.mkdir()
         save_file({k: v.contiguous() for k, v in vars(cache).items()}, temporary / "train.safetensors")

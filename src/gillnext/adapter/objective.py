@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.foundations.diffusion import timesteps
-from gillnext.foundations.pool import size_conditions
+from gillnext.diffusion.objective import size_conditions, target, timesteps
 from gillnext.runtime import seeds
 
 
@@ -47,21 +46,6 @@ class Batch:
         return Batch(**{k: v[index::parts] for k, v in vars(self).items()})
 
 
-def scheduler_of(config: dict) -> DDPMScheduler:
-    """The training scheduler with the betas and prediction type of a pipeline's own scheduler."""
-    scheduler = DDPMScheduler.from_config(config)
-    if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
-        raise ValueError(f"prediction type {scheduler.config.prediction_type!r} is not supported")
-    return scheduler
-
-
-def target_of(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What the UNet predicts: the noise, or v = α·ε − σ·x₀."""
-    if scheduler.config.prediction_type == "epsilon":
-        return noise
-    return scheduler.get_velocity(latents, noise, timesteps)
-
-
 def draw(
     cache: Cache, scheduler: DDPMScheduler, count: int, drop: float, image_size: int, names: tuple[str | int, ...]
 ) -> Batch:
@@ -84,7 +68,7 @@ def noised(
     dropped = torch.rand(count, generator=generator) < drop
     return Batch(
         noisy=scheduler.add_noise(latents, noise, steps),
-        target=target_of(scheduler, latents, noise, steps),
+        target=target(scheduler, latents, noise, steps),
         timesteps=steps,
         states=cache.states[pick],
         pooled=cache.pooled[pick],

@@ -1,12 +1,11 @@
 """Train one arm of the spatial adapter on the frozen base, through accelerate.
 
     gillnext adapter --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base \\
-        --cache results/demo/cache --val results/demo/world/heldout/val.jsonl \\
-        --evaluator results/demo/models/evaluator --out results/demo/adapters/attn2/0
+        --cache results/demo/cache --out results/demo/adapters/attn2/0
 
 `accelerate launch --multi_gpu --num_processes 2 -m gillnext.cli adapter …` shares every batch between two processes, on
 the CPU as well where `run.device` is cpu (accelerate's `--cpu` starts one process only). A killed run goes on from its
-newest checkpoint to the same weights. The curve of box fidelity is measured on validation layouts.
+newest checkpoint to the same weights. Averaged weights are kept on the way (`snapshots.py`), for stage `curve`.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,17 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
-from gillnext.adapter import objective
+from gillnext.adapter import objective, snapshots
 from gillnext.adapter.cache import Cache
-from gillnext.adapter.curve import Curve
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.objective import Denoiser
+from gillnext.adapter.pipeline import UNET, GroundedKolorsPipeline
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Arm, Config
+from gillnext.diffusion.objective import training_scheduler
 from gillnext.runtime import files, provenance, seeds, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.pipeline import UNET, GroundedKolorsPipeline
 
 # Files of one number a step, and what of a step they hold.
 HISTORIES = {
@@ -90,7 +91,8 @@ class Trainer:
 
     def __init__(self, cfg: Config, arm: Arm, seed: int, pipeline: GroundedKolorsPipeline, cache: Cache, out: Path):
         self.cfg, self.settings, self.seed, self.cache, self.out = cfg, cfg.adapter, seed, cache, out
-        self.steps, self.lr = arm.steps or arm.longer * cfg.adapter.steps, arm.lr or cfg.adapter.lr
+        self.steps, self.lr = arm.steps_of(cfg.adapter), cfg.adapter.lr if arm.lr is None else arm.lr
+        self.trains_unet = arm.unet_lr > 0
         self.accelerator = Accelerator(
             cpu=cfg.run.device == "cpu",
             mixed_precision=cfg.run.precision,
@@ -112,7 +114,7 @@ class Trainer:
         if arm.unet_lr:
             groups.append({"params": list(unet.parameters()), "peak": arm.unet_lr})
         self.parameters = [p for group in groups for p in group["params"]]
-        self.scheduler = objective.scheduler_of(pipeline.scheduler.config)
+        self.scheduler = training_scheduler(pipeline.scheduler.config)
         self.optimiser = torch.optim.AdamW(groups, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.01)
         self.model, self.wrapped = self.accelerator.prepare(Denoiser(self.adapter, unet), self.optimiser)
         self.ema = training.Ema(self.parameters, self.settings.ema) if self.settings.ema else None
@@ -173,16 +175,33 @@ class Trainer:
         norms = {"gradient_norm": float(norm), "position_net_norm": float(position)}
         return {"loss": mean, **norms, "lr": self.optimiser.param_groups[0]["lr"]}
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in place of the trained ones, which are put back afterwards."""
+        kept = [p.detach().clone() for p in self.parameters] if self.ema else []
+        if self.ema:
+            self.ema.copy_to(self.parameters)
+        yield
+        with torch.no_grad():
+            for p, value in zip(self.parameters, kept, strict=bool(kept)):
+                p.copy_(value)
 
-def _identity(cfg: Config, arm: Arm, seed: int, *made_from: Path | None) -> str:
+    def save(self, folder: Path) -> None:
+        """Write the adapter with its averaged weights, and the UNet where the arm trains it, into `folder`."""
+        with self.averaged():
+            self.adapter.save_pretrained(folder)
+            if self.trains_unet:
+                self.pipeline.unet.save_pretrained(folder / UNET)
+
+
+def _identity(cfg: Config, arm: Arm, seed: int, *made_from: Path) -> str:
     """What an interrupted run must agree with to be taken up: settings, and the files that it learns from."""
     settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.adapter, arm)]
-    drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch  # for the curve
-    hashes = [files.sha256(path) for path in made_from if path]
-    return provenance.fingerprint(*settings, seed, drawn, list(HISTORIES), *hashes, code=["gillnext.adapter.train"])
+    hashes = map(files.sha256, made_from)
+    return provenance.fingerprint(*settings, seed, list(HISTORIES), *hashes, code=["gillnext.adapter.train"])
 
 
-def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[str, float]]:
+def run(trainer: Trainer, identity: str, work: Path) -> list[dict[str, float]]:
     """Train to the end, from the newest checkpoint of this identity if there is one; returns every step's history."""
     print_main = trainer.accelerator.print
     first = training.load_state(work / "checkpoint", trainer.parameters, trainer.optimiser, trainer.ema, identity)
@@ -190,20 +209,21 @@ def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[
     if first:
         print_main(f"resuming at step {first}")
     elif trainer.accelerator.is_main_process:  # what another run left there is not this one's
-        for old in ("curve.json", "history.json"):
-            (work / old).unlink(missing_ok=True)
-        shutil.rmtree(work / "tensorboard", ignore_errors=True)
-    curve.resume(first)
+        (work / "history.json").unlink(missing_ok=True)
+        for old in ("tensorboard", snapshots.FOLDER):
+            shutil.rmtree(work / old, ignore_errors=True)
     trainer.accelerator.init_trackers("tensorboard")
     every = trainer.settings.checkpoint_every
+    shots = snapshots.due(trainer.settings.snapshot_every, trainer.settings.steps, trainer.steps)
     main = trainer.accelerator.is_main_process
     with Progress("adapter", trainer.steps, "steps", start=first) as progress:
         for t in range(first, trainer.steps):
             history.append(trainer.step(t))
             trainer.accelerator.log(history[-1], step=t + 1)
             progress.step(loss=history[-1]["loss"])
-            if main and curve.due(t + 1):
-                curve.measure(t + 1, trainer)
+            if main and t + 1 in shots:
+                with files.atomic(snapshots.place(work, t + 1)) as folder:
+                    trainer.save(folder)
             if main and every and (t + 1) % every == 0 and t + 1 < trainer.steps:
                 files.write_json(work / "history.json", history)
                 training.save_state(
@@ -214,38 +234,31 @@ def run(trainer: Trainer, identity: str, curve: Curve, work: Path) -> list[dict[
     return history
 
 
-def train(
-    cfg: Config, arm_name: str, seed: int, base: Path, cache: Path, out: Path, val: Path | None, evaluator: Path | None
-) -> None:
-    """Train the arm and write `out`: adapter weights and config (and the UNet, where the arm trains it), curve, losses,
-    processors.txt, tensorboard.
+def train(cfg: Config, arm_name: str, seed: int, base: Path, cache: Path, out: Path) -> None:
+    """Train the arm and write `out`: adapter weights and config (and the UNet, where the arm trains it), snapshots,
+    losses, processors.txt, tensorboard.
     """
     arm = arm_of(cfg, arm_name)
     training.setup(cfg.run.threads, cfg.run.device)
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    pipeline = GroundedKolorsPipeline.from_folders(base)
-    trainer = Trainer(cfg, arm, seed, pipeline, Cache.load(cache), out)
+    trainer = Trainer(cfg, arm, seed, GroundedKolorsPipeline.from_folders(base), Cache.load(cache), out)
     trainer.accelerator.print(trainer.listing)
-    curve = Curve(cfg, trainer.steps, work, val, evaluator)
-    history = run(trainer, _identity(cfg, arm, seed, base, cache, val, evaluator), curve, work)
-    if trainer.ema:
-        trainer.ema.copy_to(trainer.parameters)
+    history = run(trainer, _identity(cfg, arm, seed, base, cache), work)
     if not trainer.accelerator.is_main_process:
         return
     with files.atomic(out) as temporary:
-        trainer.adapter.to("cpu").save_pretrained(temporary)
-        if arm.unet_lr:
-            pipeline.unet.to("cpu").save_pretrained(temporary / UNET)
+        trainer.save(temporary)
         files.write_text(temporary / "processors.txt", trainer.listing)
-        files.write_json(temporary / "curve.json", curve.points)
         for name, key in HISTORIES.items():
             files.write_json(temporary / f"{name}.json", [round(row[key], 6) for row in history])
-        stamp: dict[str, Any] = {"arm": arm_name, "seed": seed, "processes": trainer.accelerator.num_processes}
+        stamp: dict[str, Any] = {"arm": arm_name, "seed": seed, "steps": trainer.steps}
+        stamp |= {"processes": trainer.accelerator.num_processes}
         stamp |= {"parameters": sum(p.numel() for p in trainer.parameters), "provenance": provenance.stamp()}
         files.write_json(temporary / "training.json", stamp)
-        if (work / "tensorboard").exists():
-            shutil.copytree(work / "tensorboard", temporary / "tensorboard")
+        for made in ("tensorboard", snapshots.FOLDER):
+            if (work / made).exists():
+                shutil.copytree(work / made, temporary / made)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -255,10 +268,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, required=True, help="training seed")
     parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
     parser.add_argument("--cache", type=Path, required=True, help="folder that `gillnext cache` wrote")
-    parser.add_argument("--val", type=Path, help="validation layouts of the box-following curve")
-    parser.add_argument("--evaluator", type=Path, help="box evaluator of the curve; without it there is no curve")
     add_out(parser, "folder of the adapter")
 
 
 def main(args: argparse.Namespace) -> None:
-    train(config(args), args.arm, args.seed, args.base, args.cache, args.out, args.val, args.evaluator)
+    train(config(args), args.arm, args.seed, args.base, args.cache, args.out)

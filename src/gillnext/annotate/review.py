@@ -22,9 +22,9 @@ from gillnext import layouts
 from gillnext.annotate.rows import read_image
 from gillnext.config.arguments import add_out
 from gillnext.layouts import Layout
+from gillnext.overlay import COLOURS
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
-from gillnext.sample.overlay import COLOURS
 
 SIDE = 256  # pixels of a thumbnail's longer side
 

@@ -164,11 +164,10 @@ def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabu
         from gillnext.annotate.vlm import VisionLanguageAnnotator
 
         return VisionLanguageAnnotator.from_pretrained(model, config.run.device, settings.max_image_size), vocabulary
-    from gillnext.annotate.detector import AnnotatorNetwork, DetectorAnnotator
-    from gillnext.world.classes import BY_NAME
+    from gillnext.annotate.detector import DetectorAnnotator
 
-    network = AnnotatorNetwork.from_pretrained(model).to(config.run.device)
-    return DetectorAnnotator(network, settings.threshold), vocabulary or Vocabulary(BY_NAME)
+    annotator = DetectorAnnotator.from_pretrained(model, config.run.device, settings.threshold)
+    return annotator, vocabulary or Vocabulary(annotator.names)
 
 
 def job_name(config: Config, model: Path | str) -> str:

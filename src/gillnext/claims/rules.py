@@ -6,6 +6,7 @@ shown”."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +14,12 @@ from typing import Any
 from gillnext import layouts
 from gillnext.claims.backward import judge_gradients, judge_reduction, judge_size, judge_total
 from gillnext.claims.verdicts import Number, Verdict, Word
+from gillnext.config.model import Arm
 from gillnext.runtime.errors import UserError
+from gillnext.statistics import LEVEL, Estimate, differences, estimate
 from gillnext.tables.binding import own_class
 from gillnext.tables.build import metric_digits, metric_title
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import LEVEL, Estimate, differences, estimate
 from gillnext.tables.table import decimals, number, signed, span
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
@@ -25,17 +27,28 @@ LEAST = 1e-12  # of a norm, before its logarithm is taken
 NORMS = {"gradient_norm": "gradient_norms.json", "position_net_norm": "position_net_norms.json"}
 
 
-def find_arm(results: Results, settings: dict[str, str]) -> str | None:
-    """The first arm of the config that has these settings."""
+def find_arm(results: Results, settings: dict[str, Any]) -> str | None:
+    """The arm that has these settings and, of every other, the default; how many seeds it has does not matter.
+
+    None where there is none. `UserError` where there are several: they would be the same training, and it is not for a
+    rule to choose.
+    """
+    wanted = dataclasses.replace(Arm(), **settings)
     arms = results.config.study.arms.items()
-    return next((name for name, arm in arms if all(getattr(arm, k) == v for k, v in settings.items())), None)
+    found = [name for name, arm in arms if dataclasses.replace(arm, seeds=None) == wanted]
+    if len(found) > 1:
+        raise UserError(
+            f"{' and '.join(found)} are the same arm, with {_describe(settings)}", where="study.arms",
+            remedy="keep one of them; study.subset names the arms that are run",
+        )  # fmt: skip
+    return found[0] if found else None
 
 
-def _describe(settings: dict[str, str]) -> str:
+def _describe(settings: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in settings.items())
 
 
-def _missing(settings: dict[str, str]) -> Verdict:
+def _missing(settings: dict[str, Any]) -> Verdict:
     return Verdict(Word.NOT_RUN, reason=f"no arm with {_describe(settings)}")
 
 
@@ -74,7 +87,7 @@ def _told(metric: str, difference: Estimate, values: list[list[float]]) -> str:
     return f"log₁₀ {metric_title(metric)} {signed(difference, 2).text} (largest of any seed {largest})"
 
 
-def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]], dict[str, str]]:
+def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """The two arms under every setting of `under` (or once, without it) that this run holds, and one that it lacks."""
     pairs: list[tuple[str, str]] = []
     absent: dict[str, Any] = {}

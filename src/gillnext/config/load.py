@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ def _value(kind: Any, value: Any, where: str, key: str) -> Any:
     origin = typing.get_origin(kind)
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, where, key)
+    if origin is types.UnionType:  # of a kind and None, which is "not set"
+        return None if value is None else _value(typing.get_args(kind)[0], value, where, key)
     if origin is typing.Literal:
         allowed = typing.get_args(kind)
         if value not in allowed:
@@ -118,6 +121,9 @@ def _checked(study: Study, where: str) -> Study:
     for name, row in study.arms.items():
         if row.site != "none" and row.boxes != "none":
             _refuse("an arm with an adapter gets its boxes there", where, f"study.arms.{name}.boxes", "site: none")
+        for key in ("seeds", "steps", "lr"):
+            if getattr(row, key) == 0:
+                _refuse("0 leaves nothing to run", where, f"study.arms.{name}.{key}", "null: what the others have")
     arms = {name: row for name, row in study.arms.items() if name in study.subset or not study.subset}
     if arms and study.reference not in arms:
         _refuse(f"{study.reference!r} is not in it", where, "study.subset", "add it, or name another study.reference")
@@ -130,9 +136,9 @@ def _checked(study: Study, where: str) -> Study:
 
 def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:
     config = build(Config, data, where)
-    if config.adapter.evaluate_images > config.sample.val:
-        what = f"{config.adapter.evaluate_images} of {config.sample.val} validation layouts"
-        _refuse(what, where, "adapter.evaluate_images", "sample.val says how many there are")
+    if config.curve.images > config.sample.val:
+        what = f"{config.curve.images} of {config.sample.val} validation layouts"
+        _refuse(what, where, "curve.images", "sample.val says how many there are")
     return dataclasses.replace(config, study=_checked(config.study, where))
 
 
@@ -148,6 +154,9 @@ def _schema(kind: Any) -> dict[str, Any]:
             if f.default is not dataclasses.MISSING:
                 properties[f.name]["default"] = f.default
         return {"type": "object", "properties": properties, "additionalProperties": False}
+    if origin is types.UnionType:
+        value = _schema(typing.get_args(kind)[0])
+        return value | {"type": [value["type"], "null"]}
     if origin is typing.Literal:
         return {"enum": list(typing.get_args(kind))}
     if origin is dict:

@@ -124,10 +124,14 @@ class Arm:
         "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
     )
     unet_lr: float = s(0.0, "peak learning rate of the UNet's own weights, trained with the adapter; 0: frozen")
-    steps: int = s(0, "optimiser steps; 0: adapter.steps times `longer`")
-    longer: int = s(1, "how many times adapter.steps")
-    lr: float = s(0.0, "peak learning rate; 0: adapter.lr")
-    seeds: int = s(0, "how many of the training seeds; 0: all")
+    steps: int | None = s(None, "optimiser steps; null: adapter.steps, times the next")
+    times_adapter_steps: int = s(1, "how many times adapter.steps")
+    lr: float | None = s(None, "peak learning rate; null: adapter.lr")
+    seeds: int | None = s(None, "how many of the training seeds; null: all")
+
+    def steps_of(self, adapter: Adapter) -> int:
+        """The optimiser steps of the arm, where most have `adapter.steps`."""
+        return self.times_adapter_steps * adapter.steps if self.steps is None else self.steps
 
 
 @dataclass(frozen=True)
@@ -141,10 +145,14 @@ class Adapter:
     drop: float = s(0.1, "share of samples trained without grounding, for guidance")
     width: int = s(128, "box token width")
     checkpoint_every: int = s(200, "steps between checkpoints")
-    evaluate_every: int = s(100, "steps between points of the box-following curve; 0: none")
-    evaluate_images: int = s(24, "validation images of a point of the curve")
+    snapshot_every: int | None = s(100, "steps between snapshots, the points of the box-following curve; null: none")
     backward: Literal["summed", "split"] = s("summed", "one backward over the micro-batches' losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
+
+
+@dataclass(frozen=True)
+class Curve:
+    images: int = s(24, "validation images of a point of the box-following curve")
 
 
 @dataclass(frozen=True)
@@ -170,8 +178,9 @@ class Study:
         plain, longest = Arm(), dict[tuple[str, str], str]()
         for name in self.trained:
             arm, place = self.arms[name], (self.arms[name].site, self.arms[name].bias)
-            if replace(arm, site=plain.site, bias=plain.bias, steps=0, longer=1, lr=0.0, seeds=0) == plain:
-                longest[place] = max(longest.get(place, name), name, key=lambda n: self.arms[n].longer)
+            training = {key: getattr(arm, key) for key in ("steps", "times_adapter_steps", "lr", "seeds")}
+            if replace(plain, site=arm.site, bias=arm.bias, **training) == arm:
+                longest[place] = max(longest.get(place, name), name, key=lambda n: self.arms[n].times_adapter_steps)
         return longest
 
     @property
@@ -188,7 +197,7 @@ class Study:
         """An arm's training seeds; for an arm without training they name the noise."""
         headline = any(arm in pair for pair in self.headline)
         seeds = self.headline_seeds or self.seeds if headline else self.seeds
-        return seeds[: self.arms[arm].seeds or None]
+        return seeds[: self.arms[arm].seeds]
 
 
 @dataclass(frozen=True)
@@ -238,6 +247,7 @@ class Config:
     base: Base = field(default_factory=Base)
     planner: Planner = field(default_factory=Planner)
     adapter: Adapter = field(default_factory=Adapter)
+    curve: Curve = field(default_factory=Curve)
     study: Study = field(default_factory=Study)
     sample: Sample = field(default_factory=Sample)
     guided: Guided = field(default_factory=Guided)

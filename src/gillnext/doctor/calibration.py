@@ -20,17 +20,23 @@ from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.config.model import Arm, Config
+from gillnext.diffusion.objective import size_conditions, training_scheduler
 from gillnext.doctor import facts
 from gillnext.doctor.facts import Finding
-from gillnext.foundations import diffusion, text
-from gillnext.foundations.class_map import ClassMapHead
-from gillnext.foundations.pool import Pool, size_conditions
 from gillnext.layouts import MAX_BOXES
+from gillnext.miniatures import small_unet
+from gillnext.miniatures.class_map import ClassMapHead
+from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH
+from gillnext.miniatures.pool import Pool
 from gillnext.runtime import files, machine, training
 from gillnext.runtime.errors import UserError
 from gillnext.tables import benchmarks, cost
 
-RULES = {"base": ("base",), "adapter": ("adapter", "windows"), "sample": ("sample",)}  # step -> what it stands for
+RULES = {
+    "base": ("base",),
+    "adapter": ("adapter", "windows"),
+    "sample": ("sample", "curve"),
+}  # step -> what it stands for
 ROWS = 64  # of random data
 SIDE = 16  # cells of the latents
 ALONE = 0.75  # share of its threads' time that a step has at least on a machine of its own; two threads wait at times
@@ -40,13 +46,13 @@ SPREAD = 0.2  # of the estimate: the same run on the same machine takes up to th
 def random_pool(rows: int) -> Pool:
     """Pictures of noise with random captions' states."""
     latents, maps = torch.randn(rows, 4, SIDE, SIDE), torch.zeros(rows, SIDE, SIDE, dtype=torch.int64)
-    states, pooled = torch.randn(rows + 1, text.LENGTH, text.HIDDEN), torch.randn(rows + 1, text.HIDDEN)
+    states, pooled = torch.randn(rows + 1, LENGTH, HIDDEN), torch.randn(rows + 1, HIDDEN)
     return Pool(latents, maps, size_conditions(rows, 64), torch.arange(rows), states, pooled)
 
 
 def random_cache(rows: int) -> Cache:
     """What an adapter trains on, of noise: every slot holds a box."""
-    corner, phrases = torch.rand(rows, MAX_BOXES, 2) * 0.5, torch.randn(rows, MAX_BOXES, text.HIDDEN)
+    corner, phrases = torch.rand(rows, MAX_BOXES, 2) * 0.5, torch.randn(rows, MAX_BOXES, HIDDEN)
     boxes, real = torch.cat([corner, corner + 0.4], -1), torch.ones(rows, MAX_BOXES, dtype=torch.bool)
     pool = random_pool(rows)
     return Cache(pool.latents, pool.states[:rows], pool.pooled[:rows], boxes, real, phrases)
@@ -72,20 +78,20 @@ def optimised(parameters: Iterable[torch.nn.Parameter], loss: Callable[[], torch
 
 def base_step(cfg: Config) -> Callable[[], float]:
     """A step of the base on pictures."""
-    unet = diffusion.build_unet(cfg.base.channels).to(cfg.run.device, memory_format=torch.channels_last)
+    unet = small_unet.build_unet(cfg.base.channels).to(cfg.run.device, memory_format=torch.channels_last)
     head = ClassMapHead(unet).to(cfg.run.device)
-    batches = diffusion.Batches(cfg, "doctor", random_pool(ROWS), cfg.base.batch)
+    batches = small_unet.Batches(cfg, "doctor", random_pool(ROWS), cfg.base.batch)
     return optimised([*unet.parameters(), *head.parameters()], lambda: batches.loss(unet, head, 0))
 
 
 def adapter_steps(cfg: Config) -> tuple[Callable[[], float], Callable[[], float]]:
     """A training step of the reference arm's adapter, and a forward of sampling with it and guidance."""
     arm = cfg.study.arms.get(cfg.study.reference, Arm())
-    unet = diffusion.build_unet(cfg.base.channels).requires_grad_(False)
+    unet = small_unet.build_unet(cfg.base.channels).requires_grad_(False)
     adapter = SpatialAdapter.for_unet(unet, site=arm.site, bias=arm.bias, width=cfg.adapter.width)
     adapter.inject(unet)
     denoiser = objective.Denoiser(adapter, unet).to(cfg.run.device)
-    scheduler, cache = objective.scheduler_of(diffusion.SCHEDULE), random_cache(ROWS)
+    scheduler, cache = training_scheduler(small_unet.SCHEDULE), random_cache(ROWS)
 
     def batch(count: int) -> objective.Batch:
         drawn = objective.draw(cache, scheduler, count, cfg.adapter.drop, 64, ("doctor", 0))

@@ -1,14 +1,15 @@
 """Fetch the kept rows' images and write the index.
 
     gillnext download --config config.yaml --table results/demo/filtered/0.parquet \\
-        --world results/demo/world --images results/demo/images/0 --out results/demo/index/0.jsonl
+        --images results/demo/images/0 --out results/demo/index/0.jsonl
 
 Writes the images (named by shard and row) with status.parquet (one line a row: shard, row, url, kind,
 detail), the index (image_path, caption, spatial_type, url, sha256, width, height, shard, row; in the table's
 order) and, beside it, a JSON with the outcomes by kind. Images with the same content are kept once, the
-first of them. Rows that ended with an error that may pass are tried once more at the end. With --world the world's
-server is started for as long as it is needed. A killed run goes on where it stopped: work is kept in IMAGES.work until
-the end, and set aside (IMAGES.work.JOB) where the table, the settings or this stage's code have changed.
+first of them. Rows that ended with an error that may pass are tried once more at the end. With --host a
+name leads to an address on this machine (`gillnext serve … -- gillnext download …`). A killed run goes on where it
+stopped: work is kept in IMAGES.work until the end, and set aside (IMAGES.work.JOB) where the table, the settings, the
+source of the pictures or this stage's code have changed.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ import argparse
 import asyncio
 import collections
 import ipaddress
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,11 @@ Hosts = Mapping[str, tuple[str, int]]
 STATUS = ["shard", "row", "url"]  # of the table; kind and detail come to them
 
 
-def job_name(table: Path, config: Config, world: Path | None) -> str:
-    """A hash of what the outcomes depend on: the table, settings of what is accepted, the world, the code."""
-    there = files.sha256(world / "world.json") if world and (world / "world.json").exists() else ""
+def job_name(table: Path, config: Config, source: str) -> str:
+    """A hash of what the outcomes depend on: the table, settings of what is accepted, the source, the code."""
     names = ("min_side", "max_aspect", "max_bytes", "max_pixels", "hosts")
     accepted = [getattr(config.download, name) for name in names]
-    return provenance.fingerprint(
-        files.sha256(table), accepted, config.world.host, there, code=["gillnext.download.stage"]
-    )
+    return provenance.fingerprint(files.sha256(table), accepted, source, code=["gillnext.download.stage"])
 
 
 async def fetch_row(client: Client, journal: Journal, index: int, row: dict[str, Any]) -> Outcome:
@@ -173,35 +170,29 @@ def address_of(host: str, place: str) -> tuple[str, int]:
         ) from error
 
 
-@contextmanager
-def hosts_of(config: Config, world: Path | None) -> Iterator[Hosts]:
-    """Host to server: those of `download.hosts`, and the world's, which runs while the context lasts."""
-    mapped = {host: address_of(host, place) for host, place in config.download.hosts.items()}
-    if world is None:
-        yield mapped
-        return
-    from gillnext.world.server import manifest, running
-
-    host = str(manifest(world)["world"]["host"])
-    if host != config.world.host:
-        raise UserError(
-            f"the world is on {host!r}, the configuration says {config.world.host!r}",
-            where=f"{world}: world.host",
-            remedy="use the configuration that the world was made with",
-        )
-    with running(world) as address:
-        yield mapped | {host: address_of(host, address)}
+def host_at(text: str) -> tuple[str, str]:
+    """Host and address of "host=address:port"."""
+    host, _, place = text.partition("=")
+    if not host or not place:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST=ADDRESS:PORT")
+    return host, place
 
 
-def download(config: Config, table: Path, images: Path, out: Path, world: Path | None = None) -> None:
-    """Fetch a table's images; the result depends on neither concurrency nor interruptions."""
+def download(
+    config: Config, table: Path, images: Path, out: Path, hosts: Mapping[str, str] | None = None, source: str = ""
+) -> None:
+    """Fetch a table's images; the result depends on neither concurrency nor interruptions.
+
+    `hosts` maps a name to "address:port", beside `download.hosts`. `source` names what stands behind them: unfinished
+    work of another source is not taken up.
+    """
     rows = read_table(table)
     check_images(images, rows)
+    served = {host: address_of(host, place) for host, place in ({**config.download.hosts, **(hosts or {})}).items()}
     work = images.with_name(images.name + ".work")
-    with at_work(Journal(work, job_name(table, config, world))) as journal:
+    with at_work(Journal(work, job_name(table, config, source))) as journal:
         if len(journal.done) < len(rows):
-            with hosts_of(config, world) as hosts:
-                asyncio.run(_fetching(rows, config, hosts, journal))
+            asyncio.run(_fetching(rows, config, served, journal))
         finish(rows, journal, images, out)
 
 
@@ -215,10 +206,13 @@ async def _fetching(rows: Rows, config: Config, hosts: Hosts, journal: Journal) 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--table", type=Path, required=True, help="Parquet of the filter stage")
-    parser.add_argument("--world", type=Path, help="world folder whose server is started; leave it out for real URLs")
+    parser.add_argument(
+        "--host", type=host_at, action="append", default=[], metavar="HOST=ADDRESS:PORT", help="where a host is found"
+    )
+    parser.add_argument("--source", default="", help="names the pictures behind these hosts")
     parser.add_argument("--images", type=Path, required=True, help="folder of the images")
     add_out(parser, "index (JSONL); outcomes by kind go beside it as .json")
 
 
 def main(args: argparse.Namespace) -> None:
-    download(read_config(args), args.table, args.images, args.out, args.world)
+    download(read_config(args), args.table, args.images, args.out, dict(args.host), args.source)

@@ -1,15 +1,10 @@
-"""The caption classifier: a small Qwen2ForCausalLM that answers 强, 弱 or 无 (strong, weak, none).
+"""The caption classifier: a causal LM that answers 强, 弱 or 无 (strong, weak, none).
 
-    gillnext classifier --config config.yaml --out results/demo/models/classifier
-
-Trained on captions of split "train", whose templates and filler words the shards never use. The answer is the label
-whose token is the likeliest next one, so that any causal LM can take its place (`filter.model`).
+The answer is the label whose token is the likeliest next one, so that any causal LM can play the part (`filter.model`).
 """
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,16 +15,10 @@ import torch
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerBase
 
-from gillnext.config import Config
-from gillnext.config.arguments import add_config, add_out
-from gillnext.config.arguments import config as read_config
-from gillnext.filter.corpus import examples
 from gillnext.filter.prompts import LABELS, label_tokens, prompt
 from gillnext.language import batching, model
 from gillnext.language.lengths import by_length
 from gillnext.language.prefix import Prefix, shared
-from gillnext.language.tokenizer import train_tokenizer
-from gillnext.runtime import seeds, training
 
 _MAX_TOKENS = 192  # of a caption; what stands behind is not read
 _SHARED = 16  # tokens; prompts with a longer beginning in common have it computed once
@@ -82,45 +71,3 @@ class Classifier:
         """The likeliest of strong, weak, none for each caption."""
         names = list(LABELS)
         return [names[int(i)] for i in self.log_likelihoods(captions, batch).argmax(1)]
-
-
-def train(config: Config, out: Path) -> Path:
-    """Train a classifier on `config.classifier.corpus` captions and save it as a Hugging Face folder."""
-    settings, seed = config.classifier, config.run.seed
-    training.setup(config.run.threads, config.run.device)
-    captions, answers = examples(seed, settings.corpus)
-    texts = [f"描述：{c}\n位置：{''.join(LABELS.values())}" for c in captions]
-    tokenizer = train_tokenizer(texts, vocabulary=2000)
-    network = model.build(
-        tokenizer, hidden=settings.hidden, layers=settings.layers, heads=settings.heads, name="classifier", seed=seed
-    )
-    classifier = Classifier(model.move(network, config.run.device), tokenizer)
-    tokens, words = classifier.encode(captions), torch.tensor(classifier.words)
-    targets = torch.tensor([list(LABELS).index(a) for a in answers])
-    network.train()
-
-    def loss_at(step: int) -> torch.Tensor:
-        rows = seeds.rng("classifier", seed, step).integers(len(tokens), size=settings.batch)
-        given = batching.inputs([tokens[i] for i in rows], tokenizer.pad_token_id, network.device)
-        logits_BV = network(**given, use_cache=False, logits_to_keep=1).logits[:, -1]
-        wanted = words[targets[torch.as_tensor(rows)]].to(network.device)
-        return F.cross_entropy(logits_BV, wanted)
-
-    work = out.with_name(out.name + ".work")
-    training.train(
-        "classifier", list(network.parameters()), loss_at,
-        steps=settings.steps, lr=settings.lr, weight_decay=0.05, work=work, settings=[settings, seed],
-    )  # fmt: skip
-    notes = {"labels": LABELS, "parameters": model.parameters(network), "corpus": len(captions)}
-    model.save(network, tokenizer, out, notes, "classifier")
-    shutil.rmtree(work, ignore_errors=True)
-    return out
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_config(parser)
-    add_out(parser, "folder of the classifier (model, tokenizer, classifier.json)")
-
-
-def main(args: argparse.Namespace) -> None:
-    train(read_config(args), args.out)

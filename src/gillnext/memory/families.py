@@ -21,8 +21,10 @@ from gillnext.adapter import cache as cached
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.adapter.train import arm_of, build_adapter, recompute
 from gillnext.config.model import Config
+from gillnext.diffusion.objective import training_scheduler
 from gillnext.gill import batches
 from gillnext.gill.losses import MATCHED, TASKS
 from gillnext.gill.model import Gill
@@ -30,7 +32,6 @@ from gillnext.language import model as language_model
 from gillnext.memory import kolors
 from gillnext.memory.work import ALONE, Loss, Work
 from gillnext.runtime import seeds
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,7 @@ def denoising(cfg: Config, mode: str, unet: Any, drawn: Sequence[objective.Batch
 def unet(cfg: Config, mode: str, folders: Folders) -> Work:
     """Three UNet forwards of the base model, or one."""
     pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
-    scheduler = objective.scheduler_of(pipeline.scheduler.config)
+    scheduler = training_scheduler(pipeline.scheduler.config)
     rows = Cache.load(folders.cache)
 
     def first(k: int) -> objective.Batch:
@@ -118,7 +119,7 @@ def unet_at_kolors_size(cfg: Config, mode: str, _: Folders) -> Work:
 def gill(cfg: Config, mode: str, folders: Folders, tasks: dict[str, Any] = TASKS) -> Work:
     """Three losses of GILL's shape on one batch, with the base model's UNet."""
     pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
-    scheduler = objective.scheduler_of(pipeline.scheduler.config)
+    scheduler = training_scheduler(pipeline.scheduler.config)
     rows, captions = Cache.load(folders.cache), cached.captions(folders.cache)
     language, tokenizer = language_model.load(folders.language, cfg.run.device)
     names = ("memory", cfg.run.seed)

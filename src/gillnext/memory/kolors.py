@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
 
 from gillnext.adapter.objective import Batch
-from gillnext.foundations.pool import size_conditions
+from gillnext.diffusion.objective import size_conditions
 from gillnext.layouts import MAX_BOXES
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError

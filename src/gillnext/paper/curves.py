@@ -72,7 +72,7 @@ def following(results: Results, folder: Path) -> str:
     figure, axes = style.plot(style.COLUMN, 2.3)
     lengths = []
     for arm, look in _trained(results).items():
-        curves = [c for c in results.histories(arm, "curve.json") if c]
+        curves = results.curves(arm)
         if not curves:
             continue
         steps = [point["step"] for point in curves[0]]
@@ -89,7 +89,7 @@ def following(results: Results, folder: Path) -> str:
     style.quiet_grid(axes)
     _legend(figure, axes)
     style.save(figure, folder, "following")
-    words, n = _band_words(results), results.config.adapter.evaluate_images
+    words, n = _band_words(results), results.config.curve.images
     seen = f"When each arm begins to follow boxes, on {n} validation layouts."
     return f"{seen} {words} The dashed lines are levels on the test set."
 

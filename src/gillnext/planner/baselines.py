@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from gillnext.layouts import Layout
-from gillnext.planner.train import ordered
+from gillnext.planner.format import ordered
 from gillnext.runtime import seeds
 
 

@@ -110,3 +110,10 @@ def parse(text: str) -> Parsed:
     if not names and not reasons:
         reasons.append("no objects")
     return Parsed(tuple(names), tuple(found), tuple(reasons))
+
+
+def ordered(layout: Layout) -> Layout:
+    """The layout with its objects in the order of mention; objects of one name from left to right."""
+    place = {name: (layout.caption.find(name) + 1) or 10**6 for name in layout.names}
+    rows = sorted(zip(layout.names, layout.boxes, strict=True), key=lambda r: (place[r[0]], r[0], r[1]))
+    return Layout(layout.caption, tuple(n for n, _ in rows), tuple(b for _, b in rows), layout.id)

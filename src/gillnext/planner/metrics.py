@@ -14,11 +14,8 @@ from scipy.optimize import linear_sum_assignment
 
 from gillnext import boxes
 from gillnext.layouts import Layout
+from gillnext.relations import CENTRE, DIRECTIONS, holds
 from gillnext.runtime.errors import UserError
-from gillnext.world.captions import holds
-
-_CENTRE = (0.5, 0.5)
-_DIRECTIONS = ("left", "right", "above", "below")
 
 
 def stated(truth: Layout, where: str = "") -> list[tuple[int, str, int | None]]:
@@ -27,7 +24,7 @@ def stated(truth: Layout, where: str = "") -> list[tuple[int, str, int | None]]:
     try:
         found = [(int(s), str(r), None if o is None else int(o)) for s, r, o in rows or ()]
         known = range(len(truth.names))
-        if any(s not in known or r not in _DIRECTIONS or (o is not None and o not in known) for s, r, o in found):
+        if any(s not in known or r not in DIRECTIONS or (o is not None and o not in known) for s, r, o in found):
             raise ValueError(rows)
     except (TypeError, ValueError) as error:
         remedy = 'write [[subject, "left|right|above|below", reference or null], …] with indices of the objects'
@@ -49,7 +46,7 @@ def relations_hold(plan: Layout | None, truth: Layout) -> list[bool]:
     def check(subject: str, relation: str, reference: str | None) -> bool:
         if subject not in place or (reference is not None and reference not in place):
             return False
-        return holds(relation, place[subject], _CENTRE if reference is None else place[reference])
+        return holds(relation, place[subject], CENTRE if reference is None else place[reference])
 
     names = truth.names
     return [check(names[s], r, None if o is None else names[o]) for s, r, o in relations]

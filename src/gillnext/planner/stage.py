@@ -24,7 +24,7 @@ from gillnext.planner import format as plan_format
 from gillnext.planner.model import Planner
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
-from gillnext.tables.statistics import wilson
+from gillnext.statistics import wilson
 
 SHARES = ("validity_unconstrained", "validity_constrained", "spatial_accuracy", "count_accuracy")  # of captions
 

@@ -33,19 +33,13 @@ from gillnext.layouts import MAX_BOXES, Layout
 from gillnext.planner import augment
 from gillnext.planner import format as plan_format
 from gillnext.planner.decode import nouns_in, prompt
+from gillnext.planner.format import ordered
 from gillnext.runtime import files, seeds, training
 from gillnext.runtime.errors import UserError
 
 SPREAD = 2.0  # grid steps
 CAPTION_SHARE = 0.3  # weight of the captions' own language-model loss
 MIRRORED = 0.25  # share of a step's layouts that are mirrored, for each axis
-
-
-def ordered(layout: Layout) -> Layout:
-    """The layout with its objects in the order of mention; objects of one name from left to right."""
-    place = {name: (layout.caption.find(name) + 1) or 10**6 for name in layout.names}
-    rows = sorted(zip(layout.names, layout.boxes, strict=True), key=lambda r: (place[r[0]], r[0], r[1]))
-    return Layout(layout.caption, tuple(n for n, _ in rows), tuple(b for _, b in rows), layout.id)
 
 
 def usable(found: Iterable[Layout], most: int = MAX_BOXES) -> tuple[list[Layout], list[str], dict[str, int]]:

@@ -1,6 +1,6 @@
 """Which files of this package a stage is made of: the workflow reruns a stage when one of them changes.
 
-`closure("gillnext.foundations.vae", Path("src"))` follows every import, at module level and inside functions.
+`closure("gillnext.miniatures.vae", Path("src"))` follows every import, at module level and inside functions.
 It parses and does not import, so it costs milliseconds and needs no torch.
 """
 

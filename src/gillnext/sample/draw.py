@@ -17,13 +17,13 @@ import numpy as np
 from PIL import Image
 
 from gillnext import layouts
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.config.arguments import add_config, config
 from gillnext.config.model import Config
+from gillnext.overlay import draw_boxes
 from gillnext.planner.model import Planner
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
-from gillnext.sample.overlay import draw_boxes
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 STEPS = 25  # one picture has time for more of them than a study's thousands (`sample.steps`)
 

@@ -27,7 +27,7 @@ from gillnext.adapter import fourier
 from gillnext.adapter.phrases import PREFIX, text_length
 from gillnext.adapter.processors import heads_of, leave
 from gillnext.config.model import Guided
-from gillnext.foundations.pool import size_conditions
+from gillnext.diffusion.objective import size_conditions
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from gillnext import layouts
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.runtime import files, provenance, training
@@ -27,7 +28,6 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 from gillnext.sample import guidance
 from gillnext.sample.captions import with_boxes
-from gillnext.sample.pipeline import GroundedKolorsPipeline
 
 Keys = Sequence[tuple[str | int, ...]]  # a name for each picture's noise
 

@@ -17,10 +17,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from gillnext import boxes as geometry
+from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
-from gillnext.score.detections import Detections
-from gillnext.world.classes import BY_NAME, CLASSES
 
 HIT = 0.5  # IoU from which a requested box counts as filled
 CONFIDENT = 0.4  # detector score from which a detection counts; AP alone sees the less likely ones
@@ -35,17 +34,17 @@ class Requested:
     boxes: np.ndarray
 
 
-def requested(layout: Layout, where: str = "layout") -> Requested:
-    """A layout's boxes with class ids; a name outside the class set is a `UserError` that tells `where` it
-    stood.
+def requested(layout: Layout, classes: Sequence[str], where: str = "layout") -> Requested:
+    """A layout's boxes with class ids, the places of its names in `classes`; a name that is not among them is a
+    `UserError` that tells `where` it stood.
     """
-    if unknown := [name for name in layout.names if name not in BY_NAME]:
+    if unknown := [name for name in layout.names if name not in classes]:
         raise UserError(
             f"no class is called {unknown[0]!r}",
             where=where,
-            remedy=f"name one of {'、'.join(BY_NAME)}",
+            remedy=f"name one of {'、'.join(classes)}",
         )
-    labels = np.array([BY_NAME[name].id for name in layout.names], dtype=np.int64)
+    labels = np.array([classes.index(name) for name in layout.names], dtype=np.int64)
     return Requested(labels, np.asarray(layout.boxes, dtype=np.float64).reshape(-1, 4))
 
 
@@ -79,7 +78,7 @@ def misnamed(wanted: Requested, found: Detections) -> np.ndarray:
     return (near_NM & ~same_NM).any(1) & ~(near_NM & same_NM).any(1)
 
 
-def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[str, Any]:
+def fidelity(wanted: Sequence[Requested], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, Any]:
     """Scores of a set of images: `metrics` (miou, success50, wrong_class), `breakdown`, `per_image`, and n of
     boxes.
 
@@ -97,7 +96,7 @@ def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[s
             "success50": float((every >= HIT).mean()),
             "wrong_class": float(np.concatenate(wrong).mean()),
         },
-        "breakdown": breakdown(wanted, ious),
+        "breakdown": breakdown(wanted, ious, classes),
         "per_image": {
             "boxes": [len(i) for i in ious],
             "hits": [int((i >= HIT).sum()) for i in ious],
@@ -106,7 +105,9 @@ def fidelity(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[s
     }
 
 
-def breakdown(wanted: Sequence[Requested], ious: Sequence[np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
+def breakdown(
+    wanted: Sequence[Requested], ious: Sequence[np.ndarray], classes: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
     """mIoU and success@0.5 by size and class of the requested box and by the number of boxes in its layout."""
     boxes_B4 = np.concatenate([w.boxes for w in wanted])
     side_B = np.sqrt((boxes_B4[:, 2:] - boxes_B4[:, :2]).prod(1))
@@ -122,6 +123,6 @@ def breakdown(wanted: Sequence[Requested], ious: Sequence[np.ndarray]) -> dict[s
 
     return {
         "size": {str(size): row(size_B == size) for size in np.unique(size_B)},
-        "class": {CLASSES[label].name: row(label_B == label) for label in np.unique(label_B)},
+        "class": {classes[label]: row(label_B == label) for label in np.unique(label_B)},
         "objects": {str(count): row(count_B == count) for count in np.unique(count_B)},
     }

@@ -7,9 +7,6 @@ and nothing beside published ones. KID (Bińkowski et al., 2018) is the unbiased
 
 FID of few images is too high by about one over their number (Chong and Forsyth, 2020): `fid_by_n` shows by how much.
 
-The reference set is `config.sample.test` real scenes of the stream "fidreference", which nothing was trained
-on.
-
 Letters: N and M images, D features, E width of CLIP's embedding.
 """
 
@@ -31,9 +28,7 @@ from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
 from gillnext.score.cmmd import embed
 from gillnext.score.text import Loader
-from gillnext.world import scenes
 
-STREAM = "fidreference"
 HALVES = 100  # random halves behind KID's standard error
 CURVE = (64, 128, 256, 512)  # numbers of images at which FID is told
 DRAWS = 5  # random subsets behind each point of that curve
@@ -75,13 +70,15 @@ def features_of_images(images: np.ndarray, network: Extractor, device: str = "cp
 
 
 def make_reference(
-    path: Path, network: Extractor, clip: Loader, digests: dict[str, str], seed: int, count: int, device: str = "cpu"
-) -> Reference:
-    """Render the reference scenes and keep their features at `path`. `digests`: of both models' weights."""
-    images = np.stack([scenes.render(scenes.sample(seed, STREAM, i)) for i in range(count)])
-    batches = (images[i : i + 64] for i in range(0, count, 64))
+    path: Path, images: np.ndarray, source: str, network: Extractor, clip: Loader, digests: dict[str, str],
+    device: str = "cpu",
+) -> Reference:  # fmt: skip
+    """Keep the features of real images (N, H, W, 3) uint8 at `path`. `source` names the images, `digests` holds those
+    of both models' weights.
+    """
+    batches = (images[i : i + 64] for i in range(0, len(images), 64))
     kept = {"features": features_of_images(images, network, device), "clip": embed(batches, clip, device)}
-    told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "stream": STREAM}
+    told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "stream": source}
     told |= {name: digests[name] for name in MODELS}
     with files.atomic(path) as temporary:
         save_file(kept, temporary, metadata={"told": json.dumps(told)})  # one key: fixed order
@@ -90,7 +87,7 @@ def make_reference(
 
 def read_reference(path: Path, digests: dict[str, str]) -> Reference:
     """The kept features; raises `UserError` where they are missing or came from models other than `digests`."""
-    remedy = "make the reference again: gillnext score --ceilings"
+    remedy = "make the reference again: gillnext ceilings"
     if not path.exists():
         raise UserError("no reference features", where=str(path), remedy=remedy)
     with safe_open(path, "np") as kept:

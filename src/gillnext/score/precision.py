@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from gillnext.instruments.detections import Detections
 from gillnext.score.boxes import Requested
-from gillnext.score.detections import Detections
-from gillnext.world.classes import BY_NAME
 
 
 def _xywh(box: np.ndarray) -> list[float]:
@@ -45,7 +44,7 @@ def average_precision(wanted: Sequence[Requested], found: Sequence[Detections]) 
         coco.dataset = {
             "info": {},
             "images": [{"id": i} for i in range(len(wanted))],
-            "categories": [{"id": c.id, "name": c.key} for c in BY_NAME.values()],
+            "categories": [{"id": label} for label in sorted({row["category_id"] for row in truth})],
             "annotations": truth,
         }
         coco.createIndex()

@@ -14,14 +14,12 @@ from typing import Any
 import numpy as np
 
 from gillnext import boxes as geometry
+from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
+from gillnext.relations import CENTRE, DIRECTIONS, Point, holds
 from gillnext.runtime.errors import UserError
 from gillnext.score.boxes import requested
-from gillnext.score.detections import Detections
-from gillnext.world.captions import holds
 
-CENTRE = (0.5, 0.5)
-Point = tuple[float, float]
 Stated = list[tuple[int, str, int | None]]  # subject, relation, reference: indices of the caption's objects
 
 
@@ -29,7 +27,7 @@ def stated(layout: Layout, where: str = "layout") -> Stated:
     """The relations that a caption states, from its row's `relations`; errors name `where`."""
     rows: Stated = []
     for row in layout.extra.get("relations", []):
-        good = len(row) == 3 and row[1] in ("left", "right", "above", "below")
+        good = len(row) == 3 and row[1] in DIRECTIONS
         indices = [i for i in (row[0], row[2]) if i is not None] if good else []
         if not good or row[0] is None or not all(0 <= i < len(layout.names) for i in indices):
             raise UserError(
@@ -64,7 +62,9 @@ def check(relations: Stated, points: Sequence[Point | None]) -> list[bool | None
     return verdicts
 
 
-def accuracy(captions: Sequence[Layout], found: Sequence[Detections], where: str = "layouts") -> dict[str, Any]:
+def accuracy(
+    captions: Sequence[Layout], found: Sequence[Detections], classes: Sequence[str], where: str = "layouts"
+) -> dict[str, Any]:
     """Scores over all relations of all captions: `metrics`, n of relations and objects, `breakdown` and
     `per_image`.
     """
@@ -73,7 +73,7 @@ def accuracy(captions: Sequence[Layout], found: Sequence[Detections], where: str
     present = objects = 0
     for n, (layout, detections) in enumerate(zip(captions, found, strict=True), 1):
         place = f"{where}, line {n}"
-        points = positions(requested(layout, place).labels, detections)
+        points = positions(requested(layout, classes, place).labels, detections)
         relations = stated(layout, place)
         verdicts.append(check(relations, points))
         kinds += [relation for _, relation, _ in relations]

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gillnext.runtime.errors import UserError
+from gillnext.statistics import Estimate, estimate, paired, quantile
 from gillnext.tables.collect import Results
 from gillnext.tables.runs import Runs
-from gillnext.tables.statistics import Estimate, estimate, paired, quantile
 from gillnext.tables.table import Cell, Column, Table, number, scientific, text
 
 Sense = Literal[">=", "<="]
@@ -91,7 +91,7 @@ def best(r: Results) -> str:
     """The trained arm with the highest success on validation layouts at the end of its training, mean over seeds: of
     those with as many seeds as the reference arm's, or of all; the reference arm where none was validated.
     """
-    curves = {arm: [c for c in r.histories(arm, "curve.json") if c] for arm in r.config.study.trained}
+    curves = {arm: r.curves(arm) for arm in r.config.study.trained}
     most = min(len(r.config.study.seeds_of(r.reference)), len(r.config.study.seeds))
     whole = {arm: found for arm, found in curves.items() if len(found) >= most} or curves
     ends = {arm: statistics.fmean(c[-1]["success50"] for c in found) for arm, found in whole.items() if found}

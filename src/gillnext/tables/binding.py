@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gillnext.statistics import Estimate, estimate
 from gillnext.tables.collect import Results
-from gillnext.tables.statistics import Estimate, estimate
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
 
 SWAPPED = {

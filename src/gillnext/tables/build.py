@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from gillnext.statistics import RESAMPLES, Estimate, bootstrap, paired
 from gillnext.tables.collect import Results
 from gillnext.tables.order import disagreements, opposed, pairs_of
-from gillnext.tables.statistics import RESAMPLES, Estimate, bootstrap, paired
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
 
 # metric -> (title, decimals); the order is the order of print

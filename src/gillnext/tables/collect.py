@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.tables.statistics import Estimate, estimate
+from gillnext.statistics import Estimate, estimate
 
 
 def made_in(score: dict[str, Any]) -> str:
@@ -65,8 +65,8 @@ class Results:
         return f"{folder}{arm}/{seed}.json", f"score --samples {samples}"
 
     ceilings: ClassVar[dict[str, tuple[str, str]]] = {
-        "real": ("scores/ceilings/real.json", "score --ceilings"),
-        "vae": ("scores/ceilings/vae.json", "score --ceilings"),
+        "real": ("scores/ceilings/real.json", "ceilings"),
+        "vae": ("scores/ceilings/vae.json", "ceilings"),
     }
     planner = ("plans/planner.json", "plan")
     data = ("scores/data.json", "quality")
@@ -110,8 +110,14 @@ class Results:
         *others, last = map(str, counts)
         return "one seed" if counts == [1] else f"{', '.join(others)}{' or ' if others else ''}{last} seeds"
 
+    def curves(self, arm: str) -> list[Any]:
+        """The box-following curve of every seed that has one, in the order of the config."""
+        seeds = self.config.study.seeds_of(arm)
+        found = [self.read(f"curves/{arm}/{s}/curve.json", f"curve --arm {arm} --seed {s}") for s in seeds]
+        return [curve for curve in found if curve]
+
     def history(self, arm: str, seed: int, file: str) -> Any:
-        """What the training of an arm and seed wrote to `file`, a list over its steps or points."""
+        """What the training of an arm and seed wrote to `file`, a list over its steps."""
         return self.read(f"adapters/{arm}/{seed}/{file}", f"adapter --arm {arm} --seed {seed}")
 
     def histories(self, arm: str, file: str) -> list[Any]:

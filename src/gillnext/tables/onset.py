@@ -37,7 +37,7 @@ def onset_table(results: Results) -> Table | None:
     rows = []
     study = results.config.study
     for name in study.trained:
-        measured = [curve for curve in results.histories(name, "curve.json") if curve]
+        measured = results.curves(name)
         if not measured:
             continue
         last = measured[0][-1]["step"]
@@ -65,7 +65,7 @@ def onset_table(results: Results) -> Table | None:
     ]
     notes = [
         f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on "
-        f"{results.config.adapter.evaluate_images} validation layouts; the median over seeds. "
+        f"{results.config.curve.images} validation layouts; the median over seeds. "
         "At the end: success@0.5 of the last point."
     ]
     return Table("onset", "When box-following began", columns, rows, notes)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gillnext.runtime.errors import UserError
-from gillnext.tables.statistics import Spread, quantile, spread
+from gillnext.statistics import Spread, quantile, spread
 
 COLUMNS = ("run", "arithmetic", "processor", "threads", "seed", "code", "number", "metric", "value")
 LEAST = 2  # runs, before anything is known of a spread

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.runtime import files
-from gillnext.tables.statistics import Estimate
+from gillnext.statistics import Estimate
 
 NOTHING = "–"  # en dash: not applicable
 PLUS_MINUS = " ± "  # between a mean and half its interval

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from gillnext.config.model import Config
-from gillnext.world.shards import shard_name
+from gillnext.release import shard_name
 
 HELDOUT = ("val", "test", "relations")
 # rule -> the rules whose outputs its jobs read, in the workflow's order
 NEEDS: dict[str, tuple[str, ...]] = {
     "world": (),
     "heldout": (),
+    "prior": (),
     "swap": ("heldout",),
     "classifier": (),
     "filter": ("world", "classifier"),
@@ -27,20 +28,22 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "evaluator": (),
     "features": (),
     "clip": (),
-    "ceilings": ("heldout", "vae", "evaluator", "features", "clip"),
+    "templates": (),
+    "ceilings": ("heldout", "prior", "vae", "evaluator", "templates", "features", "clip"),
     "planner": ("annotate",),
     "plan": ("heldout", "annotate", "planner"),
     "cache": ("download", "annotate", "base"),
-    "adapter": ("heldout", "base", "evaluator", "cache"),
+    "adapter": ("base", "cache"),
+    "curve": ("heldout", "base", "evaluator", "adapter"),
     "memory": ("classifier", "base", "cache"),
     "sample": ("heldout", "swap", "base", "plan", "adapter"),
-    "score": ("evaluator", "features", "clip", "ceilings", "sample"),
-    "relations": ("heldout", "evaluator", "sample"),
-    "swapped": ("evaluator", "sample"),
-    "tables": ("quality", "ceilings", "plan", "adapter", "memory", "score", "relations", "swapped"),
-    "claims": ("heldout", "quality", "ceilings", "plan", "adapter", "memory", "score", "relations", "swapped"),
+    "score": ("prior", "evaluator", "templates", "features", "clip", "ceilings", "sample"),
+    "relations": ("heldout", "evaluator", "templates", "sample"),
+    "swapped": ("prior", "evaluator", "templates", "sample"),
+    "tables": ("quality", "ceilings", "plan", "adapter", "curve", "memory", "score", "relations", "swapped"),
+    "claims": ("heldout", "quality", "ceilings", "plan", "adapter", "curve", "memory", "score", "relations", "swapped"),
 }
-COMMANDS = {"ceilings": "score", "relations": "score", "swapped": "score"}  # of the others the command has their name
+COMMANDS = {"relations": "score", "swapped": "score"}  # of the others the command has their name
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,14 @@ def _drawn(config: Config) -> dict[str, list[str]]:
 def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
     """rule -> what tells its jobs apart ("" where there is one) -> outputs."""
     shards, parts, drawn = range(config.world.shards), [str(i) for i in range(config.world.parts)], _drawn(config)
-    models = ("classifier", "annotator", "vae", "text", "windows", "base", "evaluator", "features", "clip", "planner")
+    models = ["classifier", "annotator", "vae", "text", "windows", "base", "evaluator", "templates", "features", "clip"]
+    models += ["planner"]
     world = [f"world/shards/{shard_name(i)}" for i in shards] + [f"world/truth/{i}.parquet" for i in shards]
     return {
         **{model: {"": [f"models/{model}"]} for model in models},
         "world": {"": [*world, "world/world.json"]},
         "heldout": {name: [f"world/heldout/{name}.jsonl"] for name in HELDOUT},
+        "prior": {"": ["world/heldout/prior.safetensors"]},
         "swap": {"": ["world/heldout/swapped.jsonl"]},
         "filter": {part: [f"filtered/{part}.parquet", f"filtered/{part}.json"] for part in parts},
         "download": {part: [f"images/{part}", f"index/{part}.jsonl", f"index/{part}.json"] for part in parts},
@@ -94,6 +99,7 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
         "plan": {"": ["plans/relations.jsonl", "plans/planner.json"]},
         "cache": {"": ["cache"]},
         "adapter": {name: [f"adapters/{name}"] for name in _seeds(config, config.study.trained)},
+        "curve": {name: [f"curves/{name}"] for name in _seeds(config, config.study.trained)},
         "memory": {"": ["memory.json"]},
         "sample": {f"{name}/{split}": [f"samples/{name}/{split}"] for split, of in drawn.items() for name in of},
         "score": {name: [f"scores/{name}.json"] for name in drawn["test"]},

@@ -24,17 +24,16 @@ from gillnext.verify.kept import HASHES, MANIFEST
 from gillnext.verify.measured import scores
 
 LATER = {"cost", "paper", "hashes", "verify", "html"}  # rules whose jobs end after the cost table was made
-CURVES = ("curve.json", "losses.json")  # of every trained arm and seed; the next where they are
-MORE = ("gradient_norms.json", "position_net_norms.json", "training.json")
+MORE = ("gradient_norms.json", "position_net_norms.json", "training.json")  # beside losses.json, where they are
 
 
 def curves(results: Results) -> list[str]:
-    """What the adapters' folders hold of their training."""
+    """Curves, and what the adapters' folders hold of their training."""
     study, names = results.config.study, []
     for arm in study.trained:
         for seed in study.seeds_of(arm):
             folder = f"adapters/{arm}/{seed}"
-            names += [f"{folder}/{file}" for file in CURVES]
+            names += [f"curves/{arm}/{seed}/curve.json", f"{folder}/losses.json"]
             names += [f"{folder}/{file}" for file in MORE if results.has(f"{folder}/{file}")]
     return names
 

@@ -64,7 +64,9 @@ def alike(results: Results, arm: str) -> list[str]:
     Over whole runs their numbers of one metric spread alike: the same base, data and steps are behind each.
     """
     arms = results.config.study.arms
-    settings = {name: dataclasses.replace(arms[name], site="attn2", seeds=0) for name in results.config.study.trained}
+    settings = {
+        name: dataclasses.replace(arms[name], site="attn2", seeds=None) for name in results.config.study.trained
+    }
     return [name for name, found in settings.items() if found == settings.get(arm)]
 
 

@@ -15,7 +15,7 @@ APART = ("study.arms.", "study.subset", "from_reference", "run.arithmetic")
 def common_arms(mine: Config, theirs: Config) -> tuple[list[str], list[str]]:
     """Arms that both runs have with the same settings, but for how many seeds; and a note on each of the others."""
     ours, others = (
-        {name: dataclasses.replace(arm, seeds=0) for name, arm in config.study.arms.items()}
+        {name: dataclasses.replace(arm, seeds=None) for name, arm in config.study.arms.items()}
         for config in (mine, theirs)
     )
     common = [name for name, arm in ours.items() if others.get(name) == arm]

@@ -1,0 +1,115 @@
+"""Draw and score validation layouts with every snapshot of an adapter: the box-following curve.
+
+    gillnext curve --config config.yaml --arm attn2 --seed 0 --base results/demo/models/base \\
+        --adapter results/demo/adapters/attn2/0 --val results/demo/world/heldout/val.jsonl \\
+        --evaluator results/demo/models/evaluator --out results/demo/curves/attn2/0
+
+Writes curve.json, a list of {step, n, miou, success50, wrong_class}, and tensorboard/ with the same and pictures. The
+noise is the same for every point, arm and seed. A killed run keeps its finished points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from gillnext import layouts
+from gillnext.adapter import snapshots
+from gillnext.adapter.pipeline import GroundedKolorsPipeline
+from gillnext.config.arguments import add_config, add_out, config
+from gillnext.config.model import Config
+from gillnext.instruments import evaluators
+from gillnext.instruments.detections import Detector
+from gillnext.layouts import Layout
+from gillnext.runtime import files, provenance, training
+from gillnext.runtime.progress import Progress
+from gillnext.sample.stage import pictures
+from gillnext.score.boxes import confident, fidelity, requested
+
+SHOWN = 8  # pictures of a point in tensorboard
+
+Point = dict[str, Any]
+
+
+def draw(cfg: Config, arm: str, base: Path, adapter: Path, rows: Sequence[Layout]) -> np.ndarray:
+    """Pictures (N, H, W, 3) uint8 of `rows` by one snapshot; the noise hangs on the row's place alone."""
+    pipeline = GroundedKolorsPipeline.from_folders(base, adapter, cfg.run.device)
+    parts = []
+    for start in range(0, len(rows), cfg.sample.batch):
+        part = list(rows[start : start + cfg.sample.batch])
+        keys: list[tuple[str | int, ...]] = [("curve", cfg.run.seed, start + k) for k in range(len(part))]
+        parts.append((pictures(cfg, arm, pipeline, part, keys) * 255).round().astype(np.uint8))
+    return np.concatenate(parts)
+
+
+def point(step: int, images: np.ndarray, rows: Sequence[Layout], evaluator: Detector, batch: int) -> Point:
+    """The box fidelity of pictures that were drawn after `step` steps."""
+    found = [confident(one) for one in evaluator.detect(images, batch)]
+    wanted = [requested(row, evaluator.classes) for row in rows]
+    metrics = fidelity(wanted, found, evaluator.classes)["metrics"]
+    return {"step": step, "n": len(rows), **{name: round(value, 6) for name, value in metrics.items()}}
+
+
+def write_tensorboard(folder: Path, points: Sequence[Point], shown: Sequence[np.ndarray]) -> None:
+    """Scalars of every point, and the first pictures of those that were drawn now."""
+    with SummaryWriter(str(folder)) as writer:
+        for one in points:
+            for name in ("miou", "success50"):
+                writer.add_scalar(f"validation/{name}", one[name], one["step"])
+        for one, images in zip(points[len(points) - len(shown) :], shown, strict=True):
+            writer.add_images("validation/pictures", images, one["step"], dataformats="NHWC")
+
+
+def measure(
+    cfg: Config, arm: str, seed: int, base: Path, adapter: Path, val: Path, evaluator: Path, out: Path
+) -> list[Point]:
+    """Write the curve of one adapter to the folder `out`; an adapter without snapshots has an empty one."""
+    training.setup(cfg.run.threads, cfg.run.device)
+    taken, rows = snapshots.read(adapter), layouts.read(val)[: cfg.curve.images]
+    model = evaluators.load(evaluator, cfg.run.device)
+    work = out.with_name(out.name + ".work")
+    settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.guided, cfg.curve, cfg.study.arms[arm])]
+    drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch, cfg.sample.caption_grid
+    identity = provenance.fingerprint(
+        *settings, drawn, seed, *map(files.sha256, (base, adapter, val, evaluator)), code=["gillnext.curve.stage"]
+    )
+    points: list[Point] = []
+    if (work / "curve.json").exists() and (known := files.read_json(work / "curve.json"))["identity"] == identity:
+        points = known["points"]
+    shown = []
+    with Progress("curve", len(taken), "points", start=len(points)) as progress:
+        for step, folder in list(taken.items())[len(points) :]:
+            images = draw(cfg, arm, base, folder, rows)
+            points.append(point(step, images, rows, model, cfg.sample.batch))
+            shown.append(images[:SHOWN])
+            files.write_json(work / "curve.json", {"identity": identity, "points": points})
+            progress.step()
+    with files.atomic(out) as temporary:
+        files.write_json(temporary / "curve.json", points)
+        write_tensorboard(temporary / "tensorboard", points, shown)
+    shutil.rmtree(work, ignore_errors=True)
+    return points
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("--arm", required=True, help="a row of study.arms")
+    parser.add_argument("--seed", type=int, required=True, help="training seed")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
+    parser.add_argument("--adapter", type=Path, required=True, help="folder of the adapter, with its snapshots")
+    parser.add_argument("--val", type=Path, required=True, help="validation layouts")
+    parser.add_argument("--evaluator", type=Path, required=True, help="box evaluator")
+    add_out(parser, "folder of the curve")
+
+
+def main(args: argparse.Namespace) -> None:
+    measure(
+        config(args), args.arm, args.seed, args.base, args.adapter, args.val, args.evaluator, args.out
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""What pictures are measured with, by role, each read from its folder: detectors, a feature network, a Chinese-CLIP."""

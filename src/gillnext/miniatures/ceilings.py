@@ -1,0 +1,111 @@
+"""The ceilings: what real images, and real images through the autoencoder, score; and the reference features.
+
+No sample can be expected above them: the first is the evaluator's own limit, the second the autoencoder's.
+
+    gillnext ceilings --layouts R/world/heldout/test.jsonl --vae R/models/vae --evaluator R/models/evaluator \\
+        --second-evaluator R/models/templates --prior R/world/heldout/prior.safetensors \\
+        --features R/models/features --clip R/models/clip --reference R/reference --out R/scores/ceilings
+
+Writes the real images of the test layouts (R/reference/real), the same through the autoencoder (R/reference/vae), the
+features of real images of another stream (R/reference/features.safetensors), and a score file of each of the two sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from PIL import Image
+
+from gillnext import layouts
+from gillnext.config import Config, arguments
+from gillnext.diffusion import latents
+from gillnext.layouts import Layout
+from gillnext.miniatures.world import scenes
+from gillnext.runtime import files, training
+from gillnext.runtime.errors import UserError
+from gillnext.score import distribution, images, stage
+from gillnext.score.images import BATCH, ImageSet
+from gillnext.score.stage import Name, Scorers
+
+STREAM = "test"
+REFERENCE_STREAM = "fidreference"  # nothing was trained on it
+
+
+def render(rows: Sequence[Layout], seed: int, where: str) -> np.ndarray:
+    """The real images (N, H, W, 3) uint8 of the test layouts; raises `UserError` where a layout is not its
+    scene's.
+    """
+    pictures = []
+    for i, layout in enumerate(rows):
+        scene = scenes.sample(seed, STREAM, i)
+        same = sorted(layout.names) == sorted(scene.names)
+        if not same or not np.allclose(sorted(layout.boxes), sorted(o.box for o in scene.objects), atol=1e-4):
+            raise UserError(
+                f"is not scene {i} of the stream {STREAM!r} at run.seed {seed}",
+                where=f"{where}, line {i + 1}",
+                remedy="make the world and its held-out layouts again with this config",
+            )
+        pictures.append(scenes.render(scene))
+    return np.stack(pictures)
+
+
+def rebuild(pictures: np.ndarray, vae_folder: Path, device: str) -> np.ndarray:
+    """The images encoded (mean of the posterior) and decoded, (N, H, W, 3) uint8."""
+    vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(device, memory_format=torch.channels_last)
+    return latents.decode(vae, latents.encode(vae, pictures, BATCH), BATCH)
+
+
+def write(folder: Path, pictures: np.ndarray, rows: Sequence[Layout]) -> ImageSet:
+    """NNNNN.png and layouts.jsonl in `folder`, whole or not at all."""
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(temporary / f"{i:05d}.png", compress_level=1)
+        named = (dataclasses.replace(row, image_path=f"{i:05d}.png") for i, row in enumerate(rows))
+        layouts.write(temporary / "layouts.jsonl", named)
+    return images.read(folder)
+
+
+def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path) -> list[dict[str, Any]]:
+    """Write `reference`/{real,vae}, the reference features, and `out`/{real,vae}.json; returns the two
+    reports.
+    """
+    training.setup(config.run.threads, config.run.device)
+    rows, device, seed = layouts.read(test), config.run.device, config.run.seed
+    real = render(rows, seed, str(test))
+    sets = {"real": real, "vae": rebuild(real, vae, device)}
+    count = max(config.sample.test, len(rows))
+    others = np.stack([scenes.render(scenes.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
+    path = reference / stage.REFERENCE
+    distribution.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
+    reports = []
+    for name, pictures in sets.items():
+        samples = write(reference / name, pictures, rows)
+        report = stage.score(samples, models, reference, config, Name(name, None))
+        files.write_json(out / f"{name}.json", report)
+        reports.append(report)
+    return reports
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
+    parser.add_argument("--layouts", type=Path, required=True, metavar="JSONL", help="the test layouts")
+    parser.add_argument("--vae", type=Path, required=True, metavar="DIR", help="autoencoder")
+    stage.add_models(parser)
+    parser.add_argument("--reference", type=Path, required=True, metavar="DIR", help="reference folder, written")
+    arguments.add_out(parser, "folder of the two score files")
+
+
+def main(args: argparse.Namespace) -> None:
+    config = arguments.config(args)
+    stage.need(args, "prior", "features", "clip")
+    pair = stage.evaluators(args.evaluator, args.second_evaluator, config)
+    models = stage.scorers(pair, args.prior, args.features, args.clip, config)
+    stage.tell(make(config, args.vae, args.layouts, models, args.reference, args.out))

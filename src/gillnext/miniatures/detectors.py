@@ -1,0 +1,53 @@
+"""How the annotator and the evaluator are trained and checked, on labelled scenes of a stream each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gillnext.boxes import iou
+from gillnext.config.model import Detector as Settings
+from gillnext.miniatures.networks.small_detector import SmallDetector
+from gillnext.miniatures.world.corpus import Corpus
+from gillnext.runtime import seeds, training
+
+Augment = Callable[[np.ndarray, np.random.Generator], Tensor]
+
+
+def train(
+    model: SmallDetector, corpus: Corpus, settings: Settings, augment: Augment, name: str, seed: int, work: Path
+) -> list[float]:
+    """Train on a labelled corpus; the batch and the noise of a step depend on (name, seed, step) alone."""
+    boxes = [scene.boxes for scene in corpus.scenes]
+    labels = [[thing.kind.id for thing in scene.objects] for scene in corpus.scenes]
+    device = next(model.parameters()).device
+    model.train()
+
+    def loss_at(step: int) -> Tensor:
+        rng = seeds.rng(name, "batch", seed, step)
+        chosen = rng.choice(len(boxes), settings.batch, replace=settings.batch > len(boxes))
+        images_BCHW = augment(corpus.images[chosen], rng).to(device)
+        with torch.random.fork_rng(devices=[]):  # torchvision samples proposals from the global generator
+            torch.manual_seed(seeds.key(name, "proposals", seed, step) % 2**32)
+            return model.losses(images_BCHW, [boxes[i] for i in chosen], [labels[i] for i in chosen])
+
+    depends = [model.settings, dataclasses.asdict(settings), seed]
+    return training.train(
+        name, list(model.parameters()), loss_at, steps=settings.steps, lr=settings.lr, work=work, settings=depends
+    )
+
+
+def validate(model: SmallDetector, corpus: Corpus, batch: int = 32) -> dict[str, float]:
+    """Mean IoU and success@0.5 of each true object's best detection of its class; a missing one counts 0."""
+    values = []
+    for scene, found in zip(corpus.scenes, model.detect(corpus.images, batch), strict=True):
+        for thing in scene.objects:
+            best = found.best(thing.kind.id)
+            values.append(float(iou(best[0], np.asarray(thing.box))[0, 0]) if best else 0.0)
+    scores = np.asarray(values)
+    return {"n": len(scores), "miou": float(scores.mean()), "success50": float((scores >= 0.5).mean())}
