@@ -45,6 +45,10 @@ STAGES: dict[str, tuple[str, str]] = {
     "ceilings": ("gillnext.miniatures.ceilings", "make and score the reference images"),
     "quality": ("gillnext.miniatures.quality", "score filter, download and annotation against the world's truth"),
     "memory": ("gillnext.memory.stage", "measure summed, split, accumulated and checkpointed backward"),
+    "gather": (
+        "gillnext.record.gather",
+        "gather scores, trainings and shown pictures, for all that tells of a run",
+    ),
     "tables": ("gillnext.tables.stage", "collect score files into result tables and bars"),
     "cost": ("gillnext.tables.cost", "collect the workflow's benchmarks into cost tables"),
     "compare": ("gillnext.tables.compare", "compare the result tables of two runs value by value"),

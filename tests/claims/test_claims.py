@@ -3,18 +3,18 @@
 import dataclasses
 import json
 import math
-import shutil
 from pathlib import Path
 
 import pytest
+from fake_results import copy_arm, gathered
 
 from gillnext.claims import rules
 from gillnext.claims.stage import claims, judge_all, read_claims
 from gillnext.claims.verdicts import Word, in_print
 from gillnext.config.load import from_dict
+from gillnext.record.results import Results
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import Estimate
-from gillnext.tables.collect import Results
 
 SOURCE = Path(__file__).parents[2] / "reference" / "claims.yaml"
 SITES = {"first": {"site": "attn2"}, "second": {"site": "attn1"}}
@@ -37,7 +37,7 @@ def set_memory(root, **changes):
 
 
 def verdicts(root, config):
-    return {r["id"]: r for r in judge_all(read_claims(SOURCE), Results(root, config))}
+    return {r["id"]: r for r in judge_all(read_claims(SOURCE), gathered(root, config))}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_the_sign_of_a_contrast_needs_an_interval_without_zero(results_root, con
     set_metric(results_root, "attn1", "kid", attn1)
     set_metric(results_root, "attn2", "kid", attn2)
     rule = {**SITES, "metrics": {"kid": "lower"}}
-    assert rules.judge_paired(rule, Results(results_root, config)).word == word
+    assert rules.judge_paired(rule, gathered(results_root, config)).word == word
 
 
 def test_two_metrics_that_disagree_show_nothing(results_root, config):
@@ -74,14 +74,14 @@ def test_one_seed_decides_no_contrast(results_root):
     [(0.80, 0.02, Word.CONTRADICTED), (0.30, 0.30, Word.REPRODUCED), (0.55, 0.35, Word.NOT_SHOWN)],
 )
 def test_binding_is_judged_against_places_dealt_at_random(results_root, config, right, wrong, word):
-    results = Results(results_root, config)
+    results = gathered(results_root, config)
     untied = rules.untied_share(results)
     if word == Word.NOT_SHOWN:  # exactly at the limit, with a spread
         right, wrong = untied + 0.1, 1 - untied - 0.1
     set_metric(results_root, "attn1", "success50", [right - 0.01, right, right + 0.01])
     set_metric(results_root, "attn1", "wrong_class", [wrong + 0.01, wrong, wrong - 0.01])
     rule = {"arm": {"site": "attn1"}, "margin": 0.1}
-    assert rules.judge_binding(rule, Results(results_root, config)).word == word
+    assert rules.judge_binding(rule, gathered(results_root, config)).word == word
 
 
 @pytest.mark.parametrize(("split", "verdict"), [(40_000_000, "reproduced"), (90_000_000, "contradicted")])
@@ -106,12 +106,12 @@ def test_claims_on_backward_tell_the_losses_of_gills_shape_too(results_root, con
 
 def test_training_memory_is_told_at_kolors_size_alone(results_root, config):
     rule = next(c for c in read_claims(SOURCE) if c.id == "C19").rule
-    assert rules.judge_total(rule, Results(results_root, config)).word == Word.NOT_HERE
+    assert rules.judge_total(rule, gathered(results_root, config)).word == Word.NOT_HERE
     path = results_root / "memory.json"
     memory = json.loads(path.read_text(encoding="utf-8")) | {"size": "kolors", "precision": "bf16", "batch": 1}
     memory["modes"]["split"] |= {"static_bytes": 5_200_000_000, "peak_bytes": 12_800_000_000}
     path.write_text(json.dumps(memory), encoding="utf-8")
-    told = rules.judge_total(rule, Results(results_root, config))
+    told = rules.judge_total(rule, gathered(results_root, config))
     assert told.word == Word.MEASURED and told.measured.startswith("split 18.0 GB; checkpointed 0.1 GB")
 
 
@@ -145,7 +145,7 @@ def test_a_gain_over_a_base_that_did_not_run_is_not_shown(results_root, config, 
     arms = {name: arm for name, arm in config.study.arms.items() if name != "base"}
     alone = dataclasses.replace(config, study=dataclasses.replace(config.study, arms=arms))
     rule = next(c.rule for c in read_claims(SOURCE) if c.id == "C16")
-    found = rules.judge_placement(rule, Results(results_root, alone))
+    found = rules.judge_placement(rule, gathered(results_root, alone))
     assert found.word == word and found.reason.endswith("no base in this run")
 
 
@@ -245,7 +245,7 @@ def test_a_contrast_under_several_settings_must_hold_under_all(results_root):
     arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}}
     boxed = {"attn1-box": {"site": "attn1", "bias": "box"}, "attn2-box": {"site": "attn2", "bias": "box"}}
     for arm in boxed:
-        shutil.copytree(results_root / "scores" / arm[:5], results_root / "scores" / arm)
+        copy_arm(results_root, arm[:5], arm)
     kids = {"attn1": [0.020, 0.021, 0.022], "attn2": [0.010, 0.011, 0.012]}
     rule = {**SITES, "under": [{"bias": "fourier"}, {"bias": "box"}, {"bias": "none"}], "metrics": {"kid": "lower"}}
 
@@ -253,7 +253,7 @@ def test_a_contrast_under_several_settings_must_hold_under_all(results_root):
         for arm, values in (kids | kid).items():
             set_metric(results_root, arm.replace("_", "-"), "kid", values)
         study = {"arms": rows, "reference": "attn2", "seeds": [0, 1, 2]}
-        return rules.judge_paired(rule, Results(results_root, from_dict({"study": study})))
+        return rules.judge_paired(rule, gathered(results_root, from_dict({"study": study})))
 
     alike = {"attn1_box": [0.020, 0.021, 0.023], "attn2_box": [0.010, 0.011, 0.012]}
     both = judged(arms | boxed, **alike)
@@ -270,7 +270,7 @@ def test_gradient_norms_are_compared_over_the_steps_of_the_shorter_run(results_r
             path = results_root / f"adapters/{arm}/{seed}/gradient_norms.json"
             path.write_text(json.dumps(norms))
     rule = {"first": SITES["second"], "second": SITES["first"], "metrics": {"gradient_norm": "higher"}}
-    (behind,) = rules.judge_paired(rule, Results(results_root, config)).numbers
+    (behind,) = rules.judge_paired(rule, gathered(results_root, config)).numbers
     assert behind.values == pytest.approx([math.log10(5 / 3)] * 3)  # not 9 / 3
 
 
@@ -279,13 +279,13 @@ def test_a_setting_with_one_seed_is_named_and_not_judged(results_root):
     arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}}
     boxed = {"attn1-box": {"site": "attn1", "bias": "box", "seeds": 1}, "attn2-box": {"bias": "box", "seeds": 1}}
     for arm in boxed:
-        shutil.copytree(results_root / "scores" / arm[:5], results_root / "scores" / arm)
+        copy_arm(results_root, arm[:5], arm)
     kids = {"attn1": [0.020, 0.021, 0.022], "attn2": [0.010, 0.011, 0.012], "attn1-box": [0.01], "attn2-box": [0.09]}
     for arm, values in kids.items():
         set_metric(results_root, arm, "kid", values)
     rule = {**SITES, "under": [{"bias": "fourier"}, {"bias": "box"}], "metrics": {"kid": "lower"}}
     config = from_dict({"study": {"arms": arms | boxed, "reference": "attn2", "seeds": [0, 1, 2]}})
-    found = rules.judge_paired(rule, Results(results_root, config))
+    found = rules.judge_paired(rule, gathered(results_root, config))
     assert found.word == Word.REPRODUCED and len(found.numbers) == 1
     assert found.reason.endswith("1 more with one seed, not judged") and "0.09" not in found.measured
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from gillnext.config import Config
 from gillnext.config.load import from_dict
 from gillnext.layouts import Layout
 from gillnext.miniatures.world import captions, scenes
+from gillnext.record import gather
+from gillnext.record.results import Results
 
 IMAGES = 16
 SEEDS = [0, 1, 2]
@@ -187,11 +190,24 @@ def build(root: Path) -> Path:
     return root
 
 
+def copy_arm(root: Path, arm: str, name: str) -> None:
+    """Another arm with the scores and trainings of one that there is."""
+    for kind in ("scores", "adapters", "curves"):
+        shutil.copytree(root / kind / arm, root / kind / name)
+
+
+def gathered(root: Path, config: Config) -> Results:
+    """The tree's scores as they are now, gathered; without pictures."""
+    return gather.tables(config, root)
+
+
 @pytest.fixture
 def config() -> Config:
     return from_dict(SETTINGS)
 
 
 @pytest.fixture
-def results_root(tmp_path: Path) -> Path:
-    return build(tmp_path / "results of a fake run")
+def results_root(tmp_path: Path, config: Config) -> Path:
+    root = build(tmp_path / "results of a fake run")
+    gather.gather(config, root)
+    return root

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from fake_results import put
+from fake_results import gathered, put
 from PIL import Image
 from safetensors.numpy import save_file
 
 from gillnext.config import Config
+from gillnext.record import gather
+from gillnext.record.results import Results
 from gillnext.runtime import files
-from gillnext.tables.collect import Results
 from gillnext.verify.inventory import stages
-from gillnext.verify.measured import scores
 
 STAMP = {
     "arithmetic": "portable", "processor": "Xeon 1", "libc": "glibc 2.36", "lock": "aaaa", "code": "c",
@@ -42,12 +42,13 @@ def fill(path: Path, rng: np.random.Generator) -> None:
         Image.fromarray(rng.integers(0, 255, (4, 4, 3), np.uint8)).save(path / "00000.png")
 
 
-def stamp(root: Path, results: Results, **more: str) -> None:
-    """Put a stamp into every score file."""
-    for name in scores(results):
+def stamp(root: Path, config: Config, **more: str) -> Results:
+    """Put a stamp into every score file, and gather them anew."""
+    for name in [*(file for file, _ in gather.sets(config).values()), "memory.json"]:
         path = root / name
         score = json.loads(path.read_text(encoding="utf-8"))
         put(path, score | {"provenance": STAMP | more})
+    return gathered(root, config)
 
 
 @pytest.fixture
@@ -62,5 +63,5 @@ def finished(results_root: Path, config: Config) -> Path:
                 fill(path, rng)
             elif stage.name == "adapter":
                 save_file({"weight": rng.normal(size=3)}, path / "adapter.safetensors")
-    stamp(results_root, Results(results_root, config))
+    stamp(results_root, config)
     return results_root

@@ -5,14 +5,20 @@ import json
 
 import numpy as np
 import pytest
+from fake_results import gathered
 from scipy import stats
 from table_files import edit, rows_of
 
 from gillnext.statistics import Estimate
+from gillnext.tables import stage
 from gillnext.tables.bars import BARS, Bar, bars_table
-from gillnext.tables.collect import Results
 from gillnext.tables.runs import COLUMNS, Runs
-from gillnext.tables.stage import tables
+
+
+def tables(config, root, out, *more):
+    """The tables of the tree as it is now."""
+    gathered(root, config)
+    stage.tables(config, root, out, *more)
 
 
 def bar(results, name, runs=None):
@@ -81,7 +87,7 @@ SUCCESS = "reference arm, success@0.5"
 def test_over_seeds_the_t_interval_decides(results_root, config, values, met):
     for seed, value in enumerate(values):
         edit(results_root / f"scores/attn2/{seed}.json", lambda s, v=value: s["metrics"].update(success50=v))
-    found = bar(Results(results_root, config), SUCCESS)
+    found = bar(gathered(results_root, config), SUCCESS)
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     assert (found["met"], found["basis"]) == (met, "3 seeds, one base")
     assert found["measured_ci95"] == f"{(high - low) / 2:.3f}"
@@ -91,7 +97,7 @@ def test_whole_runs_decide_where_two_are_at_hand(results_root, config):
     """The seeds of one run lie close together above the bar; whole runs spread over it."""
     for seed, value in enumerate([0.899, 0.90, 0.901]):
         edit(results_root / f"scores/attn2/{seed}.json", lambda s, v=value: s["metrics"].update(success50=v))
-    results, key = Results(results_root, config), "bar: reference_success50"
+    results, key = gathered(results_root, config), "bar: reference_success50"
     assert bar(results, SUCCESS)["met"] == "yes"
     one = Runs({"a": {key: 0.88}})
     assert bar(results, SUCCESS, one)["basis"] == "3 seeds, one base"
@@ -107,7 +113,7 @@ def test_whole_runs_decide_where_two_are_at_hand(results_root, config):
 def test_a_number_that_a_run_has_once_is_undecided_by_whole_runs_alone(results_root, config):
     """0.97 against 0.95, with a binomial interval that is far above: other runs have 0.90."""
     edit(results_root / "scores/data.json", lambda s: s.update(intervals={"filter_precision": [0.965, 0.975]}))
-    results, name = Results(results_root, config), "filter, precision for spatial"
+    results, name = gathered(results_root, config), "filter, precision for spatial"
     assert bar(results, name) == {
         "name": name, "bar": "≥ 0.95", "measured": "0.970", "measured_ci95": "", "basis": "this run alone",
         "met": "yes",
@@ -118,14 +124,14 @@ def test_a_number_that_a_run_has_once_is_undecided_by_whole_runs_alone(results_r
 
 def test_exact_bars_have_no_interval_whatever_runs_there_are(results_root, config):
     runs = Runs({"a": {"bar: gradients": 1e-7}, "b": {"bar: gradients": 1.0}})
-    found = bar(Results(results_root, config), "split against summed backward, relative Δg", runs)
+    found = bar(gathered(results_root, config), "split against summed backward, relative Δg", runs)
     assert (found["met"], found["measured_ci95"], found["basis"]) == ("yes", "", "exact")
 
 
 def test_the_chance_ratios_interval_is_that_of_the_ratios_seed_by_seed(results_root, config):
     scores = [json.loads((results_root / f"scores/attn2/{s}.json").read_text())["metrics"] for s in range(3)]
     ratios = [s["chance_success50"] / s["success50"] for s in scores]
-    found = bar(Results(results_root, config), "chance level, boxes redrawn, as a share of the arm's success")
+    found = bar(gathered(results_root, config), "chance level, boxes redrawn, as a share of the arm's success")
     mean = sum(s["chance_success50"] for s in scores) / sum(s["success50"] for s in scores)
     half = stats.t.ppf(0.975, 2) * stats.sem(ratios)
     assert (found["measured"], found["measured_ci95"]) == (f"{mean:.3f}", f"{half:.3f}")

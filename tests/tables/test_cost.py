@@ -7,9 +7,9 @@ import os
 import pytest
 
 from gillnext import cli
+from gillnext.record import jobs as benchmarks
+from gillnext.record.jobs import Job
 from gillnext.runtime.errors import UserError
-from gillnext.tables import benchmarks
-from gillnext.tables.benchmarks import Job
 from gillnext.tables.cost import cost
 
 

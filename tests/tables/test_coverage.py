@@ -5,12 +5,12 @@ Shares of 4,000 draws are known to 0.0035 (one standard error at 0.95); the tole
 
 import numpy as np
 import pytest
+from fake_results import gathered
 
 from gillnext.claims import rules
 from gillnext.claims.verdicts import Word
 from gillnext.config.load import from_dict
 from gillnext.statistics import bootstrap, estimate, paired
-from gillnext.tables.collect import Results
 from gillnext.tables.runs import Runs
 
 DRAWS, ERROR = 4000, 0.014
@@ -124,4 +124,4 @@ def test_no_comparison_is_decided_from_one_seed(results_root, judge, rule):
     """However large the effect is: no rule that needs a spread over seeds has one."""
     arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}}
     one = from_dict({"study": {"reference": "attn2", "seeds": [1], "arms": arms}})
-    assert judge(rule, Results(results_root, one)).word == Word.NOT_SHOWN
+    assert judge(rule, gathered(results_root, one)).word == Word.NOT_SHOWN

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from fake_results import gathered
 from scipy import stats
 from table_files import edit, rows_of
 
@@ -12,8 +13,14 @@ from gillnext.config.load import from_dict
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import RESAMPLES
-from gillnext.tables.stage import tables
+from gillnext.tables import stage
 from gillnext.tables.table import decimals
+
+
+def tables(config, root, out, *more):
+    """The tables of the tree as it is now."""
+    gathered(root, config)
+    stage.tables(config, root, out, *more)
 
 
 def test_means_and_intervals_are_those_of_the_score_files(results_root, config, tmp_path):
@@ -50,19 +57,23 @@ def test_a_missing_score_file_is_named_with_the_command_that_makes_it(results_ro
     (results_root / "scores/attn1/2.json").unlink()
     with pytest.raises(UserError) as error:
         tables(config, results_root, tmp_path / "t")
-    assert "attn1/2.json" in str(error.value) and "gillnext score --samples" in str(error.value)
+    assert "attn1/2.json" in str(error.value) and "gillnext score --arm attn1 --seed 2" in str(error.value)
     assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.parametrize(
-    ("file", "metric"),
-    [("scores/attn2/0.json", "ap50"), ("plans/planner.json", "miou"), ("scores/data.json", "filter_recall")],
+    ("file", "metric", "named"),
+    [
+        ("scores/attn2/0.json", "ap50", "attn2/0/test"),
+        ("plans/planner.json", "miou", "planner"),
+        ("scores/data.json", "filter_recall", "data"),
+    ],
 )
-def test_a_missing_metric_is_named(results_root, config, tmp_path, file, metric):
+def test_a_missing_metric_is_named(results_root, config, tmp_path, file, metric, named):
     edit(results_root / file, lambda score: score["metrics"].pop(metric))
     with pytest.raises(UserError, match=metric) as error:
         tables(config, results_root, tmp_path / "t")
-    assert file in str(error.value)
+    assert f": {named}: metric" in str(error.value)
 
 
 def test_both_intervals_of_an_arm_and_of_a_contrast_are_those_of_scipy_and_of_a_loop(results_root, config, tmp_path):

@@ -4,11 +4,11 @@ import json
 import shutil
 
 import pytest
+from fake_results import copy_arm, gathered
 from scipy import stats
 
 from gillnext.config.load import from_dict
 from gillnext.tables.binding import binding_table
-from gillnext.tables.collect import Results
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.onset import onset, onset_table, words
 
@@ -16,7 +16,7 @@ ARMS = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": 
 
 
 def study(root, **settings):
-    return Results(root, from_dict({"study": {"arms": ARMS, "reference": "attn2", "seeds": [0, 1, 2]} | settings}))
+    return gathered(root, from_dict({"study": {"arms": ARMS, "reference": "attn2", "seeds": [0, 1, 2]} | settings}))
 
 
 def put(root, arm, seed, **metrics):
@@ -81,7 +81,7 @@ def test_a_contrast_by_the_second_evaluator_stands_beside_the_first(results_root
     ],
 )
 def test_onset_is_the_first_of_two_points_that_reach_the_level(successes, step):
-    assert onset([{"step": 100 * (i + 1), "success50": s} for i, s in enumerate(successes)]) == step
+    assert onset([(100 * (i + 1), s) for i, s in enumerate(successes)]) == step
 
 
 def test_onset_says_how_many_seeds_began():
@@ -103,7 +103,7 @@ def test_the_onset_table_has_a_row_for_each_arm_with_a_curve(results_root):
 
 def test_the_binding_table_puts_swapped_and_unnamed_arms_side_by_side(results_root):
     shutil.copytree(results_root / "scores/attn2", results_root / "scores/swapped/attn2")
-    shutil.copytree(results_root / "scores/attn2", results_root / "scores/attn2-unnamed")
+    copy_arm(results_root, "attn2", "attn2-unnamed")
     for seed in range(3):
         put(results_root, "attn2", seed, success50=0.8, wrong_class=0.1)
         put(results_root, "swapped/attn2", seed, success50=0.7, wrong_class=0.2, rules_success50=0.4)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_results import gathered
 from finished_run import STAMP, stamp
 from safetensors.numpy import save_file
 
 from gillnext.cli import STAGES, main
 from gillnext.runtime import files, provenance
-from gillnext.tables.collect import Results
 from gillnext.verify import against
 from gillnext.verify.hashes import make
 from gillnext.verify.inventory import NEEDS, stages
@@ -61,7 +61,7 @@ def test_every_job_has_a_hash_in_the_workflows_order(finished, recorded, config)
 def test_another_machine_folder_and_time_give_the_same_hashes(finished, recorded, config, tmp_path, capsys):
     other = tmp_path / "results of a container"
     shutil.copytree(finished, other)
-    stamp(other, Results(other, config), processor="EPYC", libc="glibc 2.31", image="sha256", code="d")
+    stamp(other, config, processor="EPYC", libc="glibc 2.31", image="sha256", code="d")
     memory = json.loads((other / "memory.json").read_text(encoding="utf-8"))
     for mode in memory["modes"].values():
         mode |= {"seconds": 99.0, "peak_rss_bytes": 1}
@@ -150,9 +150,11 @@ def test_jobs_that_one_run_lacks_differ(finished, config):
 def test_runs_of_several_machines_name_them_all(finished, config):
     path = finished / "scores/data.json"
     edited(path, lambda s: s["provenance"].update(processor="EPYC", arithmetic="fast"))
+    gathered(finished, config)
     found = make(finished, config)
     assert found["processor"] == "EPYC and Xeon 1" and found["arithmetic"] == "fast and portable"
     edited(path, lambda s: s["provenance"].pop("processor"))
+    gathered(finished, config)
     assert make(finished, config)["processor"] is None
 
 

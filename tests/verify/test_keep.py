@@ -1,6 +1,5 @@
 """A kept run: everything that the paper needs and no more, the same tables, refused where a file is another."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ from gillnext.claims.stage import claims
 from gillnext.cli import main
 from gillnext.paper.figures import figures
 from gillnext.paper.stage import paper
+from gillnext.record import jobs
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.cost import cost
@@ -19,13 +19,13 @@ from gillnext.verify import kept
 from gillnext.verify.keep import keep
 
 ROOT = Path(__file__).parents[2]
-ARMS = ("base", "attn1", "attn2")
 
 
 def made(config, read: Path, out: Path) -> dict[str, bytes]:
     """Every file from the tables to the PDF, made in `out` from the results in `read`."""
     tables(config, read, out / "tables")
-    cost(config, read / "benchmarks", read / "memory.json", out / "cost")
+    kept_jobs = read / "jobs.parquet"
+    cost(config, kept_jobs if kept_jobs.exists() else read / "benchmarks", read / "memory.json", out / "cost")
     claims(config, ROOT / "reference/claims.yaml", read, out / "claims")
     figures(config, read, out / "figures")
     paper(config, out, ROOT / "paper", out / "paper.pdf")
@@ -48,20 +48,14 @@ def test_jobs_after_the_cost_table_are_left_out(results_root, tmp_path):
     for rule in ("paper", "html", "cost", "verify"):
         shutil.copytree(results_root / "benchmarks/world", results_root / "benchmarks" / rule)
     keep(results_root, tmp_path / "kept")
-    found = sorted(p.name for p in (tmp_path / "kept/benchmarks").iterdir())
-    assert found == ["adapter", "ended.json", "tables", "world"]
+    assert {job.rule for job in jobs.read(tmp_path / "kept/jobs.parquet")} == {"adapter", "tables", "world"}
 
 
-def test_only_the_pictures_that_the_paper_shows_are_kept(kept_run):
-    """Eight rows of the grid, for three arms and the real images, and the reference arm's eight with the lowest IoU."""
-    score = json.loads((kept_run / "scores/attn2/0.json").read_text(encoding="utf-8"))["per_image"]
-    means = [iou / n for iou, n in zip(score["iou"], score["boxes"], strict=True)]
-    lowest = sorted(range(len(means)), key=lambda i: (means[i], i))[:8]
-    found = {arm: {int(p.stem) for p in (kept_run / "samples" / arm / "0/test").glob("*.png")} for arm in ARMS}
-    grid = found["base"]
-    assert len(grid) == 8 and found["attn1"] == grid and found["attn2"] == grid | set(lowest)
-    assert {int(p.stem) for p in (kept_run / "reference/real").glob("*.png")} == grid
-    assert not list((kept_run / "samples").glob("*/[1-9]*/test/*.png"))
+def test_a_kept_run_is_ten_files_at_most(kept_run):
+    assert sorted(path.name for path in kept_run.iterdir()) == [
+        "config.json", "curves.parquet", "jobs.parquet", "manifest.json", "memory.json", "pictures.zip",
+        "protocols.json", "scores.parquet",
+    ]  # fmt: skip
 
 
 def test_the_manifest_has_every_file_and_the_score_files_provenance(results_root, kept_run):
@@ -70,7 +64,7 @@ def test_the_manifest_has_every_file_and_the_score_files_provenance(results_root
         p.relative_to(kept_run).as_posix() for p in kept_run.rglob("*") if p.is_file() and p.name != "manifest.json"
     }
     assert manifest["tier"] == "demo" and manifest["provenance"] == [{}]
-    score = "scores/attn1/2.json"
+    score = "scores.parquet"
     assert (kept_run / score).read_bytes() == (results_root / score).read_bytes()
 
 
@@ -81,7 +75,7 @@ def test_the_manifest_has_every_file_and_the_score_files_provenance(results_root
         (lambda path: path.unlink(), "not here"),
     ],
 )
-@pytest.mark.parametrize("name", ["scores/attn2/1.json", "samples/attn2/0/test/layouts.jsonl", "benchmarks/ended.json"])
+@pytest.mark.parametrize("name", ["scores.parquet", "pictures.zip", "memory.json"])
 def test_a_damaged_or_missing_file_is_refused_by_name(kept_run, damage, told, name):
     damage(kept_run / name)
     with pytest.raises(UserError, match=told) as error:
@@ -101,8 +95,8 @@ def test_a_folder_where_no_run_is_kept_is_told_with_those_that_are(kept_run, cap
 
 def test_an_unfinished_run_is_not_kept_and_leaves_the_old_one(results_root, kept_run):
     before = files.sha256(kept_run)
-    (results_root / "scores/attn1/1.json").unlink()
-    with pytest.raises(UserError, match=r"attn1/1\.json"):
+    (results_root / "curves.parquet").unlink()
+    with pytest.raises(UserError, match=r"curves\.parquet"):
         keep(results_root, kept_run)
     assert files.sha256(kept_run) == before
 

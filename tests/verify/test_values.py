@@ -98,15 +98,28 @@ def changed(value, place):
         ("scores/ceilings/vae.json", {"provenance", "hashes"}),
         ("scores/data.json", {"provenance", "hashes"}),
         ("plans/planner.json", {"provenance", "hashes"}),
-        ("memory.json", {"provenance", "hashes", "seconds", "peak_rss_bytes"}),
-        ("adapters/attn2/0/training.json", {"provenance"}),
         ("curves/attn2/0/curve.json", set()),
         ("adapters/attn2/0/losses.json", set()),
     ],
 )
-def test_of_a_runs_files_every_value_counts_but_those_that_are_left_out(name, left_out):
-    """Each leaf of the files of a run that was kept, changed one by one."""
-    value = files.read_json(DEMO / name)
+def test_of_a_runs_files_every_value_counts_but_those_that_are_left_out(finished, name, left_out):
+    """Each leaf, changed one by one."""
+    value = files.read_json(finished / name)
+    only_those_are_left_out(value | {"hashes": {"samples": "abc"}} if left_out else value, left_out)
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("memory.json", {"provenance", "hashes", "seconds", "peak_rss_bytes"}),
+        ("protocols.json", {"provenance", "hashes"}),
+    ],
+)
+def test_of_a_kept_runs_files_too(name, left_out):
+    only_those_are_left_out(files.read_json(DEMO / name), left_out)
+
+
+def only_those_are_left_out(value, left_out):
     places = leaves(value)
     blind = [place for place in places if of_json(changed(value, place)) == of_json(value)]
     assert {next(key for key in place if key in LEFT_OUT) for place in blind} == left_out

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fake_results
 import numpy as np
+import polars as pl
 import pytest
 from finished_run import stamp
 from safetensors.numpy import save_file
@@ -15,9 +16,10 @@ from scipy import stats
 from gillnext.claims.verdicts import Number
 from gillnext.cli import main
 from gillnext.config.load import load
+from gillnext.record import gather
+from gillnext.record.results import Results
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.tables.collect import Results
 from gillnext.tables.runs import Runs, read, read_rows, text
 from gillnext.verify import hashes, measured
 from gillnext.verify.keep import keep
@@ -38,6 +40,7 @@ def again(results_root, kept_run, tmp_path):
     """Verifies the run, after a change, against what was kept of it: rows by id or part, and the notes."""
 
     def run(runs=None):
+        gather.tables(load(results_root / "config.json"), results_root)
         rows, notes = verify(results_root, kept_run, CLAIMS, tmp_path / "verify", runs)
         return {row.id or row.what.split(":")[0]: row for row in rows}, " ".join(notes)
 
@@ -52,8 +55,15 @@ def whole_runs(results_root, tmp_path):
     for i, shift in enumerate((-0.02, 0.0, 0.02)):
         fake_results.redraw(path, 100 + i, shifts=dict.fromkeys(("attn1", "attn2"), shift))
         edit(path / "scores/data.json", lambda s, by=shift: s["metrics"].update(filter_precision=0.97 + by / 4))
+        gather.tables(load(path / "config.json"), path)
         add(path, f"run {i}", CLAIMS, out)
     return out
+
+
+def kept_anew(root, out):
+    """The run as its files are now, gathered and kept."""
+    gather.tables(load(root / "config.json"), root)
+    keep(root, out)
 
 
 def edit(path, change):
@@ -127,7 +137,7 @@ def succeed(root, values):
 def test_another_verdict_is_undecided_where_the_numbers_do_not_fail(results_root, kept_run, again, whole_runs):
     """Seeds about the claim's level of 0.90 tell nothing; seeds close together above it do, at about the same mean."""
     succeed(results_root, [0.88, 0.93, 0.87])
-    keep(results_root, kept_run)
+    kept_anew(results_root, kept_run)
     succeed(results_root, [0.92, 0.921, 0.919])
     told = "reproduced in miniature here, not shown in the kept run"
     for runs, why in ((None, "too few whole runs"), (whole_runs, "within the spread of whole runs")):
@@ -146,7 +156,7 @@ def test_opposite_verdicts_of_the_same_numbers_are_undecided(results_root, kept_
         edit(results_root / "memory.json", lambda m: m["modes"]["split"].update(saved_bytes=split))
 
     hold(38_900_000)
-    keep(results_root, kept_run)
+    kept_anew(results_root, kept_run)
     hold(39_100_000)
     row = again()[0]["C3"]
     assert row.result == UNDECIDED and row.why.endswith("the same but for a numerical floor")
@@ -155,8 +165,7 @@ def test_opposite_verdicts_of_the_same_numbers_are_undecided(results_root, kept_
 def test_arms_that_one_run_lacks_are_named_and_the_others_compared(results_root, again):
     edit(results_root / "config.json", lambda c: c["study"]["arms"].pop("attn1"))
     edit(results_root / "config.json", lambda c: c["study"]["arms"].update(more={"site": "both"}))
-    for kind in ("scores", "adapters"):
-        shutil.copytree(results_root / kind / "attn2", results_root / kind / "more")
+    fake_results.copy_arm(results_root, "attn2", "more")
     rows, notes = again()
     assert "arm attn1: in the kept run only" in notes and "arm more: in this run only" in notes
     assert rows["C1"].result == rows["C2"].result == NEITHER and "this run: no arm" in rows["C1"].why
@@ -177,7 +186,7 @@ def test_numbers_that_one_run_lacks_are_named_and_no_pass(results_root, kept_run
 
     edit(results_root / "plans/planner.json", drop)
     if kept:
-        keep(results_root, kept_run)
+        kept_anew(results_root, kept_run)
         edit(results_root / "plans/planner.json", lambda s: s["metrics"].update(PLANNER))
     row = again()[0]["planner"]
     assert row.result == NEITHER
@@ -194,6 +203,7 @@ def test_another_tier_is_refused(results_root, again):
 @pytest.mark.parametrize(("strict", "status"), [([], 0), (["--strict"], 1)])
 def test_only_strict_ends_with_a_failure(results_root, kept_run, whole_runs, tmp_path, capsys, strict, status):
     fake_results.redraw(results_root, 1, shifts={"attn2": -0.4})
+    gather.tables(load(results_root / "config.json"), results_root)
     options = ["--results", results_root, "--reference", kept_run, "--out", tmp_path / "v", "--claims", CLAIMS]
     try:
         ended = main(["verify", *map(str, [*options, "--runs", whole_runs, *strict])])
@@ -297,7 +307,7 @@ def test_a_kept_run_without_hashes_is_compared_as_in_fast_arithmetic(finished, k
     (finished / "hashes.json").unlink()
     keep(finished, kept_run)
     portable()
-    stamp(finished, Results(finished, config))
+    stamp(finished, config)
     rows, notes = again()
     assert "values" not in rows and "The kept run has no hashes of values" in notes
 
@@ -335,32 +345,42 @@ def kept_table():
     return ROOT / "reference/runs/demo.csv"
 
 
-def pretended(tmp_path, name, **numbers):
-    """A run like the one that the table calls `name`, as a change of the kept run's files where they are `numbers`."""
-    here = tmp_path / name
-    shutil.copytree(ROOT / "reference/demo", here)
-    for file, metrics in numbers.items():
-        for path in here.glob(file):
-            edit(path, lambda score, new=metrics: score["metrics"].update(new))
-    return here
+def pretended(tmp_path, name, kept="demo"):
+    """A copy of the kept run, to be changed."""
+    shutil.copytree(ROOT / "reference" / kept, tmp_path / name)
+    return tmp_path / name
+
+
+def move(root, split, metric, value, arm="", seed=None):
+    """Change a metric of a record's sets: `value` is the new one, or an expression of the old."""
+    path = root / "scores.parquet"
+    where = (pl.col("split") == split) & (pl.col("metric") == metric) & (pl.col("by") == "") & (pl.col("arm") == arm)
+    where &= pl.col("instrument").is_in(["evaluator", "truth", "features", "image-text"])
+    if seed is not None:
+        where &= pl.col("seed") == seed
+    table = pl.read_parquet(path)
+    assert table.filter(where).height
+    table.with_columns(pl.when(where).then(value).otherwise(pl.col("value")).alias("value")).write_parquet(path)
 
 
 @pytest.mark.parametrize(
     ("broken", "failing"),
     [
-        ({"scores/attn2/*.json": {"success50": 0.4}}, {"C16", "arm attn2"}),
-        ({"scores/data.json": {"filter_precision": 0.7}}, {"data"}),
-        ({"scores/data.json": {"filter_precision": 0.7, "spatial_share_after": 0.7}}, {"C12", "data"}),
+        ([("test", "success50", 0.4, "attn2")], {"C16", "arm attn2"}),
+        ([("data", "filter_precision", 0.7)], {"data"}),
+        ([("data", "filter_precision", 0.7), ("data", "spatial_share_after", 0.7)], {"C12", "data"}),
     ],
 )
 def test_a_broken_run_fails_against_the_runs_that_the_repository_keeps(tmp_path, broken, failing):
-    here = pretended(tmp_path, "broken", **broken)
+    here = pretended(tmp_path, "broken")
+    for change in broken:
+        move(here, *change)
     rows, _ = verify(here, ROOT / "reference/demo", CLAIMS, tmp_path / "v", kept_table())
     assert {row.id or row.what.split(":")[0] for row in rows if row.result == FAIL} == failing
 
 
 def test_the_same_seed_on_another_processor_fails_nothing_against_the_kept_run(tmp_path):
-    """Two runs of the table that differ in the processor: each one's numbers, laid into the kept run's files."""
+    """Two runs of the table that differ in the processor: each one's numbers, laid into the kept run's table."""
     reference, table = ROOT / "reference/demo", tmp_path / "demo.csv"
     results = Results(reference, load(reference / "config.json"))
     table.write_text(text(row for row in read_rows(kept_table()) if row.run in ("fast", "amx")), encoding="utf-8")
@@ -370,25 +390,24 @@ def test_the_same_seed_on_another_processor_fails_nothing_against_the_kept_run(t
         here = pretended(tmp_path, name)
         for arm in results.config.study.arms:
             for number in measured.groups(results, [arm])[f"arm {arm}"]:
-                kind = "relations" if number.metric in measured.RELATIONS else ""
+                split = "relations" if number.metric in measured.RELATIONS else "test"
                 by = values[number.name] - np.mean(number.values)
-                for seed in results.config.study.seeds_of(arm):
-                    path = here / results.score(arm, seed, kind)[0]
-                    edit(path, lambda s, m=number.metric, by=by: s["metrics"].update({m: s["metrics"][m] + by}))
+                move(here, split, number.metric, pl.col("value") + by, arm)
         moved = {"filter_precision": "data, filter precision", "spatial_share_after": "C12: after"}
         told = {metric: values[name] for metric, name in moved.items() if name in values}
         assert told
-        edit(here / "scores/data.json", lambda s, told=told: s["metrics"].update(told))
+        for metric, value in told.items():
+            move(here, "data", metric, value)
         rows, _ = verify(here, reference, CLAIMS, tmp_path / "v", table)
         assert [row.what for row in rows if row.result == FAIL] == []
 
 
 def test_the_kept_study_reports_and_fails_nothing_but_what_is_exact(tmp_path):
     """Kept before there were hashes or a table of runs: every arm's scores moved far, and a count by one."""
-    reference, here = ROOT / "reference/study", tmp_path / "study"
-    shutil.copytree(reference, here)
-    for path in here.glob("scores/attn*/*.json"):
-        edit(path, lambda score: score["metrics"].update(success50=score["metrics"]["success50"] * 0.9))
+    reference, here = ROOT / "reference/study", pretended(tmp_path, "study", "study")
+    for arm in load(reference / "config.json").study.trained:
+        if arm.startswith("attn"):
+            move(here, "test", "success50", pl.col("value") * 0.9, arm)
     rows, notes = verify(here, reference, CLAIMS, tmp_path / "v")
     assert FAIL not in {row.result for row in rows} and REPORTED in {row.result for row in rows}
     assert "no hashes" in notes[0]

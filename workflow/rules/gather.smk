@@ -1,5 +1,5 @@
-# What the tables of results and of costs are made of: the score and benchmark files of every job, and the whole runs at
-# hand of this tier. No rules here.
+# What a run is told by: the scores and trainings of every job in tidy tables, and the pictures that the paper shows; the
+# benchmark files of every job; the whole runs at hand of this tier.
 import shlex
 
 WHOLE_RUNS = [name for name in [source(f"reference/runs/{cfg.run.tier}.csv")] if Path(name).is_file()]
@@ -11,17 +11,17 @@ def whole_runs(wildcards):
 
 
 def scores():
-    """Every score file: what the result tables are made of."""
+    """Every score file."""
     names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
     names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
-    return [f"{RUN}/{name}.json" for name in names]
+    return [f"{RESULTS}/{name}.json" for name in names]
 
 
 def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
     if cfg.from_reference:
-        return tree(f"{cfg.from_reference}/benchmarks")
+        return [f"{RUN}/jobs.parquet"]
     jobs = [
         "world",
         *["swap"] * bool(cfg.study.swapped),
@@ -37,7 +37,7 @@ def benchmarks():
         "plan",
         "cache",
     ]
-    jobs += ["memory", "ceilings", "quality", "tables", "claims", "figures"]
+    jobs += ["memory", "ceilings", "quality", "gather", "tables", "claims", "figures"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
     names += expand("heldout/{heldout}", heldout=HELDOUT)
@@ -48,3 +48,38 @@ def benchmarks():
         names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
         names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []
     return [f"{RUN}/benchmarks/{name}.tsv" for name in names]
+
+
+# What the rules from the tables on read: this run's own record, or a kept one's.
+RECORD = ["<run>/scores.parquet", "<run>/curves.parquet", "<run>/protocols.json", "<run>/memory.json"]
+
+
+rule gather:
+    input:
+        image=image(),
+        scores=scores(),
+        histories=runs("<results>/adapters/{arm}/{seed}", TRAINED),
+        curves=runs("<results>/curves/{arm}/{seed}", TRAINED),
+        pictures=runs("<results>/samples/{arm}/{seed}/test", SHOWN, 1),
+        real="<results>/reference",
+        code=code("gillnext.record.gather"),
+    output:
+        scores="<results>/scores.parquet",
+        curves="<results>/curves.parquet",
+        protocols="<results>/protocols.json",
+        pictures="<results>/pictures.zip",
+    params:
+        config=CONFIG,
+        results=folder(),
+        settings=everything,
+    log:
+        "<results>/logs/gather.log",
+    benchmark:
+        "<results>/benchmarks/gather/all.tsv"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    message:
+        "gather: scores and trainings into tidy tables"
+    shell:
+        "gillnext gather --config {params.config} --results {params.results} > {log} 2>&1"

@@ -38,9 +38,7 @@ rule quality:
 rule tables:
     input:
         image=image(),
-        scores=scores(),
-        histories=runs("<run>/adapters/{arm}/{seed}", TRAINED),
-        curves=runs("<run>/curves/{arm}/{seed}", TRAINED),
+        record=RECORD,
         runs=WHOLE_RUNS,
         code=code("gillnext.tables.stage"),
     output:
@@ -74,10 +72,7 @@ rule claims:
     input:
         image=image(),
         claims=source("reference/claims.yaml"),
-        layouts="<run>/world/heldout/test.jsonl",
-        scores=scores(),
-        histories=runs("<run>/adapters/{arm}/{seed}", TRAINED),
-        curves=runs("<run>/curves/{arm}/{seed}", TRAINED),
+        record=RECORD,
         code=code("gillnext.claims.stage"),
     output:
         claims=report(
@@ -108,11 +103,8 @@ rule claims:
 rule figures:
     input:
         image=image(),
-        scores=scores(),
-        samples=runs("<run>/samples/{arm}/{seed}/test", SHOWN, seeds=1),
-        histories=runs("<run>/adapters/{arm}/{seed}", TRAINED),
-        curves=runs("<run>/curves/{arm}/{seed}", TRAINED),
-        reference="<run>/reference",
+        record=RECORD,
+        pictures="<run>/pictures.zip",
         code=code("gillnext.paper.figures"),
     output:
         figures=report(

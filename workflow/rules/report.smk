@@ -17,7 +17,7 @@ rule cost:
         ),
     params:
         config=CONFIG,
-        benchmarks=folder("benchmarks", of=RUN),
+        benchmarks=folder("jobs.parquet" if cfg.from_reference else "benchmarks", of=RUN),
         settings=settings("run.tier", "study"),
     log:
         "<results>/logs/cost.log",

@@ -9,9 +9,7 @@ HASHES = [] if cfg.from_reference else [f"{RESULTS}/hashes.json"]
 rule hashes:
     input:
         image=image(),
-        scores=scores(),
-        histories=runs("<results>/adapters/{arm}/{seed}", TRAINED),
-        curves=runs("<results>/curves/{arm}/{seed}", TRAINED),
+        record=RECORD,
         tables=rules.tables.output.tables,
         claims=rules.claims.output.claims,
         code=code("gillnext.verify.hashes"),
@@ -47,10 +45,7 @@ if VERIFIABLE:
             kept=f"{KEPT}/{kept.MANIFEST}",
             runs=WHOLE_RUNS,
             hashes=rules.hashes.output.hashes,
-            layouts="<results>/world/heldout/test.jsonl",
-            scores=scores(),
-            histories=runs("<results>/adapters/{arm}/{seed}", TRAINED),
-            curves=runs("<results>/curves/{arm}/{seed}", TRAINED),
+            record=RECORD,
             code=code("gillnext.verify.stage"),
         output:
             verify=report(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gillnext.claims.verdicts import Number, Verdict, Word
-from gillnext.tables.collect import Results
+from gillnext.record.results import Results
 from gillnext.tables.memory import memory_modes, modes_of
 from gillnext.tables.table import decimals, scientific
 
@@ -74,7 +74,7 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
 
     The measured text also tells the losses of GILL's shape, and how far two half batches are from the whole.
     """
-    memory = results.read(*results.memory)
+    memory = results.memory
     found = memory.get("max_gradient_difference", {})
     if rule["mode"] not in found:
         return Verdict(Word.NOT_RUN, reason=f"no gradient difference of {rule['mode']!r}")
@@ -93,7 +93,7 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
 
 def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
     """Weights and the step's peak together in GB, of the rule's modes; told at Kolors' real size alone."""
-    memory = results.read(*results.memory)
+    memory = results.memory
     if memory.get("size") != "kolors":
         return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
     modes = memory_modes(results)
@@ -104,7 +104,7 @@ def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
 
 def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
     """Adapter parameters over UNet parameters."""
-    parameters = results.read(*results.memory).get("parameters")
+    parameters = results.memory.get("parameters")
     if not isinstance(parameters, dict) or not {"adapter", "unet"} <= set(parameters):
         return Verdict(Word.NOT_RUN, reason="memory.json has no parameter counts")
     share = parameters["adapter"] / parameters["unet"]

@@ -11,20 +11,19 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gillnext import layouts
 from gillnext.claims.backward import judge_gradients, judge_reduction, judge_size, judge_total
 from gillnext.claims.verdicts import Number, Verdict, Word
 from gillnext.config.model import Arm
+from gillnext.record.results import DATA, PLANNER, Results, Scored
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import LEVEL, Estimate, differences, estimate
 from gillnext.tables.binding import own_class
 from gillnext.tables.build import metric_digits, metric_title
-from gillnext.tables.collect import Results
 from gillnext.tables.table import decimals, number, signed, span
 
 Rule = Callable[[dict[str, Any], Results], Verdict]
 LEAST = 1e-12  # of a norm, before its logarithm is taken
-NORMS = {"gradient_norm": "gradient_norms.json", "position_net_norm": "position_net_norms.json"}
+NORMS = ("gradient_norm", "position_net_norm")  # series of a training
 
 
 def find_arm(results: Results, settings: dict[str, Any]) -> str | None:
@@ -73,8 +72,8 @@ def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[in
     Logarithms, because norms spread by factors: one run's spike would be all that a mean of them tells.
     """
     if metric not in NORMS:
-        return [[results.metric(*results.score(arm, seed), metric) for seed in seeds] for arm in arms]
-    norms = [[results.history(arm, seed, NORMS[metric]) for seed in seeds] for arm in arms]
+        return [[results.metric(Scored(arm, seed), metric) for seed in seeds] for arm in arms]
+    norms = [[results.history(arm, seed, metric) for seed in seeds] for arm in arms]
     steps = min(len(run) for of_arm in norms for run in of_arm)
     return [[math.log10(max(*run[:steps], LEAST)) for run in of_arm] for of_arm in norms]
 
@@ -174,13 +173,10 @@ def untied_share(results: Results) -> float:
     """layouts / objects of the test set: the expected share of right classes if places were dealt at
     random.
     """
-    path = results.root / "world" / "heldout" / "test.jsonl"
-    if not path.exists():
-        raise UserError("no such file", where=str(path), remedy="make it with `gillnext world`")
-    counts = [len(layout.names) for layout in layouts.read(path) if layout.names]
-    if not counts:
-        raise UserError("no layouts in it", where=str(path), remedy="make it again with `gillnext world`")
-    return len(counts) / sum(counts)
+    boxes_N = results.per_image(results.scored(results.reference)[0], "boxes")
+    if not boxes_N.any():
+        raise UserError("no test layout has any box", where=str(results.root), remedy="make the held-out layouts again")
+    return float((boxes_N > 0).sum() / boxes_N.sum())
 
 
 def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
@@ -207,14 +203,12 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
 
 def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
     """Metrics told beside the claim, without a verdict; `metrics` maps their names to words."""
-    place = {"data": results.data, "planner": results.planner}[rule["place"]]
-    score = results.read(*place)
-    metrics = score.get("metrics", {})
+    metrics = results.metrics({"data": DATA, "planner": PLANNER}[rule["place"]])
     if absent := [name for name in rule["metrics"] if name not in metrics]:
-        return Verdict(Word.NOT_RUN, reason=rule.get("without", f"{place[0]} has no {absent[0]}"))
-    between = {name: f" ({span(ends)})" for name, ends in score.get("intervals", {}).items()}
-    told = (f"{words} {number(float(metrics[k])).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
-    numbers = (Number(words, k, (float(metrics[k]),)) for k, words in rule["metrics"].items())
+        return Verdict(Word.NOT_RUN, reason=rule.get("without", f"no {absent[0]} was scored"))
+    between = {name: f" ({span(value.ends)})" for name, value in metrics.items() if value.ends}
+    told = (f"{words} {number(metrics[k].value).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
+    numbers = (Number(words, k, (metrics[k].value,)) for k, words in rule["metrics"].items())
     return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""), tuple(numbers))
 
 

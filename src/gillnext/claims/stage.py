@@ -18,9 +18,9 @@ from gillnext.claims.rules import RULES
 from gillnext.claims.verdicts import MINIATURE_TIERS, Verdict, Word, in_print
 from gillnext.config import Config, arguments
 from gillnext.config.load import read_yaml
+from gillnext.record.results import Results
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.tables.collect import Results
 from gillnext.tables.table import NOTHING, Column, Table, text, to_csv, to_tex
 
 KEYS = {"id", "claim", "source", "claimed", "test", "demo", "larger", "rule", "doubt"}

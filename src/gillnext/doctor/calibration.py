@@ -28,9 +28,10 @@ from gillnext.miniatures import small_unet
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH
 from gillnext.miniatures.pool import Pool
+from gillnext.record import jobs as benchmarks
 from gillnext.runtime import files, machine, training
 from gillnext.runtime.errors import UserError
-from gillnext.tables import benchmarks, cost
+from gillnext.tables import cost
 
 RULES = {
     "base": ("base",),
@@ -180,9 +181,9 @@ class KeptRun:
     @classmethod
     def read(cls, folder: Path) -> KeptRun | None:
         """Of reference/TIER; None where no run is kept there, or none that trained."""
-        if not (folder / "benchmarks").is_dir():
+        if not (folder / benchmarks.NAME).is_file():
             return None
-        jobs, wall = benchmarks.read(folder / "benchmarks"), folder / "wall.json"
+        jobs, wall = benchmarks.read(folder / benchmarks.NAME), folder / "wall.json"
         totals = cost.totals(jobs, files.read_json(wall) if wall.exists() else None)
         weights = {
             step: sum(job.cpu_seconds or job.seconds for job in jobs if job.rule in rules)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gillnext.paper import style
-from gillnext.tables.collect import Results
+from gillnext.record.results import VAE, Results
 
 PANELS = {"success50": "success@0.5 →", "miou": "mIoU →", "kid": "← KID"}
 
@@ -30,7 +30,7 @@ def arms(results: Results, folder: Path) -> str:
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(places, names, fontsize=6)
     for axes in panels[:2]:
-        ceiling = results.metric(*results.ceilings["vae"], "success50" if axes is panels[0] else "miou")
+        ceiling = results.metric(VAE, "success50" if axes is panels[0] else "miou")
         axes.axvline(ceiling, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xlim(0, 1.03)
     style.save(figure, folder, "arms")

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from gillnext.paper import style
-from gillnext.tables.collect import Results
+from gillnext.record.results import VAE, Results
 from gillnext.tables.memory import FAMILIES, MODES, families, memory_modes
 
 COLOURS = dict(zip(("attn1", "attn2", "both", "gated"), style.COLOURS, strict=False))
@@ -75,11 +75,11 @@ def following(results: Results, folder: Path) -> str:
         curves = results.curves(arm)
         if not curves:
             continue
-        steps = [point["step"] for point in curves[0]]
-        values = np.array([[point["success50"] for point in curve] for curve in curves])
+        steps = [step for step, _ in curves[0]]
+        values = np.array([[success for _, success in curve] for curve in curves])
         spread(axes, np.array(steps), values, arm, look)
         lengths.append(steps[-1])
-    levels = [("real images through the VAE", results.metric(*results.ceilings["vae"], "success50"))]
+    levels = [("real images through the VAE", results.metric(VAE, "success50"))]
     levels.append(("chance: boxes redrawn", results.over_seeds(results.reference, "chance_success50").mean))
     for name, level in levels:
         axes.axhline(level, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
@@ -99,7 +99,7 @@ def losses(results: Results, folder: Path) -> str:
     figure, axes = style.plot(style.COLUMN, 2.1)
     lengths = []
     for arm, look in _trained(results).items():
-        runs = results.histories(arm, "losses.json")
+        runs = results.histories(arm, "loss")
         lengths.append(min(map(len, runs)))
         spread(axes, *windowed(runs, lengths[-1]), arm, look)
     axes.set(xlabel="adapter steps", ylabel="training loss")
@@ -131,7 +131,7 @@ def memory(results: Results, folder: Path) -> str:
 
 def step(results: Results, folder: Path) -> str | None:
     """Live bytes over the operations of one step, a panel for each family of losses."""
-    parts = families(results.read(*results.memory)).items()
+    parts = families(results.memory).items()
     told = {f: p["trace"] for f, p in parts if "checkpointed" in p.get("trace", {})}
     if not told:
         return None

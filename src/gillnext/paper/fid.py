@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from gillnext.paper import style
-from gillnext.tables.collect import Results
+from gillnext.record.results import Results
 
 
 def _curves(results: Results, arm: str) -> list[dict[str, float]]:
-    """n → FID of every seed; nothing where a score file lacks it."""
-    scores = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds_of(arm)]
-    curves = [score.get("fid_by_n", {}) for score in scores]
+    """n → FID of every seed; nothing where a set lacks it."""
+    curves = [{n: value for n, (value, _) in results.groups(of, "n", "fid").items()} for of in results.scored(arm)]
     return curves if all(curves) else []
 
 

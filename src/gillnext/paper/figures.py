@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gillnext.config import Config, arguments
 from gillnext.paper import arms, curves, failures, fid, gradients, grid, parts, style
+from gillnext.record.results import Results
 from gillnext.runtime import files
-from gillnext.tables.collect import Results
 
 FIGURES = {
     "samples": grid.samples,

@@ -10,9 +10,9 @@ import numpy as np
 from gillnext.config.model import Arm
 from gillnext.paper import style
 from gillnext.paper.curves import spread, windowed
-from gillnext.tables.collect import Results
+from gillnext.record.results import Results
 
-FILE = "position_net_norms.json"
+SERIES = "position_net_norm"
 COORDINATES = dict(zip(("unit", "raw", "clamp"), style.COLOURS, strict=False))
 FREQUENCIES = {"gligen": "-", "sin2pi": (0, (3, 2))}
 
@@ -38,10 +38,10 @@ def gradients(results: Results, folder: Path) -> str | None:
         return None
     figure, panels = style.plot(style.PAGE, 2.3, columns=len(groups))
     for axes, names in zip(np.atleast_1d(panels), groups, strict=True):
-        steps = min(len(results.histories(name, FILE)[0]) for name in names)
+        steps = min(len(results.histories(name, SERIES)[0]) for name in names)
         arms = {name: results.config.study.arms[name] for name in names}
         for name, arm in sorted(arms.items(), key=lambda item: list(COORDINATES).index(item[1].coordinates)):
-            runs = windowed(results.histories(name, FILE), steps, np.max)
+            runs = windowed(results.histories(name, SERIES), steps, np.max)
             spread(axes, *runs, f"{arm.coordinates}, {arm.frequencies}", look(arm))
         first = results.config.study.arms[names[0]]
         axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gillnext.paper import style
-from gillnext.tables.collect import Results
+from gillnext.record.results import Results
 
 SIZES = ("small", "medium", "large")
 
@@ -17,14 +17,13 @@ Groups = dict[str, np.ndarray]  # a group's success, one value a seed
 
 
 def _groups(results: Results, arm: str, kind: str) -> Groups | None:
-    """None where a score file has no breakdown of that kind."""
-    scores = [results.read(*results.score(arm, seed)) for seed in results.config.study.seeds_of(arm)]
-    parts = [score.get("breakdown", {}).get(kind) for score in scores]
+    """None where a set has no parts of that kind."""
+    parts = [results.groups(of, kind, "success50") for of in results.scored(arm)]
     if not all(parts):
         return None
     order = SIZES if kind == "size" else sorted(parts[0])
-    known = [g for g in order if all(g in part and part[g]["n"] for part in parts)]
-    return {g: np.array([part[g]["success50"] for part in parts]) for g in known}
+    known = [g for g in order if all(g in part and part[g][1] for part in parts)]
+    return {g: np.array([part[g][0] for part in parts]) for g in known}
 
 
 def _data(results: Results, kind: str) -> dict[str, Groups] | None:

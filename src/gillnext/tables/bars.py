@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from gillnext.record.results import DATA, PLANNER, REAL, Results
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import Estimate, estimate, paired, quantile
-from gillnext.tables.collect import Results
 from gillnext.tables.runs import Runs
 from gillnext.tables.table import Cell, Column, Table, number, scientific, text
 
@@ -80,7 +80,7 @@ def _once(value: float) -> Estimate:
 
 
 def _ceiling(name: str) -> Callable[[Results], Estimate]:
-    return lambda r: _once(r.metric(*r.ceilings["real"], name))
+    return lambda r: _once(r.metric(REAL, name))
 
 
 def _reference(name: str) -> Callable[[Results], Estimate]:
@@ -94,7 +94,7 @@ def best(r: Results) -> str:
     curves = {arm: r.curves(arm) for arm in r.config.study.trained}
     most = min(len(r.config.study.seeds_of(r.reference)), len(r.config.study.seeds))
     whole = {arm: found for arm, found in curves.items() if len(found) >= most} or curves
-    ends = {arm: statistics.fmean(c[-1]["success50"] for c in found) for arm, found in whole.items() if found}
+    ends = {arm: statistics.fmean(c[-1][1] for c in found) for arm, found in whole.items() if found}
     return max(ends, key=ends.__getitem__, default=r.reference)
 
 
@@ -114,7 +114,7 @@ def _kid_over_base(r: Results) -> Estimate:
 
 
 def _images(r: Results) -> Estimate:
-    return _once(min(r.size(*r.score(r.reference, seed)) for seed in r.config.study.seeds_of(r.reference)))
+    return _once(min(map(r.size, r.scored(r.reference))))
 
 
 def _ratio(levels: Sequence[float], successes: Sequence[float], level: float, success: float) -> Estimate:
@@ -135,17 +135,17 @@ def _base_ratio(r: Results) -> Estimate:
 
 
 def _data(name: str) -> Callable[[Results], Estimate]:
-    return lambda r: _once(r.metric(*r.data, name))
+    return lambda r: _once(r.metric(DATA, name))
 
 
 def _planner(name: str) -> Callable[[Results], Estimate]:
-    return lambda r: _once(r.metric(*r.planner, name))
+    return lambda r: _once(r.metric(PLANNER, name))
 
 
 def _gradients(r: Results) -> Estimate:
-    differences = r.read(*r.memory).get("max_gradient_difference", {})
+    differences = r.memory.get("max_gradient_difference", {})
     if "split" not in differences:
-        where = str(r.root / r.memory[0])
+        where = str(r.root / "memory.json")
         raise UserError("max_gradient_difference.split is missing", where=where, remedy="run `gillnext memory` again")
     return _once(float(differences["split"]))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gillnext.record.results import Results
 from gillnext.statistics import Estimate, estimate
-from gillnext.tables.collect import Results
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
 
 SWAPPED = {
@@ -22,10 +22,9 @@ def own_class(results: Results, arm: str) -> list[float]:
 def of_several(results: Results, arm: str) -> Estimate:
     """Over seeds: success@0.5 on the test layouts of two objects or more, those that the swapped ones come from."""
     values = []
-    for seed in results.config.study.seeds_of(arm):
-        per_image = results.read(*results.score(arm, seed))["per_image"]
-        several = [(n, hits) for n, hits in zip(per_image["boxes"], per_image["hits"], strict=True) if n > 1]
-        values.append(sum(hits for _, hits in several) / max(sum(n for n, _ in several), 1))
+    for of in results.scored(arm):
+        boxes_N, hits_N = (results.per_image(of, name) for name in ("boxes", "hits"))
+        values.append(float(hits_N[boxes_N > 1].sum() / max(boxes_N[boxes_N > 1].sum(), 1)))
     return estimate(values)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gillnext.record.results import DATA as DATA_SET
+from gillnext.record.results import PLANNER as PLANNER_SET
+from gillnext.record.results import REAL, VAE, Results, Scored
 from gillnext.statistics import RESAMPLES, Estimate, bootstrap, paired
-from gillnext.tables.collect import Results
 from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
 
@@ -82,11 +84,11 @@ def metric_digits(metric: str) -> int:
 
 def protocol_notes(results: Results) -> list[str]:
     """What the score files say about how they were made, and what the numbers may not be compared with."""
-    config, arm = results.config, results.reference
+    config = results.config
     counts = sorted({len(config.study.seeds_of(name)) for name in config.study.arms})
-    first = results.score(arm, config.study.seeds_of(arm)[0])
-    protocol = results.protocol(*first)
-    n, seeds = results.size(*first), " or ".join(map(str, counts))
+    first = results.scored(results.reference)[0]
+    protocol = results.protocol(first)
+    n, seeds = results.size(first), " or ".join(map(str, counts))
     stated = [
         f"{key.replace('_', ' ')}: {protocol[key]}"
         for key in sorted(protocol)
@@ -117,7 +119,7 @@ def main_table(results: Results) -> Table:
         seeds = results.config.study.seeds_of(name)
         bias = arm.bias if arm.site != "none" else "–"
         head = [text(name), text(SITES.get(arm.site, arm.site)), text(bias), integer(len(seeds))]
-        n = integer(results.size(*results.score(name, seeds[0])))
+        n = integer(results.size(results.scored(name)[0]))
         rows.append(
             [
                 *head,
@@ -126,16 +128,9 @@ def main_table(results: Results) -> Table:
                 *(number(results.over_seeds(name, k), d) for k, (_, d) in MAIN.items()),
             ]
         )
-    for key, title in (("real", "real images"), ("vae", "real, via VAE")):
-        rows.append(
-            [
-                text(title),
-                *[text("–")] * 3,
-                integer(results.size(*results.ceilings[key])),
-                text(NOTHING),
-                *_ceiling(results, key),
-            ]
-        )
+    for of, title in ((REAL, "real images"), (VAE, "real, via VAE")):
+        size = integer(results.size(of))
+        rows.append([text(title), *[text("–")] * 3, size, text(NOTHING), *_ceiling(results, of)])
     rows.append(_chance(results))
     notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it.", distances_note(results)]
     return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results) + notes)
@@ -154,13 +149,10 @@ def distances_note(results: Results) -> str:
     )
 
 
-def _ceiling(results: Results, key: str) -> list[Cell]:
-    file, command = results.ceilings[key]
-    metrics = results.read(file, command).get("metrics", {})
+def _ceiling(results: Results, of: Scored) -> list[Cell]:
     needed = {"success50", "miou"}
     return [
-        number(results.metric(file, command, k) if k in needed or k in metrics else None, d)
-        for k, (_, d) in MAIN.items()
+        number(results.metric(of, k) if k in needed or results.has(of, k) else None, d) for k, (_, d) in MAIN.items()
     ]
 
 
@@ -168,7 +160,7 @@ def _chance(results: Results) -> list[Cell]:
     arm, seeds = results.reference, results.config.study.seeds_of(results.reference)
     levels = {"success50": "chance_success50", "miou": "chance_miou"}
     cells = [number(results.over_seeds(arm, levels[k]) if k in levels else None, d) for k, (_, d) in MAIN.items()]
-    n = results.size(*results.score(arm, seeds[0]))
+    n = results.size(results.scored(arm)[0])
     return [text(f"{arm}, boxes redrawn"), *[text("–")] * 2, integer(len(seeds)), integer(n), text(NOTHING), *cells]
 
 
@@ -176,8 +168,8 @@ def _parameters(results: Results, arm: str) -> Cell:
     """Trained parameters; a dash where an arm has none, or its training did not tell."""
     if arm not in results.config.study.trained:
         return text(NOTHING)
-    file = f"adapters/{arm}/{results.config.study.seeds_of(arm)[0]}/training.json"
-    return integer(results.read(file, "adapter")["parameters"]) if results.has(file) else text(NOTHING)
+    first = results.scored(arm, "training")[0]
+    return integer(results.metric(first, "parameters")) if results.has(first, "parameters") else text(NOTHING)
 
 
 def intervals_table(results: Results) -> Table:
@@ -212,8 +204,8 @@ def intervals_table(results: Results) -> Table:
 
 def _per_image(results: Results, arm: str, seeds: list[int], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Sums of a box score, (seeds, images), and boxes of each image."""
-    images = [results.read(*results.score(arm, seed))["per_image"] for seed in seeds]
-    return np.array([one[key] for one in images], dtype=np.float64), np.array(images[0]["boxes"])
+    scored = [Scored(arm, seed) for seed in seeds]
+    return np.array([results.per_image(of, key) for of in scored]), results.per_image(scored[0], "boxes").astype(int)
 
 
 def _two_intervals(name: str, metric: str, seeds: Estimate, images: tuple[float, float]) -> list[Cell]:
@@ -238,13 +230,13 @@ def relations_table(results: Results) -> Table:
     rows = []
     for arm in results.config.study.end_to_end_arms:
         seeds = results.config.study.seeds_of(arm)
-        places = [results.score(arm, seed, "relations") for seed in seeds]
+        first = results.scored(arm, "relations")[0]
         rows.append(
             [
                 text(arm),
                 integer(len(seeds)),
-                integer(results.size(*places[0])),
-                integer(results.metric(*places[0], "n_relations")),
+                integer(results.size(first)),
+                integer(results.metric(first, "n_relations")),
                 number(results.over_seeds(arm, "relation_accuracy", "relations")),
                 number(results.over_seeds(arm, "rules_relation_accuracy", "relations")),
                 number(results.over_seeds(arm, "object_recall", "relations")),
@@ -257,19 +249,17 @@ def relations_table(results: Results) -> Table:
     return Table("relations", "Spatial relations, from the caption alone", columns, rows, notes)
 
 
-def _listing(results: Results, place: tuple[str, str], known: dict[str, str], name: str, title: str) -> Table:
-    """Metric, value and n: the known ones first and required, any other of the file after them."""
-    file, command = place
-    score = results.read(file, command)
-    metrics, counts = score.get("metrics", {}), score.get("counts", {})
+def _listing(results: Results, of: Scored, known: dict[str, str], name: str, title: str) -> Table:
+    """Metric, value and n: the known ones first and required, any other of the set after them."""
+    metrics = results.metrics(of)
     labels = known | {k: v for k, v in OPTIONAL.items() if k in metrics and known is DATA}
     labels |= {k: k.replace("_", " ") for k in sorted(metrics) if k not in labels}
-    intervals, rows = score.get("intervals", {}), []
+    intervals, rows = any(value.low is not None for value in metrics.values()), []
     for key, label in labels.items():
-        value, n = results.metric(file, command, key), counts.get(key, results.size(file, command))
-        rows.append([text(label), _listed(key, value), integer(n)])
+        results.metric(of, key)  # tells what is missing
+        rows.append([text(label), _listed(key, metrics[key].value), integer(metrics[key].n or 0)])
         if intervals:
-            rows[-1].insert(2, text(span(intervals.get(key, ()))))
+            rows[-1].insert(2, text(span(metrics[key].ends)))
     columns = [Column("metric", "metric", left=True), Column("value", "value"), Column("n", "n")]
     notes = []
     if intervals:
@@ -285,9 +275,9 @@ def _listed(key: str, value: float) -> Cell:
 
 
 def planner_table(results: Results) -> Table:
-    return _listing(results, results.planner, PLANNER, "planner", "The layout planner on held-out captions")
+    return _listing(results, PLANNER_SET, PLANNER, "planner", "The layout planner on held-out captions")
 
 
 def data_table(results: Results) -> Table:
     title = "Filter, download and annotation against the world's truth"
-    return _listing(results, results.data, DATA, "data", title)
+    return _listing(results, DATA_SET, DATA, "data", title)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gillnext.record.results import Results
 from gillnext.statistics import LEVEL, differences, estimate
 from gillnext.tables.build import metric_digits
-from gillnext.tables.collect import Results
 from gillnext.tables.table import Column, Table, integer, signed, text
 
 METRICS = {"success50": "success@0.5", "rules_success50": "the same by rules", "miou": "mIoU",

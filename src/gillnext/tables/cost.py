@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.config import Config, arguments
+from gillnext.record import jobs as benchmarks
+from gillnext.record.jobs import Job
+from gillnext.record.results import made_in, told_by
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.tables import bars, benchmarks
-from gillnext.tables.benchmarks import Job
-from gillnext.tables.collect import made_in, told_by
+from gillnext.tables import bars
 from gillnext.tables.memory import FAMILIES, MODES, families, ordered
 from gillnext.tables.table import NOTHING, Column, Table, integer, number, text, write
 
@@ -153,10 +154,11 @@ def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | Non
         raise UserError("no such file", where=str(wall), remedy="leave --wall out where nothing was measured outside")
     outside = files.read_json(wall) if wall else None
     values, measured = totals(jobs, outside), files.read_json(memory)
+    stamp = measured.get("provenance", {})
     built = [
-        rules_table(jobs, told_by(measured)),
+        rules_table(jobs, told_by(stamp)),
         totals_table(values, outside is not None, "peak_mib" in (outside or {})),
-        bars_table(values, config.run.tier, outside is not None, made_in(measured)),
+        bars_table(values, config.run.tier, outside is not None, made_in(stamp)),
         backward_table(measured),
     ]
     with files.atomic(out) as temporary:

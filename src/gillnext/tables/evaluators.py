@@ -6,7 +6,7 @@ of two arms is better, a note names the pair.
 
 from __future__ import annotations
 
-from gillnext.tables.collect import Results
+from gillnext.record.results import REAL, VAE, Results
 from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import Column, Table, integer, number, text
 
@@ -47,9 +47,8 @@ def evaluators_table(results: Results) -> Table:
         [text(arm), integer(len(study.seeds_of(arm))), *(number(results.over_seeds(arm, key)) for key in keys)]
         for arm in study.arms
     ]
-    for key, title in (("real", "real images"), ("vae", "real, via VAE")):
-        place = results.ceilings[key]
-        rows.append([text(title), text("–"), *(number(results.metric(*place, name)) for name in keys)])
+    for of, title in ((REAL, "real images"), (VAE, "real, via VAE")):
+        rows.append([text(title), text("–"), *(number(results.metric(of, name)) for name in keys)])
     chance = [results.over_seeds(study.reference, _chance(key)) for key in keys]
     rows.append([text(f"{study.reference}, boxes redrawn"), text("–"), *map(number, chance)])
     notes = ["Rules: templates of colour and shape, nothing learned.", *(ordering(results, m) for m in METRICS)]

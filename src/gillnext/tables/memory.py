@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gillnext.record.results import Results
 from gillnext.runtime.errors import UserError
-from gillnext.tables.collect import Results
 from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, scientific, text
 
 MODES = {  # in the order of print
@@ -38,17 +38,17 @@ def families(memory: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def memory_modes(results: Results) -> Modes:
     """The modes of three UNet forwards in the order of print; summed and split are required."""
-    modes = results.read(*results.memory).get("modes", {})
+    modes = results.memory.get("modes", {})
     for mode in ("summed", "split"):
         if mode not in modes:
-            where = str(results.root / results.memory[0])
+            where = str(results.root / "memory.json")
             raise UserError(f"mode {mode!r} is missing", where=where, remedy="make it again with `gillnext memory`")
     return ordered(modes)
 
 
 def modes_of(results: Results, family: str) -> Modes:
     """The modes of one of the further families in the order of print; none where they were not measured."""
-    return ordered(results.read(*results.memory).get(family, {}).get("modes", {}))
+    return ordered(results.memory.get(family, {}).get("modes", {}))
 
 
 def reduction(modes: Modes, mode: str, against: str = "summed") -> float:
@@ -100,7 +100,7 @@ def _notes(memory: dict[str, Any]) -> list[str]:
 
 def memory_table(results: Results) -> Table:
     """Bytes that the graph holds for the backward pass, and the gradients' difference from the summed one."""
-    memory = results.read(*results.memory)
+    memory = results.memory
     memory_modes(results)
     rows = [
         row

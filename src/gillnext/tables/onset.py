@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
-from gillnext.tables.collect import Results
+from gillnext.record.results import Results
 from gillnext.tables.table import Column, Table, integer, number, text
 
 LEVEL = 0.2  # success@0.5 from which boxes are followed: about three times the chance level
 IN_A_ROW = 2  # points of the curve that must reach it
 
 
-def onset(curve: Sequence[dict[str, Any]]) -> int | None:
+def onset(curve: Sequence[tuple[int, float]]) -> int | None:
     """The step of the first of `IN_A_ROW` successive points at `LEVEL` or more; None where there is none."""
-    reached = [point["success50"] >= LEVEL for point in curve]
+    reached = [success >= LEVEL for _, success in curve]
     for i in range(len(curve) - IN_A_ROW + 1):
         if all(reached[i : i + IN_A_ROW]):
-            return int(curve[i]["step"])
+            return curve[i][0]
     return None
 
 
@@ -40,9 +39,9 @@ def onset_table(results: Results) -> Table | None:
         measured = results.curves(name)
         if not measured:
             continue
-        last = measured[0][-1]["step"]
-        final = statistics.fmean(curve[-1]["success50"] for curve in measured)
-        told = words([onset(curve) for curve in measured], last, measured[0][0]["step"])
+        last = measured[0][-1][0]
+        final = statistics.fmean(curve[-1][1] for curve in measured)
+        told = words([onset(curve) for curve in measured], last, measured[0][0][0])
         rows.append(
             [
                 text(name),

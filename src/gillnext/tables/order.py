@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
+from gillnext.record.results import Results
 from gillnext.statistics import paired
-from gillnext.tables.collect import Results
 
 
 def disagreements(results: Results, one: str, two: str) -> list[tuple[str, str]]:

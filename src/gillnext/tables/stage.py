@@ -15,12 +15,12 @@ from pathlib import Path
 
 from gillnext.config import Config, arguments
 from gillnext.config.model import Arm
+from gillnext.record.results import DATA, PLANNER, REAL, VAE, Results, made_in
 from gillnext.runtime import files
 from gillnext.tables import build
 from gillnext.tables.bars import bars_table
 from gillnext.tables.binding import binding_table
 from gillnext.tables.build import MAIN
-from gillnext.tables.collect import Results, made_in
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import families, memory_modes, memory_table, reduction
@@ -51,14 +51,14 @@ def numbers(results: Results) -> dict[str, str]:
     for key in ("success50", "miou"):
         out[f"chance.{key}"] = number(results.over_seeds(results.reference, f"chance_{key}")).text
     for key in ("success50", "miou", "rules_success50"):
-        for ceiling, place in results.ceilings.items():
-            out[f"ceiling.{ceiling}.{key}"] = number(results.metric(*place, key)).text
+        for of in (REAL, VAE):
+            out[f"ceiling.{of.arm}.{key}"] = number(results.metric(of, key)).text
     for key in ("relation_accuracy", "rules_relation_accuracy", "object_recall"):
         out[f"relations.{key}"] = number(results.over_seeds(results.reference, key, "relations")).text
-    for prefix, place in (("planner", results.planner), ("data", results.data)):
-        for key, value in results.read(*place).get("metrics", {}).items():
-            out[f"{prefix}.{key}"] = number(float(value)).text
-    out["run.arithmetic"] = made_in(results.read(*results.memory))
+    for of in (PLANNER, DATA):
+        for key, value in results.metrics(of).items():
+            out[f"{of.split}.{key}"] = number(value.value).text
+    out["run.arithmetic"] = made_in(results.memory.get("provenance", {}))
     return out | _rows(contrasts_table(results), "contrast") | _rows(onset_table(results), "onset") | _memory(results)
 
 
@@ -75,8 +75,7 @@ def _rows(table: Table | None, prefix: str) -> dict[str, str]:
 def _study(results: Results) -> dict[str, str]:
     config = results.config
     seeds = config.study.seeds_of(results.reference)
-    first = results.score(results.reference, seeds[0])
-    end_to_end = results.score(results.reference, seeds[0], "relations")
+    first, end_to_end = (results.scored(results.reference, split)[0] for split in ("test", "relations"))
     spatial = config.world.strong_share + config.world.weak_share
     ways = {name: (arm.coordinates, arm.frequencies) for name, arm in config.study.arms.items()}
     recoded = [name for name, way in ways.items() if way != (Arm().coordinates, Arm().frequencies)]
@@ -92,8 +91,8 @@ def _study(results: Results) -> dict[str, str]:
         "study.all_arms": ", ".join(config.study.arms),
         "study.coordinate_arms": ", ".join(recoded),
         "study.biasless_arms": ", ".join(biasless),
-        "study.test_images": f"{results.size(*first):,}",
-        "study.relation_captions": f"{results.size(*end_to_end):,}",
+        "study.test_images": f"{results.size(first):,}",
+        "study.relation_captions": f"{results.size(end_to_end):,}",
         "study.adapter_steps": f"{config.adapter.steps:,}",
         "study.base_steps": f"{config.base.steps:,}",
         "study.vae_steps": f"{config.vae.steps:,}",
@@ -104,12 +103,12 @@ def _study(results: Results) -> dict[str, str]:
         "study.guidance": f"{config.sample.guidance:g}",
         "study.guided_steps": str(config.guided.steps),
         "study.seed_words": results.seed_words(),
-        "study.planner_captions": f"{results.size(*results.planner):,}",
+        "study.planner_captions": f"{results.size(PLANNER):,}",
     }
 
 
 def _memory(results: Results) -> dict[str, str]:
-    memory, out = results.read(*results.memory), {}
+    memory, out = results.memory, {}
     memory_modes(results)  # tells what is missing
     for family, part in families(memory).items():
         prefix, modes = "memory" if family == "unet" else f"memory.{family}", part["modes"]

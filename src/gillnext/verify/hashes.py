@@ -19,13 +19,12 @@ from typing import Any
 from gillnext import cli
 from gillnext.config.load import load
 from gillnext.config.model import Config
+from gillnext.record.results import Results
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.tables.collect import Results
 from gillnext.verify import against
 from gillnext.verify.inventory import stages
 from gillnext.verify.kept import HASHES
-from gillnext.verify.measured import scores
 from gillnext.verify.values import digest, of_output
 
 MADE_BY = ("arithmetic", "processor", "libc", "lock")
@@ -39,8 +38,7 @@ def one(values: Iterable[Any]) -> str | None:
 
 def made_by(results: Results) -> dict[str, str | None]:
     """What the score files say of the arithmetic and the machines that made the run."""
-    stamps = [results.read(name, "").get("provenance", {}) for name in scores(results)]
-    return {key: one(stamp.get(key) for stamp in stamps) for key in MADE_BY}
+    return {key: one(stamp.get(key) for stamp in results.stamps) for key in MADE_BY}
 
 
 def make(root: Path, config: Config) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from gillnext.claims.stage import Claim, judge, read_claims
 from gillnext.claims.verdicts import Number
 from gillnext.config import arguments
 from gillnext.config.load import load
+from gillnext.record.results import Results
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import bars
-from gillnext.tables.collect import Results
 from gillnext.tables.runs import Row, read_rows, text
 from gillnext.verify.hashes import made_by, one
-from gillnext.verify.measured import groups, scores
+from gillnext.verify.measured import groups
 
 
 def mean(number: Number) -> float:
@@ -54,15 +54,15 @@ def values(results: Results, claims: list[Claim]) -> dict[str, float]:
 def rows(results: Results, name: str, claims: list[Claim], processor: str = "") -> list[Row]:
     """The rows of one run; `processor` where its score files name none."""
     run, made = results.config.run, made_by(results)
-    code = one(results.read(file, "").get("provenance", {}).get("code") for file in scores(results))
-    stamp = (
+    code = one(stamp.get("code") for stamp in results.stamps)
+    made_as = (
         made["arithmetic"] or "fast",
         made["processor"] or processor or "unknown",
         run.threads,
         run.seed,
         code or "unknown",
     )
-    return [Row(name, *stamp, *number) for number in numbers(results, claims)]
+    return [Row(name, *made_as, *number) for number in numbers(results, claims)]
 
 
 def add(root: Path, name: str, claims: Path, out: Path, processor: str = "") -> list[Row]:

@@ -26,10 +26,10 @@ from gillnext.claims.stage import Claim, judge, read_claims
 from gillnext.claims.verdicts import Number, Verdict, Word, in_print
 from gillnext.config import arguments
 from gillnext.config.load import load
+from gillnext.record.results import Results, told_by
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import runs as whole_runs
-from gillnext.tables.collect import Results, told_by
 from gillnext.tables.runs import Runs
 from gillnext.tables.table import write
 from gillnext.verify import kept, report
@@ -127,7 +127,7 @@ def allowed(n: int) -> int:
 def made_where(pair: Pair) -> dict[str, str]:
     """Which run -> arithmetic and machine that made it, in words."""
     runs = {"This run": pair.mine, "The kept run": pair.theirs}
-    return {which: told_by(results.read(*results.memory)) for which, results in runs.items()}
+    return {which: told_by(results.memory.get("provenance", {})) for which, results in runs.items()}
 
 
 def notes(pair: Pair, told: list[str], rows: list[Row]) -> list[str]:

@@ -1,0 +1,129 @@
+"""The jobs of a run: from Snakemake's benchmark files, one a job, `{rule}/{wildcards}.tsv` or `.jsonl`, one record a
+repetition; or, of a kept run, from `jobs.parquet`.
+
+A file is written when its job ends, so its modification time minus the job's seconds is the job's start.
+From these intervals come the time in which anything ran (resumed runs count only their work) and the peak
+of memory over jobs that ran together. `wall.json` beside them has the last word."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+
+NAME = "jobs.parquet"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: seconds of wall clock and CPU, peak resident MiB (None where it was too short to be
+    sampled).
+    """
+
+    rule: str
+    seconds: float
+    cpu_seconds: float | None
+    peak_mib: float | None
+    end: float
+
+    @property
+    def start(self) -> float:
+        return self.end - self.seconds
+
+
+SCHEMA = {
+    "rule": pl.String, "seconds": pl.Float64, "cpu_seconds": pl.Float64, "peak_mib": pl.Float64, "end": pl.Float64,
+}  # fmt: skip
+
+
+def _float(value: Any) -> float | None:
+    return None if value in (None, "NA", "-", "") else float(value)
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    with open(path, encoding="utf-8", newline="") as lines:
+        if path.suffix == ".jsonl":
+            yield from (json.loads(line) for line in lines if line.strip())
+        else:
+            yield from csv.DictReader(lines, delimiter="\t")
+
+
+def _job(path: Path, rule: str) -> Job:
+    try:
+        records = [(_float(r["s"]), _float(r["max_rss"]), _float(r.get("cpu_time"))) for r in _records(path)]
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"not a benchmark file of Snakemake: {error!r}",
+            where=str(path),
+            remedy="delete it and run the workflow again",
+        ) from error
+    if not records:
+        raise UserError("no record in it", where=str(path), remedy="delete it and run the workflow again")
+    peaks = [peak for _, peak, _ in records if peak is not None]
+    cpu = [c for _, _, c in records if c is not None]
+    return Job(
+        rule,
+        sum(s or 0.0 for s, _, _ in records),
+        sum(cpu) if cpu else None,
+        max(peaks) if peaks else None,
+        path.stat().st_mtime,
+    )
+
+
+def of_benchmarks(folder: Path) -> list[Job]:
+    """The jobs whose benchmark files lie under `folder`; raises `UserError` where there are none."""
+    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".tsv", ".jsonl"))
+    if not paths:
+        raise UserError("no benchmark files", where=str(folder), remedy="run the workflow: its rules write them")
+    return [_job(path, _rule(path.relative_to(folder))) for path in paths]
+
+
+def write(jobs: list[Job], path: Path) -> None:
+    """Keep jobs as a table."""
+    with files.atomic(path) as temporary:
+        pl.DataFrame([asdict(job) for job in jobs], schema=SCHEMA).write_parquet(temporary)
+
+
+def read(place: Path) -> list[Job]:
+    """The jobs in a folder of benchmark files or a kept table, in the order of their rules' first end."""
+    place = Path(place)
+    if place.is_dir() or not place.exists():
+        jobs = of_benchmarks(place)
+    else:
+        jobs = [Job(**row) for row in pl.read_parquet(place).iter_rows(named=True)]
+    first: dict[str, float] = {}
+    for job in jobs:
+        first[job.rule] = min(job.end, first.get(job.rule, job.end))
+    return sorted(jobs, key=lambda j: (first[j.rule], j.rule, j.end))
+
+
+def _rule(relative: Path) -> str:
+    """`{rule}/….tsv`, or `{rule}.tsv` for a rule without wildcards."""
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def busy_seconds(jobs: list[Job]) -> float:
+    """The length of the union of the jobs' intervals: time in which at least one job ran."""
+    total, reach = 0.0, float("-inf")
+    for job in sorted(jobs, key=lambda j: j.start):
+        total += max(0.0, job.end - max(job.start, reach))
+        reach = max(reach, job.end)
+    return total
+
+
+def peak_mib(jobs: list[Job]) -> float:
+    """The largest sum of peaks of jobs that ran at the same time: an upper bound of the run's peak memory."""
+    events = [(job.start, job.peak_mib or 0.0) for job in jobs] + [(job.end, -(job.peak_mib or 0.0)) for job in jobs]
+    level = highest = 0.0
+    for _, change in sorted(events):
+        level += change
+        highest = max(highest, level)
+    return highest

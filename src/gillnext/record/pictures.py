@@ -1,0 +1,102 @@
+"""The pictures that the paper shows, and their layouts, in one archive: `pictures.zip`."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gillnext import layouts
+from gillnext.layouts import Layout
+from gillnext.record.results import Results, Scored
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+
+NAME = "pictures.zip"
+GRID = 8  # captions of the grid of samples
+WORST = 8  # of the reference arm's failures
+DATED = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the same pictures are the same bytes
+
+
+def chosen(boxes_N: np.ndarray, count: int = GRID) -> list[int]:
+    """The first `count` layouts with two objects or more, filled up with the first of the others: nothing is picked by
+    how it came out. `boxes_N`: objects of each layout.
+    """
+    several, others = np.flatnonzero(boxes_N >= 2), np.flatnonzero(boxes_N < 2)
+    return sorted(int(i) for i in np.concatenate([several, others])[:count])
+
+
+def worst(boxes_N: np.ndarray, iou_N: np.ndarray, count: int = WORST) -> list[int]:
+    """Images with the lowest mean IoU over their boxes, the lowest first; ties in their order."""
+    means = np.where(boxes_N > 0, iou_N / np.maximum(boxes_N, 1), np.inf)
+    return [int(i) for i in np.argsort(means, kind="stable")[:count]]
+
+
+def first(results: Results) -> Scored:
+    """The reference arm's first set, whose layouts are shown."""
+    return results.scored(results.reference)[0]
+
+
+def in_grid(results: Results) -> list[int]:
+    """The test layouts in the grid of samples."""
+    return chosen(results.per_image(first(results), "boxes"))
+
+
+def failing(results: Results) -> list[int]:
+    """The test layouts that the reference arm's first seed failed most at."""
+    boxes_N, iou_N = (results.per_image(first(results), name) for name in ("boxes", "iou"))
+    return worst(boxes_N, iou_N)
+
+
+def shown(results: Results) -> dict[str, list[int]]:
+    """Folder of pictures in the results -> which of them are shown."""
+    grid = in_grid(results)
+    found = {"reference/real": grid}
+    for arm in results.config.study.shown_arms:
+        found[folder(results.scored(arm)[0])] = grid
+    mine = folder(first(results))
+    return found | {mine: sorted({*found.get(mine, []), *failing(results)})}
+
+
+def folder(of: Scored) -> str:
+    """Where the pictures of a set lie in the results."""
+    return "reference/real" if of.arm == "real" else f"samples/{of.arm}/{of.seed}/{of.split}"
+
+
+def write(root: Path, results: Results) -> None:
+    """Write the archive of the run in `root`; `UserError` where a picture is not there."""
+    wanted = shown(results)
+    rows = layouts.read(root / folder(first(results)) / "layouts.jsonl")
+    told = {str(i): rows[i].to_row() for i in sorted({i for indices in wanted.values() for i in indices})}
+    with files.atomic(root / NAME) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo("layouts.json", DATED), json.dumps(told, ensure_ascii=False))
+        for place, indices in wanted.items():
+            for index in indices:
+                name = f"{place}/{index:05d}.png"
+                if not (root / name).exists():
+                    raise UserError("no such image", where=str(root / name), remedy="sample it again")
+                archive.writestr(zipfile.ZipInfo(name, DATED), (root / name).read_bytes())
+
+
+class Pictures:
+    """The archive of a run, open."""
+
+    def __init__(self, results: Results) -> None:
+        path = results.root / NAME
+        if not path.exists():
+            raise UserError("no pictures", where=str(path), remedy="make them with `gillnext gather`")
+        self.archive = zipfile.ZipFile(path)
+        self.rows = json.loads(self.archive.read("layouts.json"))
+
+    def layout(self, index: int) -> Layout:
+        """Test layout `index`."""
+        return layouts.from_row(self.rows[str(index)], f"layout {index}")
+
+    def image(self, of: Scored, index: int) -> np.ndarray:
+        """Picture `index` of a set, (H, W, 3) uint8."""
+        data = io.BytesIO(self.archive.read(f"{folder(of)}/{index:05d}.png"))
+        return np.asarray(Image.open(data).convert("RGB"))
