@@ -45,11 +45,12 @@ include: "workflow/rules/planner.smk"
 include: "workflow/rules/adapter.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/score.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/gather.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/report.smk"
-include: "workflow/rules/start.smk"
+include: "workflow/rules/onstart.smk"
 
 
 localrules:

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from gillnext.adapter import fourier
-from gillnext.adapter.grounding import NULL_LEVEL, pad
+from gillnext.adapter import bias
+from gillnext.adapter.bias import NULL_LEVEL
+from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.layouts import MAX_BOXES
 from gillnext.runtime.errors import UserError
@@ -134,7 +135,7 @@ def test_every_bias_sees_unit_boxes_whatever_the_tokens_see(awake):
     for name in ("unit", "raw", "clamp"):
         g = make(awake, coordinates=name)(*sample(BOXES, 2), SIZE)
         assert torch.equal(g.boxes_BN4[0, :2], torch.tensor(BOXES))
-        assert torch.equal(g.omega_F, fourier.bias_frequencies())
+        assert torch.equal(g.omega_F, bias.frequencies())
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ import pytest
 import torch
 from diffusers.models.embeddings import get_fourier_embeds_from_boundingbox
 
-from gillnext.adapter import fourier
-from gillnext.adapter.grounding import NULL_LEVEL
+from gillnext.adapter import bias, fourier
+from gillnext.adapter.bias import NULL_LEVEL
 from gillnext.miniatures.world.scenes import SIDES
 
 BOXES = torch.tensor([[[0.1, 0.2, 0.5, 0.9], [0.0, 0.0, 1.0, 1.0]], [[0.61, 0.33, 0.64, 0.36], [0.3, 0.7, 0.9, 0.8]]])
@@ -49,15 +49,15 @@ def test_unknown_frequencies_are_refused():
 
 
 def test_pixel_centres_go_row_by_row():
-    assert fourier.pixel_centres(2, 4).tolist() == [
+    assert bias.pixel_centres(2, 4).tolist() == [
         [0.125, 0.25], [0.375, 0.25], [0.625, 0.25], [0.875, 0.25],
         [0.125, 0.75], [0.375, 0.75], [0.625, 0.75], [0.875, 0.75],
     ]  # fmt: skip
 
 
 def test_proximity_is_the_mean_cosine_of_the_offset():
-    pixels = fourier.pixel_centres(3, 2)
-    found = fourier.proximity(pixels, BOXES, fourier.frequencies("gligen"))
+    pixels = bias.pixel_centres(3, 2)
+    found = bias.proximity(pixels, BOXES, fourier.frequencies("gligen"))
     for b in range(2):
         for p, (x, y) in enumerate(pixels.tolist()):
             for n in range(2):
@@ -69,13 +69,13 @@ def test_proximity_is_the_mean_cosine_of_the_offset():
 
 def test_proximity_is_one_at_the_centre_of_the_box():
     centre = torch.tensor([[0.3, 0.55]])
-    found = fourier.proximity(centre, BOXES[:1, :1], fourier.frequencies("gligen"))
+    found = bias.proximity(centre, BOXES[:1, :1], fourier.frequencies("gligen"))
     assert found.item() == pytest.approx(1.0, abs=1e-6)
 
 
 def test_inside_is_containment_or_the_nearest_pixel():
-    pixels = fourier.pixel_centres(4, 4)
-    found = fourier.inside(pixels, BOXES)
+    pixels = bias.pixel_centres(4, 4)
+    found = bias.inside(pixels, BOXES)
     for b in range(2):
         for n in range(2):
             x1, y1, x2, y2 = BOXES[b, n].tolist()
@@ -88,7 +88,7 @@ def test_inside_is_containment_or_the_nearest_pixel():
 
 
 def test_a_box_between_the_pixels_still_has_a_pixel():
-    found = fourier.inside(fourier.pixel_centres(4, 4), torch.tensor([[[0.61, 0.36, 0.64, 0.39]]]))
+    found = bias.inside(bias.pixel_centres(4, 4), torch.tensor([[[0.61, 0.36, 0.64, 0.39]]]))
     assert found.sum().item() == 1 and found[0, 6, 0]  # second row, third column: centre (0.625, 0.375)
 
 
@@ -99,20 +99,18 @@ def test_the_bias_is_a_round_hill_about_the_centre():
     pixels = torch.stack([torch.stack([0.5 + d * a.cos(), 0.5 + d * a.sin()]) for d in distances for a in angles])
 
     def hill(omega_F):
-        return fourier.proximity(pixels, box, omega_F).reshape(len(distances), len(angles))
+        return bias.proximity(pixels, box, omega_F).reshape(len(distances), len(angles))
 
-    found = hill(fourier.bias_frequencies())
+    found = hill(bias.frequencies())
     assert (found.diff(dim=0) < 0).all()
     assert (found[:7].amax(1) - found[:7].amin(1) < 0.03).all()  # to 0.15 of the image
-    curvature = fourier.bias_frequencies().double().square().mean().item() / 4
+    curvature = bias.frequencies().double().square().mean().item() / 4
     assert found[1].mean().item() == pytest.approx(1 - curvature * distances[1].item() ** 2, abs=1e-4)
     assert not (hill(fourier.frequencies("gligen")).diff(dim=0) < 0).all()
 
 
 def test_the_null_token_takes_over_between_the_smallest_and_the_largest_objects_half_sides():
     centre, radii = torch.tensor([[[0.5, 0.5, 0.5, 0.5]]]), torch.linspace(0, 0.5, 501)
-    near = fourier.proximity(
-        torch.stack([0.5 + radii, torch.full_like(radii, 0.5)], 1), centre, fourier.bias_frequencies()
-    )
+    near = bias.proximity(torch.stack([0.5 + radii, torch.full_like(radii, 0.5)], 1), centre, bias.frequencies())
     reach = radii[(near[0, :, 0] > NULL_LEVEL).sum() - 1].item()
     assert SIDES[0] / 2 < reach < SIDES[1] / 2

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from gillnext.adapter import fourier
-from gillnext.adapter.grounding import NULL_LEVEL, Grounding
+from gillnext.adapter import bias as bias_
+from gillnext.adapter.bias import NULL_LEVEL
+from gillnext.adapter.grounding import Grounding
 from gillnext.adapter.processors import SiteLayer
 
 HEADS, INNER, WIDTH = 2, 12, 8
@@ -24,7 +25,7 @@ def grounding(bias):
         valid_BN=torch.tensor([[True, True, False, True], [True, False, False, True]]),
         bias=bias,
         size=SIZE,
-        omega_F=fourier.bias_frequencies(),
+        omega_F=bias_.frequencies(),
     )
 
 

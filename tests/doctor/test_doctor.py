@@ -12,6 +12,8 @@ from gillnext.cli import main
 from gillnext.doctor import calibration, facts, stage, tiny
 from gillnext.doctor.calibration import KeptRun, Steps
 from gillnext.doctor.facts import Finding
+from gillnext.record import jobs
+from gillnext.record.jobs import Job
 from gillnext.runtime import arithmetic as arithmetic_module
 from gillnext.runtime import machine, training
 from gillnext.runtime.errors import UserError
@@ -148,13 +150,10 @@ def test_the_estimate_scales_the_kept_run_by_the_steps_weighed_by_their_rules():
     assert kept.minutes(there, there, 1) == pytest.approx(40)
 
 
-def test_a_kept_run_is_read_from_its_benchmarks(tmp_path):
+def test_a_kept_run_is_read_from_its_jobs(tmp_path):
     assert KeptRun.read(tmp_path) is None
-    for rule, start in (("base", 0), ("windows", 60), ("adapter", 60), ("sample", 120)):
-        (tmp_path / "benchmarks" / rule).mkdir(parents=True)
-        path = tmp_path / "benchmarks" / rule / "all.tsv"
-        path.write_text("s\tmax_rss\tcpu_time\n60.0\t100.0\t90.0\n")
-        os.utime(path, (start + 60, start + 60))
+    ran = (("base", 0), ("windows", 60), ("adapter", 60), ("sample", 120))
+    jobs.write([Job(rule, 60.0, 90.0, 100.0, start + 60.0) for rule, start in ran], tmp_path / jobs.NAME)
     kept = KeptRun.read(tmp_path)
     assert (kept.wall_minutes, kept.job_minutes) == (3, 4)
     assert kept.weights == {"base": 90, "adapter": 180, "sample": 90}

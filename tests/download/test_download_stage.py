@@ -24,8 +24,8 @@ from gillnext.config.data import Download, Faults, World
 from gillnext.config.model import Config, Sample
 from gillnext.download import stage as download_stage
 from gillnext.download.journal import Journal, Outcome
+from gillnext.download.per_host import Turns
 from gillnext.download.table import COLUMNS, Rows, read_table
-from gillnext.download.turns import Turns
 from gillnext.miniatures.world import stage as world_stage
 from gillnext.miniatures.world.server import running
 from gillnext.runtime import files

@@ -3,7 +3,7 @@
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from gillnext.memory.live import LiveBytes
+from gillnext.memory.live_bytes import LiveBytes
 
 N = 1000  # float32 numbers: 4,000 bytes
 BYTES = 4 * N

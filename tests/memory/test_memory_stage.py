@@ -235,7 +235,7 @@ def test_resident_growth_of_a_modes_first_step_is_that_of_the_graphs_it_holds():
     code = """
 import sys, torch
 from gillnext.memory.measure import measure
-from gillnext.memory.work import Work
+from gillnext.memory.step import Work
 model = torch.nn.Linear(1, 1)
 def loss(index, parts):
     return (torch.ones(1 << 23) * model.weight).square().mean()

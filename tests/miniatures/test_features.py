@@ -7,7 +7,7 @@ from PIL import Image
 
 from gillnext.config.load import from_dict
 from gillnext.miniatures import features
-from gillnext.miniatures.networks.features import FeatureNetwork, pool
+from gillnext.miniatures.networks.features import FeatureNetwork, pooled
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.classes import CLASSES
 
@@ -88,7 +88,7 @@ def test_features_are_a_row_an_image_whatever_the_batch(folder, data):
 
 def test_half_of_the_features_are_means_and_half_are_maxima():
     grid = torch.arange(2 * 3 * 3.0).reshape(1, 2, 3, 3)
-    assert pool(grid).tolist() == [[4.0, 17.0]]
+    assert pooled(grid).tolist() == [[4.0, 17.0]]
 
 
 def test_clean_fid_runs_on_them(folder, data, tmp_path):

@@ -8,11 +8,10 @@ import pytest
 from PIL import Image
 
 from gillnext.config.model import Arm
-from gillnext.layouts import Layout
 from gillnext.paper import gradients, style
 from gillnext.paper.figures import FIGURES, figures
 from gillnext.paper.gradients import look
-from gillnext.paper.grid import chosen
+from gillnext.record import gather
 from gillnext.runtime.errors import UserError
 
 
@@ -38,22 +37,16 @@ def test_the_chinese_font_has_the_glyphs_of_the_classes():
 def test_without_a_breakdown_its_figure_is_left_out(results_root, config, tmp_path):
     path = results_root / "scores/attn1/0.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"breakdown"', '"other"'), encoding="utf-8")
+    gather.gather(config, results_root)
     assert not {"breakdown", "classes"} & figures(config, results_root, tmp_path / "f").keys()
 
 
-def test_a_missing_sample_is_named_with_its_command(results_root, config, tmp_path):
+def test_a_missing_sample_is_named_with_its_command(results_root, config):
     for path in (results_root / "samples/attn1/0/test").glob("*.png"):
         path.unlink()
     with pytest.raises(UserError, match=r"attn1/0/test.*png") as error:
-        figures(config, results_root, tmp_path / "f")
+        gather.gather(config, results_root)
     assert "gillnext sample --arm attn1 --seed 0" in str(error.value)
-
-
-def test_samples_are_the_first_of_two_objects_or_more():
-    box = (0.1, 0.1, 0.5, 0.5)
-    rows = [Layout("x", ("树",) * k, (box,) * k) for k in (1, 2, 3, 1, 2)]
-    assert chosen(rows, 2) == [1, 2]
-    assert chosen(rows, 4) == [0, 1, 2, 4]
 
 
 def test_no_two_coordinate_conventions_look_alike():

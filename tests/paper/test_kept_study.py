@@ -25,7 +25,7 @@ def study(tmp_path_factory):
     """Tables of the kept study, and the words of its paper."""
     out, config = tmp_path_factory.mktemp("study"), load(KEPT / "config.json")
     tables(config, KEPT, out / "tables")
-    cost(config, KEPT / "benchmarks", KEPT / "memory.json", out / "cost")
+    cost(config, KEPT / "jobs.parquet", KEPT / "memory.json", out / "cost")
     claims(config, ROOT / "reference/claims.yaml", KEPT, out / "claims")
     figures(config, KEPT, out / "figures")
     pdf = paper(config, out, ROOT / "paper", out / "paper" / "paper.pdf")

@@ -73,7 +73,7 @@ def test_matched_iou_pairs_boxes_of_one_name_as_well_as_can_be():
 def test_bad_relations_are_refused(rows):
     truth = Layout("", ("猫", "树"), (LEFT, RIGHT), id="r-1", extra={"relations": rows})
     with pytest.raises(UserError, match="r-1"):
-        metrics.stated(truth)
+        metrics.relations_hold(None, truth)
 
 
 def test_mirrored_captions_state_what_mirrored_boxes_show():

@@ -13,11 +13,14 @@ Prints one line a stage and writes `hashes.json`. Two processors agree where the
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -66,6 +69,12 @@ def draw_few() -> None:
 
 class Chain:
     """The stages' command lines: inputs from the run in `root`, outputs in `out`."""
+
+    NAMES = (
+        "world", "heldout", "prior", "templates", "classifier", "annotator", "evaluator", "features", "clip", "vae",
+        "text", "filter", "annotate", "windows", "base", "planner", "plan", "cache", "adapter", "curve", "sample",
+        "score", "tables",
+    )  # fmt: skip
 
     def __init__(self, root: Path, out: Path) -> None:
         self.root, self.out = root, out
@@ -147,11 +156,27 @@ class Chain:
         }
 
 
-def run(chain: Chain, stages: list[str]) -> dict[str, str]:
-    """Stage -> hash of the values that it made."""
+def load_numpy_without(feature: str) -> None:
+    """NumPy reads what it shall do without when it is loaded, and never again."""
+    usual = os.environ["NPY_DISABLE_CPU_FEATURES"]
+    os.environ["NPY_DISABLE_CPU_FEATURES"] = f"{usual} {feature}"
+    importlib.import_module("numpy")
+    os.environ["NPY_DISABLE_CPU_FEATURES"] = usual
+
+
+def named(stages: list[str]) -> list[str]:
+    """The stages of the chain that "all", "short" or names mean, in its order."""
+    known = Chain.NAMES
+    if unknown := [name for name in stages if name not in ("all", "short", *known)]:
+        raise SystemExit(f"no stage {unknown[0]} in the chain: one of {', '.join(known)}, short or all")
+    return {"all": list(known), "short": list(SHORT)}.get(stages[0], [name for name in known if name in stages])
+
+
+def run(chain: Chain, stages: list[str], about: dict[str, Any]) -> None:
+    """Write the hash of the values that each stage makes, as it ends, with what is known `about` the machine."""
     from gillnext.verify.values import of_output
 
-    hashes = {}
+    hashes: dict[str, str] = {}
     for name in stages:
         began = time.monotonic()
         extra, outputs = chain.commands()[name]
@@ -159,8 +184,8 @@ def run(chain: Chain, stages: list[str]) -> dict[str, str]:
         if status := cli.main([name, *own, *extra]):
             raise SystemExit(f"{name} ended with status {status}")
         hashes[name] = of_output(chain.out, outputs)
+        files.write_json(chain.out / "hashes.json", {**about, "stages": hashes})
         print(f"{name:<11} {hashes[name][:16]}  {time.monotonic() - began:6.1f} s", flush=True)
-    return hashes
 
 
 def arguments(description: str | None, out: str) -> argparse.Namespace:
@@ -169,21 +194,20 @@ def arguments(description: str | None, out: str) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, required=True, help="results folder of a finished smoke run")
     parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--stages", nargs="+", default=["all"], help="stages by name, short, or all (the default)")
+    parser.add_argument("--without-numpy-avx2", action="store_true", help="without NumPy's kernels for AVX2")
     return parser.parse_args()
 
 
 def main() -> None:
     args = arguments(__doc__, "folder for what the stages make; must not exist")
     arithmetic.begin("portable")
+    if args.without_numpy_avx2:
+        load_numpy_without("X86_V3")
     args.out.mkdir(parents=True)
-    chain, began = Chain(args.run, args.out), time.monotonic()
-    stages = {"all": list(chain.commands()), "short": list(SHORT)}.get(args.stages[0], args.stages)
+    chain, stages = Chain(args.run, args.out), named(args.stages)
     print(f"{machine.processor()}: {' '.join(stages)}", flush=True)
     draw_few()
-    hashes = run(chain, stages)
-    about = {"processor": machine.processor(), "isa": machine.isa(), "libc": machine.libc()}
-    about["seconds"] = round(time.monotonic() - began)
-    files.write_json(args.out / "hashes.json", {**about, "stages": hashes})
+    run(chain, stages, {"processor": machine.processor(), "isa": machine.isa(), "libc": machine.libc()})
 
 
 if __name__ == "__main__":

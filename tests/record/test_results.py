@@ -124,6 +124,8 @@ def test_only_what_the_paper_shows_is_in_the_archive(results_root, results):
 
 
 def test_the_first_layouts_with_several_objects_are_chosen_filled_up_with_the_first_others():
+    assert pictures.chosen(np.array([1, 2, 3, 1, 2]), 2) == [1, 2]
+    assert pictures.chosen(np.array([1, 2, 3, 1, 2]), 4) == [0, 1, 2, 4]
     assert pictures.chosen(np.array([1, 2, 1, 3, 1]), 3) == [0, 1, 3]
     assert pictures.chosen(np.array([2, 1, 2]), 2) == [0, 2]
 

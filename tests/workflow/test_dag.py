@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[2]
 STAGES = {
     "world", "heldout", "prior", "classifier", "annotator", "evaluator", "templates", "features", "clip", "vae", "text",
     "windows", "base", "filter", "download", "annotate", "planner", "plan", "cache", "adapter", "curve", "memory",
-    "sample", "ceilings", "score", "relations", "quality", "tables", "cost", "claims", "figures", "paper", "hashes",
-    "html", "all",
+    "sample", "ceilings", "score", "relations", "quality", "gather", "tables", "cost", "claims", "figures", "paper",
+    "hashes", "html", "all",
 }  # fmt: skip
 
 

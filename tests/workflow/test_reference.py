@@ -10,6 +10,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import fake_results
 
+from gillnext.config.load import from_dict
+from gillnext.record import gather
 from gillnext.verify.keep import keep
 
 FROM = ["--config", "from_reference=reference/demo"]
@@ -22,6 +24,7 @@ def reference(checkout, tmp_path):
     """A made-up run, kept in the checkout."""
     root = fake_results.build(tmp_path / "made up")
     shutil.copytree(root / "scores/relations/attn2", root / "scores/relations/base")
+    gather.gather(from_dict(fake_results.SETTINGS), root)
     keep(root, checkout.root / "reference/demo")
     return checkout.root / "reference/demo"
 
@@ -50,11 +53,16 @@ def test_a_second_call_does_nothing_and_the_kept_run_stays_as_it_is(checkout, re
 
 
 def test_a_damaged_file_stops_it_by_name(checkout, reference):
-    with open(reference / "scores/attn2/1.json", "a") as score:
-        score.write(" ")
+    with open(reference / "scores.parquet", "ab") as scores:
+        scores.write(b" ")
     for options in (FROM, []):  # the paper from it, and a run that would be compared with it
         status, output = checkout.snakemake("-n", *options)
-        assert status != 0 and "scores/attn2/1.json" in output and "SHA-256" in output and "Traceback" not in output
+        assert (
+            status != 0
+            and "reference/demo/scores.parquet" in output
+            and "SHA-256" in output
+            and "Traceback" not in output
+        )
 
 
 def test_where_no_run_is_kept_the_remedy_is_told(checkout):

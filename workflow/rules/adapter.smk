@@ -3,7 +3,6 @@
 
 rule cache:
     input:
-        image=image(),
         base=rules.base.output.model,
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
         images=expand("<results>/images/{part}", part=PARTS),
@@ -31,7 +30,6 @@ rule cache:
 
 rule adapter:
     input:
-        image=image(),
         base=rules.base.output.model,
         cache=rules.cache.output.cache,
         code=code("gillnext.adapter.train"),
@@ -58,7 +56,6 @@ rule adapter:
 
 rule memory:
     input:
-        image=image(),
         base=rules.base.output.model,
         cache=rules.cache.output.cache,
         language=trained("classifier"),

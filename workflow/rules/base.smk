@@ -3,7 +3,6 @@
 
 rule windows:
     input:
-        image=image(),
         vae=rules.vae.output.model,
         text=rules.text.output.model,
         code=code("gillnext.miniatures.windows"),
@@ -40,7 +39,6 @@ rule windows:
 
 rule base:
     input:
-        image=image(),
         vae=rules.vae.output.model,
         text=rules.text.output.model,
         windows=rules.windows.output.model,

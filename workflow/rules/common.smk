@@ -101,7 +101,8 @@ def everything(wildcards):
 
 
 def code(*modules):
-    """`input.code` of a rule: the package's files that its stage imports, however indirectly.
+    """`input.code` of a rule: the package's files that its stage imports, however indirectly, and the image that they run
+    in.
 
     Left out: the configuration's modules (settings are followed by value), the command line (it names every stage).
     """
@@ -109,7 +110,7 @@ def code(*modules):
         found = {path for module in modules for path in closure(module, Path(source("src")), skip=UNFOLLOWED)}
     except (ModuleNotFoundError, SyntaxError) as error:
         raise WorkflowError(f"code of {', '.join(modules)}: {error}") from None
-    return sorted(map(str, found))
+    return [*sorted(map(str, found)), *image()]
 
 
 def trained(role):

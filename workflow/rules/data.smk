@@ -3,7 +3,6 @@
 
 rule filter:
     input:
-        image=image(),
         shards=shards_of,
         model=trained("classifier"),
         lexicon=cfg.filter.lexicon or [],
@@ -33,7 +32,6 @@ rule filter:
 
 rule download:
     input:
-        image=image(),
         table="<results>/filtered/{part}.parquet",
         world=[] if RELEASE else rules.world.output.about,
         truth=[] if RELEASE else rules.world.output.truth,
@@ -51,7 +49,6 @@ rule download:
     benchmark:
         "<results>/benchmarks/download/{part}.tsv"
     priority: 60
-    threads: 1
     resources:
         mem_mb=2000,
         web=1,  # so that --resources web=4 lets no more than four parts ask the web at a time
@@ -64,7 +61,6 @@ rule download:
 
 rule annotate:
     input:
-        image=image(),
         index="<results>/index/{part}.jsonl",
         images="<results>/images/{part}",
         model=trained("annotator"),

@@ -56,7 +56,7 @@ IMAGE = f"results/pipeline-{INPUTS}.sif"
 
 
 def image():
-    """`input.image` of a rule: what its jobs run in; nothing on the host, or where a job in it asks: the link leads out."""
+    """What a rule's jobs run in, as inputs; nothing on the host, or where a job in it asks: the link leads out."""
     return [ancient(IMAGE), ancient(f"{IMAGE}.json")] if SWITCHED_ON else []
 
 

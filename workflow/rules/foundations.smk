@@ -3,7 +3,6 @@
 
 rule classifier:
     input:
-        image=image(),
         code=code("gillnext.miniatures.classifier"),
     output:
         model=directory("<results>/models/classifier"),
@@ -27,7 +26,6 @@ rule classifier:
 
 rule annotator:
     input:
-        image=image(),
         code=code("gillnext.miniatures.annotator"),
     output:
         model=directory("<results>/models/annotator"),
@@ -52,7 +50,6 @@ rule annotator:
 # Autoencoder, text encoder and what base.smk makes of them: the critical path, which goes first wherever it can.
 rule vae:
     input:
-        image=image(),
         code=code("gillnext.miniatures.vae"),
     output:
         model=directory("<results>/models/vae"),
@@ -76,7 +73,6 @@ rule vae:
 
 rule text:
     input:
-        image=image(),
         code=code("gillnext.miniatures.text"),
     output:
         model=directory("<results>/models/text"),

@@ -3,7 +3,6 @@
 
 rule quality:
     input:
-        image=image(),
         about="<results>/world/world.json",
         lexicon=cfg.filter.lexicon or [],
         truth=rules.world.output.truth,
@@ -37,7 +36,6 @@ rule quality:
 
 rule tables:
     input:
-        image=image(),
         record=RECORD,
         runs=WHOLE_RUNS,
         code=code("gillnext.tables.stage"),
@@ -58,7 +56,6 @@ rule tables:
         "<results>/logs/tables.log",
     benchmark:
         "<results>/benchmarks/tables/all.tsv"
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -70,7 +67,6 @@ rule tables:
 
 rule claims:
     input:
-        image=image(),
         claims=source("reference/claims.yaml"),
         record=RECORD,
         code=code("gillnext.claims.stage"),
@@ -90,7 +86,6 @@ rule claims:
         "<results>/logs/claims.log",
     benchmark:
         "<results>/benchmarks/claims/all.tsv"
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -102,7 +97,6 @@ rule claims:
 
 rule figures:
     input:
-        image=image(),
         record=RECORD,
         pictures="<run>/pictures.zip",
         code=code("gillnext.paper.figures"),
@@ -122,7 +116,6 @@ rule figures:
         "<results>/logs/figures.log",
     benchmark:
         "<results>/benchmarks/figures/all.tsv"
-    threads: 1
     resources:
         mem_mb=1500,
     message:

@@ -3,7 +3,6 @@
 
 rule planner:
     input:
-        image=image(),
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
         code=code("gillnext.planner.train"),
     output:
@@ -28,7 +27,6 @@ rule planner:
 
 rule plan:
     input:
-        image=image(),
         planner=rules.planner.output.model,
         heldout="<results>/world/heldout/relations.jsonl",
         train=expand("<results>/layouts/{part}.jsonl", part=PARTS),

@@ -3,7 +3,6 @@
 
 rule cost:
     input:
-        image=image(),
         benchmarks=benchmarks(),
         memory="<run>/memory.json",
         code=code("gillnext.tables.cost"),
@@ -23,7 +22,6 @@ rule cost:
         "<results>/logs/cost.log",
     benchmark:
         "<results>/benchmarks/cost/all.tsv"
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -35,7 +33,6 @@ rule cost:
 
 rule paper:
     input:
-        image=image(),
         tables=rules.tables.output.tables,
         claims=rules.claims.output.claims,
         figures=rules.figures.output.figures,
@@ -57,7 +54,6 @@ rule paper:
         "<results>/logs/paper.log",
     benchmark:
         "<results>/benchmarks/paper/all.tsv"
-    threads: 1
     resources:
         mem_mb=1500,
     message:
@@ -83,7 +79,6 @@ rule html:
         "<results>/logs/html.log",
     benchmark:
         "<results>/benchmarks/html/all.tsv"
-    threads: 1
     resources:
         mem_mb=1500,
     message:

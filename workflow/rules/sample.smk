@@ -1,9 +1,8 @@
-# Pictures for the held-out layouts, a job an arm, seed and split; and for validation layouts, on the way of training.
+# Pictures for the held-out layouts, a job an arm, seed and split; and for validation layouts, by the snapshots of a training.
 
 
 rule sample:
     input:
-        image=image(),
         base=rules.base.output.model,
         adapter=adapter_of,
         layouts=layouts_of,
@@ -40,7 +39,6 @@ rule sample:
 
 rule curve:
     input:
-        image=image(),
         base=rules.base.output.model,
         adapter=rules.adapter.output.adapter,
         val="<results>/world/heldout/val.jsonl",

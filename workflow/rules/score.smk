@@ -3,7 +3,6 @@
 
 rule ceilings:
     input:
-        image=image(),
         layouts="<results>/world/heldout/test.jsonl",
         vae=rules.vae.output.model,
         evaluator=rules.evaluator.output.model,
@@ -38,7 +37,6 @@ rule ceilings:
 
 rule score:
     input:
-        image=image(),
         samples="<results>/samples/{arm}/{seed}/test",
         evaluator=rules.evaluator.output.model,
         templates=rules.templates.output.model,
@@ -71,7 +69,6 @@ rule score:
 
 rule relations:
     input:
-        image=image(),
         samples="<results>/samples/{arm}/{seed}/relations",
         truth="<results>/world/heldout/relations.jsonl",
         evaluator=rules.evaluator.output.model,
@@ -101,7 +98,6 @@ rule relations:
 # The test layouts with their phrases swapped between boxes: is it the phrase that decides what stands in a box?
 rule swapped:
     input:
-        image=image(),
         samples="<results>/samples/{arm}/{seed}/swapped",
         evaluator=rules.evaluator.output.model,
         templates=rules.templates.output.model,

@@ -4,7 +4,6 @@
 
 rule evaluator:
     input:
-        image=image(),
         code=code("gillnext.miniatures.evaluator"),
     output:
         model=directory("<results>/models/evaluator"),
@@ -28,7 +27,6 @@ rule evaluator:
 
 rule templates:
     input:
-        image=image(),
         code=code("gillnext.miniatures.templates"),
     output:
         model=directory("<results>/models/templates"),
@@ -37,7 +35,6 @@ rule templates:
     benchmark:
         "<results>/benchmarks/templates/all.tsv"
     priority: 40
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -48,7 +45,6 @@ rule templates:
 
 rule features:
     input:
-        image=image(),
         code=code("gillnext.miniatures.features"),
     output:
         model=directory("<results>/models/features"),
@@ -72,7 +68,6 @@ rule features:
 
 rule clip:
     input:
-        image=image(),
         code=code("gillnext.miniatures.clip"),
     output:
         model=directory("<results>/models/clip"),

@@ -8,7 +8,6 @@ HASHES = [] if cfg.from_reference else [f"{RESULTS}/hashes.json"]
 
 rule hashes:
     input:
-        image=image(),
         record=RECORD,
         tables=rules.tables.output.tables,
         claims=rules.claims.output.claims,
@@ -22,7 +21,6 @@ rule hashes:
         "<results>/logs/hashes.log",
     benchmark:
         "<results>/benchmarks/hashes/all.tsv"
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -40,7 +38,6 @@ if VERIFIABLE:
 
     rule verify:
         input:
-            image=image(),
             claims=source("reference/claims.yaml"),
             kept=f"{KEPT}/{kept.MANIFEST}",
             runs=WHOLE_RUNS,
@@ -64,7 +61,6 @@ if VERIFIABLE:
             "<results>/logs/verify.log",
         benchmark:
             "<results>/benchmarks/verify/all.tsv"
-        threads: 1
         resources:
             mem_mb=1000,
         message:

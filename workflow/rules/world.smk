@@ -3,7 +3,6 @@
 
 rule world:
     input:
-        image=image(),
         code=code("gillnext.miniatures.world.stage"),
     output:
         shards=expand("<results>/world/shards/wukong_100m_{i}.csv", i=SHARDS),
@@ -18,7 +17,6 @@ rule world:
     benchmark:
         "<results>/benchmarks/world/all.tsv"
     priority: 60
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -29,7 +27,6 @@ rule world:
 
 rule heldout:
     input:
-        image=image(),
         code=code("gillnext.miniatures.world.heldout"),
     output:
         layouts="<results>/world/heldout/{heldout}.jsonl",
@@ -42,7 +39,6 @@ rule heldout:
     benchmark:
         "<results>/benchmarks/heldout/{heldout}.tsv"
     priority: 60
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -55,7 +51,6 @@ rule heldout:
 # For the chance level of box fidelity.
 rule prior:
     input:
-        image=image(),
         code=code("gillnext.miniatures.world.prior"),
     output:
         boxes="<results>/world/heldout/prior.safetensors",
@@ -67,7 +62,6 @@ rule prior:
     benchmark:
         "<results>/benchmarks/prior/all.tsv"
     priority: 60
-    threads: 1
     resources:
         mem_mb=1000,
     message:
@@ -78,7 +72,6 @@ rule prior:
 
 rule swap:
     input:
-        image=image(),
         layouts="<results>/world/heldout/test.jsonl",
         code=code("gillnext.miniatures.world.swap"),
     output:
@@ -88,7 +81,6 @@ rule swap:
     benchmark:
         "<results>/benchmarks/swap/all.tsv"
     priority: 60
-    threads: 1
     resources:
         mem_mb=1000,
     message:

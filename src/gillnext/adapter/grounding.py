@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gillnext.adapter import fourier
+from gillnext.adapter import bias
 from gillnext.layouts import MAX_BOXES
 from gillnext.runtime.errors import UserError
-
-NULL_LEVEL = 0.8  # proximity at which the null token takes over from a box under `fourier`: 0.16 of the image away
 
 
 @dataclass
@@ -43,28 +41,15 @@ class Grounding:
         return height, pixels // height
 
     def map(self, pixels: int) -> Tensor:
-        """(B, P, N), cached: proximity for `fourier`, 0 or −inf for `box`, 0 for `none`; −inf in invalid slots."""
+        """(B, P, N) levels of the bias, cached: the layers of one size share them."""
         if pixels not in self._maps:
-            centres = fourier.pixel_centres(*self.grid(pixels)).to(self.boxes_BN4)
-            if self.bias == "fourier":
-                value = fourier.proximity(centres, self.boxes_BN4, self.omega_F)
-                value[..., -1] = NULL_LEVEL  # the null token stands nowhere, and is as near everywhere
-            else:
-                value = self.boxes_BN4.new_zeros(len(self.boxes_BN4), pixels, self.boxes_BN4.shape[1])
-                if self.bias == "box":
-                    outside = ~fourier.inside(centres, self.boxes_BN4)
-                    outside[..., -1] = False
-                    value = value.masked_fill(outside, -math.inf)
-            self._maps[pixels] = value.masked_fill(~self.valid_BN[:, None], -math.inf)
+            centres_P2 = bias.pixel_centres(*self.grid(pixels)).to(self.boxes_BN4)
+            self._maps[pixels] = bias.levels(self.bias, centres_P2, self.boxes_BN4, self.valid_BN, self.omega_F)
         return self._maps[pixels]
 
     def logits(self, pixels: int, strength_H: Tensor | None) -> Tensor:
         """The bias that is added to the attention logits, (B, H or 1, P, N)."""
-        value = self.map(pixels)[:, None]
-        if strength_H is None:
-            return value
-        finite = value.masked_fill(value == -math.inf, 0)
-        return (finite * strength_H.to(value)[None, :, None, None]).masked_fill(value == -math.inf, -math.inf)
+        return bias.logits(self.map(pixels), strength_H)
 
 
 def pad(boxes: Sequence[Sequence[Sequence[float]]], slots: int = MAX_BOXES) -> tuple[Tensor, Tensor]:

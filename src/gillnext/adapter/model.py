@@ -19,6 +19,7 @@ from diffusers.models.attention import BasicTransformerBlock, GatedSelfAttention
 from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 
+from gillnext.adapter import bias as bias_
 from gillnext.adapter import fourier
 from gillnext.adapter.grounding import Grounding
 from gillnext.adapter.processors import Grounded, SiteLayer, Ungrounded
@@ -61,7 +62,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r}: one of {', '.join(known)}")
         self.register_buffer("omega_F", fourier.frequencies(frequencies), persistent=False)
-        self.register_buffer("bias_omega_F", fourier.bias_frequencies(), persistent=False)
+        self.register_buffer("bias_omega_F", bias_.frequencies(), persistent=False)
         self.phrase = nn.Linear(phrase_dim, width)
         self.mlp = nn.Sequential(
             nn.Linear(width + 8 * fourier.BANDS, 2 * width),

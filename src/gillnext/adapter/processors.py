@@ -3,6 +3,8 @@
 A grounded layer's output is  Attn(q, K, V) + A,  A = softmax(q·Kᵇᵀ/√d + bias)·Vᵇ,  with new key and value projections
 of the box tokens and the layer's frozen query and output projections (the decoupled form of IP-Adapter, Ye et al.,
 2023).
+
+Letters: B batch, P pixels, N box slots, H heads, D width of a head, I = H·D, W width of the part of a token.
 """
 
 from __future__ import annotations
@@ -13,10 +15,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gillnext.adapter.bias import STRENGTH, STRENGTH_UNIT
 from gillnext.adapter.grounding import Grounding
-
-STRENGTH = 60.0  # initial s of the fourier bias
-STRENGTH_UNIT = 20.0  # s is learned in this unit, so that Adam moves it as fast as it has to
 
 
 class SiteLayer(nn.Module):
@@ -40,13 +40,13 @@ class SiteLayer(nn.Module):
 
     def forward(self, query_BPI: Tensor, grounding: Grounding) -> Tensor:
         """(B, P, inner) queries of the frozen layer to the grounded term, same shape."""
-        tokens = grounding.tokens_BND[..., self.part]
-        q = rearrange(query_BPI, "b p (h d) -> b h p d", h=self.heads)
-        k = rearrange(self.to_k(tokens), "b n (h d) -> b h n d", h=self.heads)
-        v = rearrange(self.to_v(tokens), "b n (h d) -> b h n d", h=self.heads)
-        bias = grounding.logits(query_BPI.shape[1], self.s()).to(q.dtype)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(-1, self.heads, -1, -1))
-        return rearrange(out, "b h p d -> b p (h d)")
+        tokens_BNW = grounding.tokens_BND[..., self.part]
+        q_BHPD = rearrange(query_BPI, "b p (h d) -> b h p d", h=self.heads)
+        k_BHND = rearrange(self.to_k(tokens_BNW), "b n (h d) -> b h n d", h=self.heads)
+        v_BHND = rearrange(self.to_v(tokens_BNW), "b n (h d) -> b h n d", h=self.heads)
+        bias_BHPN = grounding.logits(query_BPI.shape[1], self.s()).to(q_BHPD.dtype).expand(-1, self.heads, -1, -1)
+        out_BHPD = F.scaled_dot_product_attention(q_BHPD, k_BHND, v_BHND, attn_mask=bias_BHPN)
+        return rearrange(out_BHPD, "b h p d -> b p (h d)")
 
 
 class Ungrounded(AttnProcessor2_0):

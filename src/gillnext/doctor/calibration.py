@@ -27,7 +27,7 @@ from gillnext.layouts import MAX_BOXES
 from gillnext.miniatures import small_unet
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH
-from gillnext.miniatures.pool import Pool
+from gillnext.miniatures.training_samples import TrainingSamples
 from gillnext.record import jobs as benchmarks
 from gillnext.runtime import files, machine, training
 from gillnext.runtime.errors import UserError
@@ -44,19 +44,19 @@ ALONE = 0.75  # share of its threads' time that a step has at least on a machine
 SPREAD = 0.2  # of the estimate: the same run on the same machine takes up to this much more or less on other days
 
 
-def random_pool(rows: int) -> Pool:
+def random_samples(rows: int) -> TrainingSamples:
     """Pictures of noise with random captions' states."""
     latents, maps = torch.randn(rows, 4, SIDE, SIDE), torch.zeros(rows, SIDE, SIDE, dtype=torch.int64)
     states, pooled = torch.randn(rows + 1, LENGTH, HIDDEN), torch.randn(rows + 1, HIDDEN)
-    return Pool(latents, maps, size_conditions(rows, 64), torch.arange(rows), states, pooled)
+    return TrainingSamples(latents, maps, size_conditions(rows, 64), torch.arange(rows), states, pooled)
 
 
 def random_cache(rows: int) -> Cache:
     """What an adapter trains on, of noise: every slot holds a box."""
     corner, phrases = torch.rand(rows, MAX_BOXES, 2) * 0.5, torch.randn(rows, MAX_BOXES, HIDDEN)
     boxes, real = torch.cat([corner, corner + 0.4], -1), torch.ones(rows, MAX_BOXES, dtype=torch.bool)
-    pool = random_pool(rows)
-    return Cache(pool.latents, pool.states[:rows], pool.pooled[:rows], boxes, real, phrases)
+    samples = random_samples(rows)
+    return Cache(samples.latents, samples.states[:rows], samples.pooled[:rows], boxes, real, phrases)
 
 
 def optimised(parameters: Iterable[torch.nn.Parameter], loss: Callable[[], torch.Tensor]) -> Callable[[], float]:
@@ -81,7 +81,7 @@ def base_step(cfg: Config) -> Callable[[], float]:
     """A step of the base on pictures."""
     unet = small_unet.build_unet(cfg.base.channels).to(cfg.run.device, memory_format=torch.channels_last)
     head = ClassMapHead(unet).to(cfg.run.device)
-    batches = small_unet.Batches(cfg, "doctor", random_pool(ROWS), cfg.base.batch)
+    batches = small_unet.Batches(cfg, "doctor", random_samples(ROWS), cfg.base.batch)
     return optimised([*unet.parameters(), *head.parameters()], lambda: batches.loss(unet, head, 0))
 
 

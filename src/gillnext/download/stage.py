@@ -31,9 +31,9 @@ from gillnext.config.data import Download
 from gillnext.config.model import Config
 from gillnext.download.client import Client, host_of
 from gillnext.download.journal import PASSED_OVER, Journal, Outcome
+from gillnext.download.per_host import Turns
 from gillnext.download.pictures import KINDS, Rejected
 from gillnext.download.table import Rows, read_table
-from gillnext.download.turns import Turns
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.journal import at_work

@@ -30,7 +30,7 @@ from gillnext.gill.losses import MATCHED, TASKS
 from gillnext.gill.model import Gill
 from gillnext.language import model as language_model
 from gillnext.memory import kolors
-from gillnext.memory.work import ALONE, Loss, Work
+from gillnext.memory.step import ALONE, Loss, Work
 from gillnext.runtime import seeds
 
 

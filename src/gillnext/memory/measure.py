@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from gillnext.memory.live import LiveBytes
-from gillnext.memory.work import Loss, Work, step
+from gillnext.memory.live_bytes import LiveBytes
+from gillnext.memory.step import Loss, Work, step
 
 TRACED = ("summed", "split", "checkpointed")
 

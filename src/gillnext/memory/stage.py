@@ -5,7 +5,7 @@
 
 Families (`families.py`): three UNet forwards, as the design notes assume for GILL's three losses (`modes` of the file);
 three losses on one model of GILL's shape, of which one runs the UNet (`gill`); and these with GILL's own loss for that
-one (`gill_l2`). `work.py` has the modes. Each mode runs in a process of its own. `saved_bytes` is what the graph holds
+one (`gill_l2`). `step.py` has the modes. Each mode runs in a process of its own. `saved_bytes` is what the graph holds
 when the last forward before a backward has ended, `peak_bytes` the most that was alive, both over the `static_bytes` of
 the weights. Seconds and resident memory are costs. `additivity` tells how far two halves of a batch are from the whole
 in gradient, for two losses alone.
@@ -26,7 +26,7 @@ from gillnext.config.model import Config
 from gillnext.memory import families, kolors
 from gillnext.memory.families import Folders
 from gillnext.memory.measure import TRACED, measure
-from gillnext.memory.work import additivity, difference
+from gillnext.memory.step import additivity, difference
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
 

@@ -24,7 +24,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, KolorsPipeline
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.diffusion import chatglm
-from gillnext.miniatures import pool, small_unet
+from gillnext.miniatures import small_unet, training_samples
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import corpus
 from gillnext.runtime import files, training
@@ -37,15 +37,16 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, windows_folder: Path
     tokenizer, encoder = chatglm.load(text_folder)
     encoder.to(device)
     scenes, namings = corpus.describe(seed, "base", cfg.base.corpus)
-    told = pool.picture_captions(scenes, namings, seed)
+    captions = training_samples.picture_captions(scenes, namings, seed)
     unet, head, latents = small_unet.load(windows_folder, device)
+    encode = partial(chatglm.states, tokenizer, encoder, length=LENGTH)
     work = out.with_name(out.name + ".work")
     losses = small_unet.train(
         cfg,
         "base",
         unet,
         head,
-        pool.pictures(scenes, latents, told, partial(chatglm.states, tokenizer, encoder, length=LENGTH)),
+        training_samples.pictures(scenes, latents, captions, encode),
         batch=cfg.base.batch,
         steps=cfg.base.steps,
         ema=cfg.base.ema,
@@ -75,4 +76,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    print(small_unet.told(train(config(args), args.vae, args.text, args.windows, args.out)))
+    print(small_unet.in_words(train(config(args), args.vae, args.text, args.windows, args.out)))

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from gillnext.config import Config, arguments
 from gillnext.miniatures import degrade
-from gillnext.miniatures.networks.features import FeatureNetwork, pool
+from gillnext.miniatures.networks.features import FeatureNetwork, pooled
 from gillnext.miniatures.supervision import cell_labels, split
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.classes import CLASSES
@@ -45,7 +45,7 @@ def targets(data: Corpus) -> tuple[Tensor, Tensor]:
 
 def loss(model: FeatureNetwork, grid_BDHW: Tensor, which_BK: Tensor, count_B: Tensor, cells_BHW: Tensor) -> Tensor:
     """Class set and count from the pooled features, and what stands in each cell, which makes learning quick."""
-    device, features_BD = grid_BDHW.device, pool(grid_BDHW)
+    device, features_BD = grid_BDHW.device, pooled(grid_BDHW)
     which = F.binary_cross_entropy_with_logits(model.which(features_BD), which_BK.to(device))
     count = F.cross_entropy(model.count(features_BD), count_B.to(device))
     return 4 * which + count + F.cross_entropy(model.cell(grid_BDHW), cells_BHW.to(device))

@@ -1,4 +1,4 @@
-"""The UNet of the demo tier's base model, its schedule, and its loss on batches of a pool.
+"""The UNet of the demo tier's base model, its schedule, and its loss on batches of samples.
 
 It learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base", in two stages: windows around one object
 (`windows.py`), then whole pictures (`base.py`); its features learn to tell each cell's class as well (`class_map.py`).
@@ -21,7 +21,7 @@ from gillnext.config.model import Config
 from gillnext.diffusion.objective import target, timesteps
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import HIDDEN
-from gillnext.miniatures.pool import Pool
+from gillnext.miniatures.training_samples import TrainingSamples
 from gillnext.runtime import seeds, training
 
 SCHEDULE = {
@@ -62,27 +62,30 @@ def build_unet(channels: Sequence[int]) -> UNet2DConditionModel:
 
 
 class Batches:
-    """`loss(unet, head, step)` of one pool; depends on the weights and the step alone."""
+    """`loss(unet, head, step)` of one samples; depends on the weights and the step alone."""
 
-    def __init__(self, cfg: Config, name: str, pool: Pool, batch: int) -> None:
-        self.name, self.pool, self.batch, self.seed = name, pool, batch, cfg.run.seed
+    def __init__(self, cfg: Config, name: str, samples: TrainingSamples, batch: int) -> None:
+        self.name, self.samples, self.batch, self.seed = name, samples, batch, cfg.run.seed
         self.weight = cfg.base.class_map
         self.schedule = DDPMScheduler(**SCHEDULE)
         self.device = torch.device(cfg.run.device)
 
     def loss(self, unet: UNet2DConditionModel, head: ClassMapHead, step: int) -> Tensor:
-        n, pool = self.batch, self.pool
+        n, samples = self.batch, self.samples
         generator = seeds.torch_generator(self.name, self.seed, step)
-        pick = torch.randint(len(pool), (n,), generator=generator)
+        pick = torch.randint(len(samples), (n,), generator=generator)
         drop = torch.rand(n, generator=generator) < DROP
         steps = timesteps(n, self.schedule.config.num_train_timesteps, generator)
-        latents, told = pool.latents[pick], torch.where(drop, len(pool.states) - 1, pool.told[pick])
+        latents, caption = samples.latents[pick], torch.where(drop, len(samples.states) - 1, samples.caption[pick])
         noise = torch.randn(latents.shape, generator=generator)
         noisy = self.schedule.add_noise(latents, noise, steps).to(self.device, memory_format=torch.channels_last)
-        added = {"text_embeds": pool.pooled[told].to(self.device), "time_ids": pool.time_ids[pick].to(self.device)}
-        v = unet(noisy, steps.to(self.device), pool.states[told].to(self.device), added_cond_kwargs=added).sample
+        added = {
+            "text_embeds": samples.pooled[caption].to(self.device),
+            "time_ids": samples.time_ids[pick].to(self.device),
+        }
+        v = unet(noisy, steps.to(self.device), samples.states[caption].to(self.device), added_cond_kwargs=added).sample
         denoising = F.mse_loss(v, target(self.schedule, latents, noise, steps).to(self.device))
-        return denoising + self.weight * head.loss(pool.maps[pick].to(self.device))
+        return denoising + self.weight * head.loss(samples.maps[pick].to(self.device))
 
 
 def train(
@@ -90,7 +93,7 @@ def train(
     name: str,
     unet: UNet2DConditionModel,
     head: ClassMapHead,
-    pool: Pool,
+    samples: TrainingSamples,
     *,
     batch: int,
     steps: int,
@@ -98,12 +101,12 @@ def train(
     work: Path,
     made_from: Sequence[Any],
 ) -> list[float]:
-    """Train UNet and head on batches of `pool`, after which the head lets go of the UNet; returns the losses.
+    """Train UNet and head on batches of `samples`, after which the head lets go of the UNet; returns the losses.
 
-    `name` names the stream of batches. `work` takes checkpoints, which are taken up where `made_from`, all that pool
+    `name` names the stream of batches. `work` takes checkpoints, which are taken up where `made_from`, all that samples
     and first weights come from, is the same. 0 < `ema` < 1 leaves averaged weights.
     """
-    batches = Batches(cfg, name, pool, batch)
+    batches = Batches(cfg, name, samples, batch)
 
     def loss_at(step: int) -> Tensor:
         return batches.loss(unet, head, step)
@@ -138,7 +141,7 @@ def load(folder: Path, device: torch.device) -> tuple[UNet2DConditionModel, Clas
     return unet, head.to(device), load_file(folder / LATENTS)["latents"]
 
 
-def told(losses: Sequence[float]) -> str:
+def in_words(losses: Sequence[float]) -> str:
     """The end of a training in words; nothing where there was nothing left to train."""
     last = losses[-max(len(losses) // 10, 1) :]
     return f"mean loss of the last tenth: {sum(last) / len(last):.4f}" if last else ""

@@ -22,7 +22,7 @@ from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.diffusion import chatglm
 from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH, build, train_tokenizer
-from gillnext.miniatures.pool import picture_captions
+from gillnext.miniatures.training_samples import picture_captions
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.runtime import files, seeds, training
@@ -48,12 +48,12 @@ def train(cfg: Config, out: Path) -> list[float]:
     training.setup(cfg.run.threads, cfg.run.device)
     torch.manual_seed(seeds.key("text", cfg.run.seed))
     scenes, namings = corpus.describe(cfg.run.seed, "base", cfg.text.corpus)
-    told = picture_captions(scenes, namings, cfg.run.seed)
+    captions = picture_captions(scenes, namings, cfg.run.seed)
     with tempfile.TemporaryDirectory() as scratch, files.atomic(out) as temporary:
-        tokenizer = train_tokenizer(told, Path(scratch))
+        tokenizer = train_tokenizer(captions, Path(scratch))
         encoder = build(tokenizer).to(cfg.run.device)
         named = torch.tensor([[c.name in scene.names for c in CLASSES] for scene in scenes]).float()
-        losses = pretrain(cfg, encoder, chatglm.tokenize(tokenizer, told, LENGTH), named)
+        losses = pretrain(cfg, encoder, chatglm.tokenize(tokenizer, captions, LENGTH), named)
         tokenizer.save_pretrained(temporary / "tokenizer")
         encoder.cpu().save_pretrained(temporary / "text_encoder")
     return losses

@@ -25,7 +25,7 @@ from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.diffusion import chatglm
 from gillnext.diffusion.latents import encode
-from gillnext.miniatures import pool, small_unet
+from gillnext.miniatures import small_unet, training_samples
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import corpus
@@ -50,7 +50,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
         "base-windows",
         unet,
         head,
-        pool.windows(data, latents, seed, partial(chatglm.states, tokenizer, encoder, length=LENGTH)),
+        training_samples.windows(data, latents, seed, partial(chatglm.states, tokenizer, encoder, length=LENGTH)),
         batch=cfg.base.window_batch,
         steps=cfg.base.window_steps,
         ema=0.0,
@@ -72,4 +72,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    print(small_unet.told(train(config(args), args.vae, args.text, args.out)))
+    print(small_unet.in_words(train(config(args), args.vae, args.text, args.out)))

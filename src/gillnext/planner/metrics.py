@@ -14,29 +14,15 @@ from scipy.optimize import linear_sum_assignment
 
 from gillnext import boxes
 from gillnext.layouts import Layout
-from gillnext.relations import CENTRE, DIRECTIONS, holds
+from gillnext.relations import CENTRE, holds, stated
 from gillnext.runtime.errors import UserError
-
-
-def stated(truth: Layout, where: str = "") -> list[tuple[int, str, int | None]]:
-    """The relations of a held-out layout, checked."""
-    rows = truth.extra.get("relations")
-    try:
-        found = [(int(s), str(r), None if o is None else int(o)) for s, r, o in rows or ()]
-        known = range(len(truth.names))
-        if any(s not in known or r not in DIRECTIONS or (o is not None and o not in known) for s, r, o in found):
-            raise ValueError(rows)
-    except (TypeError, ValueError) as error:
-        remedy = 'write [[subject, "left|right|above|below", reference or null], …] with indices of the objects'
-        raise UserError(f"bad relations {rows}", where=where or truth.id, remedy=remedy) from error
-    if not found:
-        raise UserError("no relations to check", where=where or truth.id, remedy='give "relations": [[0, "left", 1]]')
-    return found
 
 
 def relations_hold(plan: Layout | None, truth: Layout) -> list[bool]:
     """For each stated relation whether it holds in `plan`; a missing object fails, of several the first counts."""
-    relations = stated(truth)
+    relations = stated(truth, truth.id)
+    if not relations:
+        raise UserError("no relations to check", where=truth.id, remedy='give "relations": [[0, "left", 1]]')
     if plan is None:
         return [False] * len(relations)
     place: dict[str, tuple[float, float]] = {}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from gillnext import layouts
 from gillnext.layouts import Layout
-from gillnext.record.results import Results, Scored
+from gillnext.record.results import REAL, Results, Scored
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
@@ -52,19 +52,16 @@ def failing(results: Results) -> list[int]:
     return worst(boxes_N, iou_N)
 
 
-def shown(results: Results) -> dict[str, list[int]]:
-    """Folder of pictures in the results -> which of them are shown."""
-    grid = in_grid(results)
-    found = {"reference/real": grid}
-    for arm in results.config.study.shown_arms:
-        found[folder(results.scored(arm)[0])] = grid
-    mine = folder(first(results))
+def shown(results: Results) -> dict[Scored, list[int]]:
+    """Set -> which of its pictures are shown."""
+    grid, mine = in_grid(results), first(results)
+    found = dict.fromkeys([REAL, *(results.scored(arm)[0] for arm in results.config.study.shown_arms)], grid)
     return found | {mine: sorted({*found.get(mine, []), *failing(results)})}
 
 
 def folder(of: Scored) -> str:
     """Where the pictures of a set lie in the results."""
-    return "reference/real" if of.arm == "real" else f"samples/{of.arm}/{of.seed}/{of.split}"
+    return "reference/real" if of == REAL else f"samples/{of.arm}/{of.seed}/{of.split}"
 
 
 def write(root: Path, results: Results) -> None:
@@ -74,11 +71,12 @@ def write(root: Path, results: Results) -> None:
     told = {str(i): rows[i].to_row() for i in sorted({i for indices in wanted.values() for i in indices})}
     with files.atomic(root / NAME) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("layouts.json", DATED), json.dumps(told, ensure_ascii=False))
-        for place, indices in wanted.items():
+        for of, indices in wanted.items():
             for index in indices:
-                name = f"{place}/{index:05d}.png"
+                name = f"{folder(of)}/{index:05d}.png"
                 if not (root / name).exists():
-                    raise UserError("no such image", where=str(root / name), remedy="sample it again")
+                    command = "ceilings" if of == REAL else f"sample --arm {of.arm} --seed {of.seed}"
+                    raise UserError("no such image", where=str(root / name), remedy=f"make it: gillnext {command}")
                 archive.writestr(zipfile.ZipInfo(name, DATED), (root / name).read_bytes())
 
 

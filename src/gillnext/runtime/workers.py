@@ -4,13 +4,15 @@
         for batch, answer in workers.map(batches):
             …
 
-`make()` runs where the model is to live and returns a function of a batch. With `ray.actors` 0 that is this process,
-and no Ray is started. Answers come in the order in which they are ready, each with its batch; which actor worked on it
-does not matter to it. An actor that dies, whose model raises an error, or that takes longer than `ray.timeout` over a
-batch, is replaced (where a node is lost, as soon as there is room) and its batches are given to others; a batch over
-which that has happened twice is cut in halves, again with every further time, and an item that is left alone comes back
-with the answer None; where other batches were answered meanwhile, the actors that it cost are not counted among
-`ray.restarts`. A `UserError` ends the job as it is, and so does any error of the first model that is made.
+`make()` runs where the model is to live and returns a function of a batch. With `ray.actors: 0` the model lives in this
+process, and Ray is not started. Answers come in the order in which they are ready, each with its batch.
+
+An actor is replaced when it dies, when its model raises an error, or when a batch takes it longer than `ray.timeout`;
+where its node is lost, as soon as there is room elsewhere. Its batches go to other actors. After two such failures a
+batch is split in halves, and again after every further one. A single item that still fails gets the answer None.
+`ray.restarts` limits the replacements. Those that a batch cost do not count if other batches were answered meanwhile.
+
+A `UserError` ends the job at once. So does any error while the first model is made.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from einops import rearrange, reduce
 from torch import Tensor
 
-from gillnext.adapter import fourier
+from gillnext.adapter import bias
 from gillnext.adapter.phrases import PREFIX, text_length
 from gillnext.adapter.processors import heads_of, leave
 from gillnext.config.model import Guided
@@ -86,7 +86,7 @@ def energy(maps_BPT: Tensor, layouts: Sequence[Layout], places: Sequence[Sequenc
     maps_BPT: of a square grid. places: for every layout and object the places of its tokens in 0…T−1.
     """
     side = round(maps_BPT.shape[1] ** 0.5)
-    centres_P2 = fourier.pixel_centres(side, side).to(maps_BPT)
+    centres_P2 = bias.pixel_centres(side, side).to(maps_BPT)
     energies = []
     for maps_PT, layout, words in zip(maps_BPT, layouts, places, strict=True):
         terms = []
@@ -94,7 +94,7 @@ def energy(maps_BPT: Tensor, layouts: Sequence[Layout], places: Sequence[Sequenc
             if not tokens:
                 continue
             map_P = maps_PT[:, list(tokens)].mean(1)
-            inside_P = fourier.inside(centres_P2, maps_PT.new_tensor(box).reshape(1, 1, 4))[0, :, 0]
+            inside_P = bias.inside(centres_P2, maps_PT.new_tensor(box).reshape(1, 1, 4))[0, :, 0]
             terms.append((1 - (map_P * inside_P).sum() / map_P.sum()) ** 2)
         energies.append(torch.stack(terms).mean() if terms else maps_BPT.new_zeros(()))
     return torch.stack(energies)

@@ -16,27 +16,9 @@ import numpy as np
 from gillnext import boxes as geometry
 from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
-from gillnext.relations import CENTRE, DIRECTIONS, Point, holds
+from gillnext.relations import CENTRE, Point, Stated, holds, stated
 from gillnext.runtime.errors import UserError
 from gillnext.score.boxes import requested
-
-Stated = list[tuple[int, str, int | None]]  # subject, relation, reference: indices of the caption's objects
-
-
-def stated(layout: Layout, where: str = "layout") -> Stated:
-    """The relations that a caption states, from its row's `relations`; errors name `where`."""
-    rows: Stated = []
-    for row in layout.extra.get("relations", []):
-        good = len(row) == 3 and row[1] in DIRECTIONS
-        indices = [i for i in (row[0], row[2]) if i is not None] if good else []
-        if not good or row[0] is None or not all(0 <= i < len(layout.names) for i in indices):
-            raise UserError(
-                f"{row} is not a relation between the row's {len(layout.names)} objects",
-                where=where,
-                remedy="write [subject, left|right|above|below, reference or null]",
-            )
-        rows.append((row[0], row[1], row[2]))
-    return rows
 
 
 def positions(labels: np.ndarray, found: Detections) -> list[Point | None]:

@@ -2,7 +2,7 @@
 
     gillnext keep --results results/demo --out reference/demo
 
-Ten files at most, copied as they are, so that tables made from them are the run's to the byte; `manifest.json` holds
+Nine files, copied as they are, so that tables made from them are the run's to the byte; `manifest.json` holds
 their SHA-256 and what the score files say of their making. Appears whole or not at all. Models, data and the other
 pictures stay behind: a few MiB."""
 

@@ -47,7 +47,7 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """(B, 3, H, W) floats in 0–255 to (B, D)."""
-        return pool(self.grid(images_BCHW))
+        return pooled(self.grid(images_BCHW))
 
     @torch.inference_mode()
     def features(self, images: np.ndarray, batch: int = 64) -> np.ndarray:
@@ -73,7 +73,7 @@ class FeatureNetwork(nn.Module):
         return model.eval().requires_grad_(False)
 
 
-def pool(grid_BDHW: Tensor) -> Tensor:
+def pooled(grid_BDHW: Tensor) -> Tensor:
     """Half of the channels by their mean over the grid, half by their maximum: (B, D, 8, 8) to (B, D)."""
     mean_BDHW, most_BDHW = grid_BDHW.chunk(2, dim=1)
     return torch.cat([mean_BDHW.mean((2, 3)), most_BDHW.amax((2, 3))], 1)

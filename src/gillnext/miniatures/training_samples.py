@@ -29,17 +29,17 @@ Encode = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Pool:
-    """Samples: latents (N, C, h, w), class maps (N, h, w), size conditions (N, 6) in pixels, and which text state is
-    each one's (N,).
+class TrainingSamples:
+    """Latents (N, C, h, w), class maps (N, h, w), size conditions (N, 6) in pixels, and the number of each one's
+    caption, (N,).
 
-    `states` (K + 1, T, D) and `pooled` (K + 1, D) are those of the K different captions; the last is the empty one's.
+    `states` (K + 1, T, D) and `pooled` (K + 1, D) are those of the K different captions, and last of the empty one.
     """
 
     latents: Tensor
     maps: Tensor
     time_ids: Tensor
-    told: Tensor
+    caption: Tensor
     states: Tensor
     pooled: Tensor
 
@@ -47,28 +47,30 @@ class Pool:
         return len(self.latents)
 
     @classmethod
-    def of(cls, latents: Tensor, maps: Tensor, time_ids: Tensor, told: Sequence[str], encode: Encode) -> Pool:
-        """The pool of `told`, one caption a sample; every different caption is encoded once."""
-        different = list(dict.fromkeys(told))
+    def of(
+        cls, latents: Tensor, maps: Tensor, time_ids: Tensor, texts: Sequence[str], encode: Encode
+    ) -> TrainingSamples:
+        """Samples with a caption each; every different caption is encoded once."""
+        different = list(dict.fromkeys(texts))
         number = {caption: i for i, caption in enumerate(different)}
-        index = torch.tensor([number[caption] for caption in told])
+        index = torch.tensor([number[caption] for caption in texts])
         return cls(latents, maps, time_ids, index, *encode([*different, ""]))
 
 
 def picture_captions(scenes: Sequence[Scene], namings: Sequence[str], seed: int) -> list[str]:
     """Naming captions, and spatial ones for a share of the pictures."""
-    told = []
+    written = []
     for i, (scene, naming) in enumerate(zip(scenes, namings, strict=True)):
         rng = seeds.rng("base-caption", seed, i)
         spatial = captions.spatial(scene, rng, "train") if rng.random() < SPATIAL else None
-        told.append(spatial[0] if spatial else naming)
-    return told
+        written.append(spatial[0] if spatial else naming)
+    return written
 
 
-def pictures(scenes: Sequence[Scene], latents: Tensor, told: Sequence[str], encode: Encode) -> Pool:
+def pictures(scenes: Sequence[Scene], latents: Tensor, texts: Sequence[str], encode: Encode) -> TrainingSamples:
     """Every whole picture with its caption."""
     maps = torch.stack([class_map(scene, latents.shape[-1]) for scene in scenes])
-    return Pool.of(latents, maps, size_conditions(len(latents), SIZE), told, encode)
+    return TrainingSamples.of(latents, maps, size_conditions(len(latents), SIZE), texts, encode)
 
 
 def starts(low: float, high: float, side: int, cells: int) -> range:
@@ -99,11 +101,11 @@ def window(scene: Scene, index: int, side: int, cells: int, rng: np.random.Gener
     return corners[pick], captions.naming(replace(scene, objects=shown), rng)
 
 
-def windows(data: Corpus, latents: Tensor, seed: int, encode: Encode) -> Pool:
+def windows(data: Corpus, latents: Tensor, seed: int, encode: Encode) -> TrainingSamples:
     """A window of half the latents' side around every object of every picture."""
     cells = latents.shape[-1]
     side, pixels = cells // 2, data.images.shape[1] // cells
-    parts, maps, corners, told = [], [], [], []
+    parts, maps, corners, written = [], [], [], []
     for i, scene in enumerate(data.scenes):
         rng, whole = seeds.rng("base-window", seed, i), class_map(scene, cells)
         for k in range(len(scene.objects)):
@@ -111,7 +113,7 @@ def windows(data: Corpus, latents: Tensor, seed: int, encode: Encode) -> Pool:
             parts.append(latents[i, :, top : top + side, left : left + side])
             maps.append(whole[top : top + side, left : left + side])
             corners.append((top, left))
-            told.append(caption)
+            written.append(caption)
     conditions = size_conditions(len(parts), cells * pixels, side * pixels)
     conditions[:, 2:4] = torch.tensor(corners) * pixels
-    return Pool.of(torch.stack(parts), torch.stack(maps), conditions, told, encode)
+    return TrainingSamples.of(torch.stack(parts), torch.stack(maps), conditions, written, encode)

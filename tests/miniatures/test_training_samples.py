@@ -11,7 +11,7 @@ from scipy.special import logit
 from scipy.stats import norm
 
 from gillnext.diffusion import chatglm, objective
-from gillnext.miniatures import base, pool, small_unet, vae, windows
+from gillnext.miniatures import base, small_unet, training_samples, vae, windows
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import corpus
@@ -40,7 +40,7 @@ def latents():
 @pytest.mark.parametrize("low, high", [(0.0, 5.0), (3.2, 9.9), (11.1, 16.0), (2.5, 10.5), (4.0, 12.0), (0.2, 8.1)])
 def test_a_window_starts_where_it_holds_the_interval(low, high):
     holding = [a for a in range(CELLS - SIDE + 1) if a <= low and high <= a + SIDE]
-    found = list(pool.starts(low, high, SIDE, CELLS))
+    found = list(training_samples.starts(low, high, SIDE, CELLS))
     if holding:
         assert found == holding
     else:  # none holds it whole: the one that loses least
@@ -49,7 +49,7 @@ def test_a_window_starts_where_it_holds_the_interval(low, high):
 
 
 def test_every_object_has_a_window_that_shows_and_names_it(data, latents):
-    found = pool.windows(data, latents, 20260, encode)
+    found = training_samples.windows(data, latents, 20260, encode)
     objects = [(i, thing) for i, scene in enumerate(data.scenes) for thing in scene.objects]
     assert len(found) == len(objects) and found.latents.shape[1:] == (1, SIDE, SIDE)
     for n, (picture, thing) in enumerate(objects):
@@ -65,15 +65,15 @@ def test_a_window_names_what_it_shows_more_than_half_of(data):
     fine = 20
     for i, scene in enumerate(data.scenes):
         for k in range(len(scene.objects)):
-            (top, left), caption = pool.window(scene, k, SIDE, CELLS, np.random.default_rng(i))
+            (top, left), caption = training_samples.window(scene, k, SIDE, CELLS, np.random.default_rng(i))
             for thing in scene.objects:
                 raster = np.zeros((CELLS * fine, CELLS * fine))
                 x1, y1, x2, y2 = (round(v * CELLS * fine) for v in thing.box)
                 raster[y1:y2, x1:x2] = 1
                 inside = raster[top * fine : (top + SIDE) * fine, left * fine : (left + SIDE) * fine].sum()
                 share = inside / raster.sum()
-                if abs(share - pool.SHOWN) > 0.02:
-                    assert (thing.kind.phrase in caption) == (share > pool.SHOWN), (caption, share)
+                if abs(share - training_samples.SHOWN) > 0.02:
+                    assert (thing.kind.phrase in caption) == (share > training_samples.SHOWN), (caption, share)
             named = {c.phrase for c in CLASSES if c.phrase in caption}
             assert named <= {thing.kind.phrase for thing in scene.objects}
 
@@ -81,19 +81,21 @@ def test_a_window_names_what_it_shows_more_than_half_of(data):
 def test_a_window_shows_no_more_of_the_others_than_any_that_holds_the_object(data):
     for i, scene in enumerate(data.scenes):
         x1, y1, x2, y2 = np.asarray(scene.objects[0].box) * CELLS
-        corner, _ = pool.window(scene, 0, SIDE, CELLS, np.random.default_rng(i))
-        seen = pool.visible(scene, corner, SIDE, CELLS)[1:].sum()
+        corner, _ = training_samples.window(scene, 0, SIDE, CELLS, np.random.default_rng(i))
+        seen = training_samples.visible(scene, corner, SIDE, CELLS)[1:].sum()
         for top in range(CELLS - SIDE + 1):
             for left in range(CELLS - SIDE + 1):
                 if left <= x1 and x2 <= left + SIDE and top <= y1 and y2 <= top + SIDE:
-                    assert seen <= pool.visible(scene, (top, left), SIDE, CELLS)[1:].sum() + 1e-9
+                    assert seen <= training_samples.visible(scene, (top, left), SIDE, CELLS)[1:].sum() + 1e-9
 
 
 def test_captions_keep_their_own_states(data, latents):
-    told = pool.picture_captions(data.scenes, data.captions, 20260)
-    found = pool.pictures(data.scenes, latents, told, encode)
+    told = training_samples.picture_captions(data.scenes, data.captions, 20260)
+    found = training_samples.pictures(data.scenes, latents, told, encode)
     states, pooled = encode([*told, ""])
-    assert torch.equal(found.states[found.told], states[:-1]) and torch.equal(found.pooled[found.told], pooled[:-1])
+    assert torch.equal(found.states[found.caption], states[:-1]) and torch.equal(
+        found.pooled[found.caption], pooled[:-1]
+    )
     assert torch.equal(found.pooled[-1], pooled[-1])
     assert len(found.states) == len(set(told)) + 1
     assert sum(a != b for a, b in zip(told, data.captions, strict=True)) > 0
@@ -173,11 +175,11 @@ def test_both_stages_in_a_row_are_one_network_trained_twice(tiny_config, tiny_ba
     head = ClassMapHead(network)
     made = corpus.make(seed, "base", cfg.corpus)
     found = vae.encode(AutoencoderKL.from_pretrained(tiny_base / "vae").eval(), made.images)
-    told = pool.picture_captions(made.scenes, made.captions, seed)
+    told = training_samples.picture_captions(made.scenes, made.captions, seed)
     read = partial(chatglm.states, *chatglm.load(tiny_base), length=LENGTH)
     for name, samples, batch, steps, ema in (
-        ("base-windows", pool.windows(made, found, seed, read), cfg.window_batch, cfg.window_steps, 0.0),
-        ("base", pool.pictures(made.scenes, found, told, read), cfg.batch, cfg.steps, cfg.ema),
+        ("base-windows", training_samples.windows(made, found, seed, read), cfg.window_batch, cfg.window_steps, 0.0),
+        ("base", training_samples.pictures(made.scenes, found, told, read), cfg.batch, cfg.steps, cfg.ema),
     ):
         loss = partial(small_unet.Batches(tiny_config, name, samples, batch).loss, network, head)
         parameters = [*network.parameters(), *head.parameters()]

@@ -1,0 +1,82 @@
+"""The attention biases: what is added to the logit of pixel p and box b, before the softmax over boxes.
+
+    none      0
+    box       0 where p lies in b, or is the nearest pixel to its centre; −∞ elsewhere
+    fourier   s_h · k(p, b),  k(p, b) = mean over f and x, y of cos(ω_f · (p − c_b))
+
+c_b is the box's centre, s_h the head's learned strength. The frequencies ω are geometric from 1 to 4π radians per image
+side: low ones make k a round hill, 1 − |p − c_b|²·mean(ω²)/4 near its top. Those of GLIGEN's features go up to 56, at
+which k is a cross with ripples: a corner of the box lies lower than a far pixel of the same row.
+
+The null token stands nowhere: under `fourier` it has the same k everywhere, `NULL_LEVEL`, and takes over from a box
+where that is farther away; under the others 0. Empty slots have −∞.
+
+Letters: B batch, P pixels of an attention map, N box slots (the last is the null token's), F frequencies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gillnext.adapter.fourier import BANDS
+
+NULL_LEVEL = 0.8  # k at 0.16 of the image from a box's centre
+STRENGTH = 60.0  # initial s
+STRENGTH_UNIT = 20.0  # s is learned in this unit, so that Adam moves it as fast as it has to
+
+
+def frequencies() -> Tensor:
+    """(F,) angular frequencies in radians per image side."""
+    return torch.logspace(0, math.log10(4 * math.pi), BANDS)
+
+
+def pixel_centres(height: int, width: int) -> Tensor:
+    """(P, 2) x, y centres of an h×w grid, row by row, in [0, 1]."""
+    y = (torch.arange(height) + 0.5) / height
+    x = (torch.arange(width) + 0.5) / width
+    return torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1).reshape(-1, 2)
+
+
+def proximity(pixels_P2: Tensor, boxes_BN4: Tensor, omega_F: Tensor) -> Tensor:
+    """k(p, b), (B, P, N) in [-1, 1]; 1 at the box's centre."""
+    centres_BN2 = (boxes_BN4[..., :2] + boxes_BN4[..., 2:]) / 2
+    offset_BPN2 = pixels_P2[None, :, None] - centres_BN2[:, None]
+    return torch.cos(offset_BPN2[..., None] * omega_F.to(boxes_BN4)).mean((-1, -2))
+
+
+def inside(pixels_P2: Tensor, boxes_BN4: Tensor) -> Tensor:
+    """Whether a pixel lies in a box, or is the nearest pixel to its centre: (B, P, N) bool, no box without a pixel."""
+    p_1P12 = pixels_P2[None, :, None]
+    low_B1N2, high_B1N2 = boxes_BN4[:, None, :, :2], boxes_BN4[:, None, :, 2:]
+    within_BPN = ((p_1P12 >= low_B1N2) & (p_1P12 <= high_B1N2)).all(-1)
+    distance_BPN = (p_1P12 - (low_B1N2 + high_B1N2) / 2).square().sum(-1)
+    return within_BPN | (distance_BPN == distance_BPN.amin(1, keepdim=True))
+
+
+def levels(name: str, pixels_P2: Tensor, boxes_BN4: Tensor, valid_BN: Tensor, omega_F: Tensor) -> Tensor:
+    """What the bias `name` says before any strength, (B, P, N): k for `fourier`, 0 or −∞ for `box`, 0 for `none`; −∞ in
+    slots that may not be attended.
+    """
+    if name == "fourier":
+        value_BPN = proximity(pixels_P2, boxes_BN4, omega_F)
+        value_BPN[..., -1] = NULL_LEVEL
+    else:
+        value_BPN = boxes_BN4.new_zeros(len(boxes_BN4), len(pixels_P2), boxes_BN4.shape[1])
+        if name == "box":
+            outside_BPN = ~inside(pixels_P2, boxes_BN4)
+            outside_BPN[..., -1] = False
+            value_BPN = value_BPN.masked_fill(outside_BPN, -math.inf)
+    return value_BPN.masked_fill(~valid_BN[:, None], -math.inf)
+
+
+def logits(levels_BPN: Tensor, strength_H: Tensor | None) -> Tensor:
+    """What is added to the attention logits, (B, H or 1, P, N): the levels, times s where the bias has strengths."""
+    value_B1PN = levels_BPN[:, None]
+    if strength_H is None:
+        return value_B1PN
+    finite_B1PN = value_B1PN.masked_fill(value_B1PN == -math.inf, 0)
+    scaled_BHPN = finite_B1PN * strength_H.to(value_B1PN)[None, :, None, None]
+    return scaled_BHPN.masked_fill(value_B1PN == -math.inf, -math.inf)
