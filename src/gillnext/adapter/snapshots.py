@@ -22,9 +22,7 @@ def due(every: int | None, usual: int, total: int) -> list[int]:
     time, as many times rarer ones as it is longer.
     """
     rarer = max(total // usual, 1)
-    return [
-        step for step in range(1, total) if every and not step % (every if step <= usual else every * rarer)
-    ]  # fmt: skip
+    return [step for step in range(1, total) if every and not step % (every if step <= usual else every * rarer)]
 
 
 def place(adapter: Path, step: int) -> Path:

@@ -173,7 +173,7 @@ def untied_share(results: Results) -> float:
     """layouts / objects of the test set: the expected share of right classes if places were dealt at
     random.
     """
-    boxes_N = results.per_image(results.scored(results.reference)[0], "boxes")
+    boxes_N = results.per_image(results.first(), "boxes")
     if not boxes_N.any():
         raise UserError("no test layout has any box", where=str(results.root), remedy="make the held-out layouts again")
     return float((boxes_N > 0).sum() / boxes_N.sum())

@@ -110,6 +110,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    measure(
-        config(args), args.arm, args.seed, args.base, args.adapter, args.val, args.evaluator, args.out
-    )  # fmt: skip
+    measure(config(args), args.arm, args.seed, args.base, args.adapter, args.val, args.evaluator, args.out)

@@ -6,43 +6,19 @@ gillnext annotator --config config.yaml --out results/demo/models/annotator
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from gillnext.config import Config, arguments
 from gillnext.miniatures import degrade, detectors
 from gillnext.miniatures.networks.faster_rcnn import AnnotatorNetwork
-from gillnext.miniatures.supervision import split
-from gillnext.miniatures.world import corpus
-from gillnext.miniatures.world.classes import CLASSES
-from gillnext.miniatures.world.scenes import SIZE
-from gillnext.runtime import files, seeds, training
-
-HELD_OUT = 128  # scenes after the training corpus, for the scores in training.json
 
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the annotator into the folder `out`; returns its scores on held-out scenes of its stream."""
-    training.setup(config.run.threads, config.run.device)
-    settings, seed = config.annotator, config.run.seed
-    torch.manual_seed(seeds.key("annotator", seed) % 2**32)
-    model = AnnotatorNetwork([c.name for c in CLASSES], SIZE, 64)
-    model.to(config.run.device)
-    whole = corpus.make(seed, "annotator", settings.corpus + HELD_OUT)
-    learn, held_out = split(whole, settings.corpus)
     augment = partial(degrade.degrade, jpegs=0.7, blurs=0.0, noisy=False)
-    work = out.with_name(out.name + ".work")
-    losses = detectors.train(model, learn, settings, augment, "annotator", seed, work)
-    scores = detectors.validate(model, held_out)
-    with files.atomic(out) as temporary:
-        model.save_pretrained(temporary)
-        files.write_json(temporary / "training.json", {"held_out": scores, "last_loss": losses[-1] if losses else 0.0})
-    shutil.rmtree(work, ignore_errors=True)
-    return scores
+    return detectors.fit("annotator", AnnotatorNetwork, config.annotator, augment, config.run, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,15 @@ from torch import Tensor
 
 from gillnext.boxes import iou
 from gillnext.config.model import Detector as Settings
+from gillnext.config.model import Run
 from gillnext.miniatures.networks.small_detector import SmallDetector
-from gillnext.miniatures.world.corpus import Corpus
-from gillnext.runtime import seeds, training
+from gillnext.miniatures.supervision import split
+from gillnext.miniatures.world.classes import CLASSES
+from gillnext.miniatures.world.corpus import Corpus, make
+from gillnext.miniatures.world.scenes import SIZE
+from gillnext.runtime import files, seeds, training
+
+HELD_OUT = 128  # scenes after the training corpus, for the scores in training.json
 
 Augment = Callable[[np.ndarray, np.random.Generator], Tensor]
 
@@ -51,3 +58,23 @@ def validate(model: SmallDetector, corpus: Corpus, batch: int = 32) -> dict[str,
             values.append(float(iou(best[0], np.asarray(thing.box))[0, 0]) if best else 0.0)
     scores = np.asarray(values)
     return {"n": len(scores), "miou": float(scores.mean()), "success50": float((scores >= 0.5).mean())}
+
+
+def fit(
+    name: str, network: Callable[..., SmallDetector], settings: Settings, augment: Augment, run: Run, out: Path
+) -> dict[str, float]:
+    """Build, train and save the detector `name` into the folder `out`, on the stream of its name; returns its scores on
+    held-out scenes of it. `network` takes the classes' names, a picture's side and its channels.
+    """
+    training.setup(run.threads, run.device)
+    torch.manual_seed(seeds.key(name, run.seed) % 2**32)
+    model = network([kind.name for kind in CLASSES], SIZE, 64).to(run.device)
+    learn, held_out = split(make(run.seed, name, settings.corpus + HELD_OUT), settings.corpus)
+    work = out.with_name(out.name + ".work")
+    losses = train(model, learn, settings, augment, name, run.seed, work)
+    scores = validate(model, held_out)
+    with files.atomic(out) as temporary:
+        model.save_pretrained(temporary)
+        files.write_json(temporary / "training.json", {"held_out": scores, "last_loss": losses[-1] if losses else 0.0})
+    shutil.rmtree(work, ignore_errors=True)
+    return scores

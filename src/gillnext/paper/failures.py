@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib import pyplot as plt
 
 from gillnext.paper import grid, style
-from gillnext.record.pictures import WORST, Pictures, failing, first
+from gillnext.record.pictures import WORST, Pictures, failing
 from gillnext.record.results import Results
 
 LINE = 11  # characters of a caption's line
@@ -16,7 +16,7 @@ LINE = 11  # characters of a caption's line
 
 def failures(results: Results, folder: Path) -> str:
     """The lowest mean IoU of the reference arm's first seed."""
-    of, pictures, indices = first(results), Pictures(results), failing(results)
+    of, pictures, indices = results.first(), Pictures(results), failing(results)
     figure, panels = plt.subplots(
         2, WORST // 2, figsize=(style.COLUMN, style.COLUMN / (WORST // 2) * 2 + 0.5), layout="constrained"
     )

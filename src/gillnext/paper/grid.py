@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 
 from gillnext.layouts import Layout
 from gillnext.paper import style
-from gillnext.record.pictures import Pictures, first, in_grid
+from gillnext.record.pictures import Pictures, in_grid
 from gillnext.record.results import REAL, Results, Scored
 
 BLOCKS, ENLARGE = 2, 2  # blocks of captions side by side, nearest-neighbour scale
@@ -102,6 +102,6 @@ def samples(results: Results, folder: Path) -> str:
     style.save(figure, folder, "samples")
     return (
         f"The first {len(indices)} test layouts with two objects or more, not picked: the boxes asked for, "
-        f"the real scene, and each arm's sample at seed {first(results).seed}, from the same noise. Captions name the "
+        f"the real scene, and each arm's sample at seed {results.first().seed}, from the same noise. Captions name the "
         "objects, not their places; the boxes are drawn over the samples afterwards."
     )

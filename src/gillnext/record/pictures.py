@@ -36,25 +36,20 @@ def worst(boxes_N: np.ndarray, iou_N: np.ndarray, count: int = WORST) -> list[in
     return [int(i) for i in np.argsort(means, kind="stable")[:count]]
 
 
-def first(results: Results) -> Scored:
-    """The reference arm's first set, whose layouts are shown."""
-    return results.scored(results.reference)[0]
-
-
 def in_grid(results: Results) -> list[int]:
     """The test layouts in the grid of samples."""
-    return chosen(results.per_image(first(results), "boxes"))
+    return chosen(results.per_image(results.first(), "boxes"))
 
 
 def failing(results: Results) -> list[int]:
     """The test layouts that the reference arm's first seed failed most at."""
-    boxes_N, iou_N = (results.per_image(first(results), name) for name in ("boxes", "iou"))
+    boxes_N, iou_N = (results.per_image(results.first(), name) for name in ("boxes", "iou"))
     return worst(boxes_N, iou_N)
 
 
 def shown(results: Results) -> dict[Scored, list[int]]:
     """Set -> which of its pictures are shown."""
-    grid, mine = in_grid(results), first(results)
+    grid, mine = in_grid(results), results.first()
     found = dict.fromkeys([REAL, *(results.scored(arm)[0] for arm in results.config.study.shown_arms)], grid)
     return found | {mine: sorted({*found.get(mine, []), *failing(results)})}
 
@@ -67,7 +62,7 @@ def folder(of: Scored) -> str:
 def write(root: Path, results: Results) -> None:
     """Write the archive of the run in `root`; `UserError` where a picture is not there."""
     wanted = shown(results)
-    rows = layouts.read(root / folder(first(results)) / "layouts.jsonl")
+    rows = layouts.read(root / folder(results.first()) / "layouts.jsonl")
     told = {str(i): rows[i].to_row() for i in sorted({i for indices in wanted.values() for i in indices})}
     with files.atomic(root / NAME) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("layouts.json", DATED), json.dumps(told, ensure_ascii=False))

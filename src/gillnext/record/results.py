@@ -157,6 +157,10 @@ class Results:
         """An arm's sets of a split, seed by seed, in the order of the config."""
         return [Scored(arm, seed, split) for seed in self.config.study.seeds_of(arm)]
 
+    def first(self, split: str = "test") -> Scored:
+        """The reference arm's set of a split at its first seed: what speaks for all of them, as of their layouts."""
+        return self.scored(self.reference, split)[0]
+
     def seeds(self, arm: str, name: str, split: str = "test") -> list[float]:
         """A metric of an arm, seed by seed, in the order of the config; in the score file's unit: shares and IoU in
         [0, 1], CLIP score in [0, 100], CMMD times 1000, KID as its formula gives it.

@@ -122,7 +122,7 @@ def _protocol(models: Scorers, reference: int) -> Protocol:
 
     return {
         **models.evaluators.protocol,
-        **_by_chance(models.prior),
+        "chance": f"same images, boxes redrawn from the prior, same phrases, mean of {len(models.prior.boxes_DICN4)}",
         "extractor": models.features.description,
         "reference": f"{reference} real scenes of an independent stream",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
@@ -130,10 +130,6 @@ def _protocol(models: Scorers, reference: int) -> Protocol:
         "cmmd": "1000·MMD², Gaussian kernel, σ 10, unit image embeddings of the miniature Chinese-CLIP",
         "clip": "100·max(mean cos, 0), miniature Chinese-CLIP, torchmetrics",
     }
-
-
-def _by_chance(prior: Prior) -> Protocol:
-    return {"chance": f"same images, boxes redrawn from the prior, same phrases, mean of {len(prior.boxes_DICN4)}"}
 
 
 def asked(samples: ImageSet, classes: Sequence[str]) -> list[boxes.Requested]:

@@ -86,7 +86,7 @@ def protocol_notes(results: Results) -> list[str]:
     """What the score files say about how they were made, and what the numbers may not be compared with."""
     config = results.config
     counts = sorted({len(config.study.seeds_of(name)) for name in config.study.arms})
-    first = results.scored(results.reference)[0]
+    first = results.first()
     protocol = results.protocol(first)
     n, seeds = results.size(first), " or ".join(map(str, counts))
     stated = [

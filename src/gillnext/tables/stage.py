@@ -75,7 +75,7 @@ def _rows(table: Table | None, prefix: str) -> dict[str, str]:
 def _study(results: Results) -> dict[str, str]:
     config = results.config
     seeds = config.study.seeds_of(results.reference)
-    first, end_to_end = (results.scored(results.reference, split)[0] for split in ("test", "relations"))
+    first, end_to_end = results.first(), results.first("relations")
     spatial = config.world.strong_share + config.world.weak_share
     ways = {name: (arm.coordinates, arm.frequencies) for name, arm in config.study.arms.items()}
     recoded = [name for name, way in ways.items() if way != (Arm().coordinates, Arm().frequencies)]
