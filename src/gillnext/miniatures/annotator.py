@@ -18,7 +18,7 @@ from gillnext.miniatures.networks.faster_rcnn import AnnotatorNetwork
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the annotator into the folder `out`; returns its scores on held-out scenes of its stream."""
     augment = partial(degrade.degrade, jpegs=0.7, blurs=0.0, noisy=False)
-    return detectors.fit("annotator", AnnotatorNetwork, config.annotator, augment, config.run, out)
+    return detectors.fit("annotator", AnnotatorNetwork, config, config.annotator, augment, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

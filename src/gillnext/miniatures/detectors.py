@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from gillnext.boxes import iou
+from gillnext.config import Config
 from gillnext.config.model import Detector as Settings
-from gillnext.config.model import Run
 from gillnext.miniatures.networks.small_detector import SmallDetector
 from gillnext.miniatures.supervision import split
 from gillnext.miniatures.world.classes import CLASSES
@@ -61,17 +61,18 @@ def validate(model: SmallDetector, corpus: Corpus, batch: int = 32) -> dict[str,
 
 
 def fit(
-    name: str, network: Callable[..., SmallDetector], settings: Settings, augment: Augment, run: Run, out: Path
+    name: str, network: Callable[..., SmallDetector], config: Config, settings: Settings, augment: Augment, out: Path
 ) -> dict[str, float]:
     """Build, train and save the detector `name` into the folder `out`, on the stream of its name; returns its scores on
-    held-out scenes of it. `network` takes the classes' names, a picture's side and its channels.
+    held-out scenes of it. `network` takes the classes' names, a picture's side and its channels; `settings` are the
+    detector's own in `config`.
     """
-    training.setup(run.threads, run.device)
-    torch.manual_seed(seeds.key(name, run.seed) % 2**32)
-    model = network([kind.name for kind in CLASSES], SIZE, 64).to(run.device)
-    learn, held_out = split(make(run.seed, name, settings.corpus + HELD_OUT), settings.corpus)
+    training.setup(config.run.threads, config.run.device)
+    torch.manual_seed(seeds.key(name, config.run.seed) % 2**32)
+    model = network([kind.name for kind in CLASSES], SIZE, 64).to(config.run.device)
+    learn, held_out = split(make(config.run.seed, name, settings.corpus + HELD_OUT), settings.corpus)
     work = out.with_name(out.name + ".work")
-    losses = train(model, learn, settings, augment, name, run.seed, work)
+    losses = train(model, learn, settings, augment, name, config.run.seed, work)
     scores = validate(model, held_out)
     with files.atomic(out) as temporary:
         model.save_pretrained(temporary)

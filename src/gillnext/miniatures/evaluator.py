@@ -22,7 +22,7 @@ from gillnext.miniatures.networks.fcos import Evaluator
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the evaluator into the folder `out`; returns its scores on held-out scenes of its stream."""
     augment = partial(degrade.degrade, jpegs=0.3, blurs=0.4, noisy=True)
-    return detectors.fit("evaluator", Evaluator, config.evaluator, augment, config.run, out)
+    return detectors.fit("evaluator", Evaluator, config, config.evaluator, augment, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
