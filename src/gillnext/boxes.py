@@ -93,8 +93,8 @@ def to_unit(
         else box  # `check` says what is wrong with it
         for box in boxes
     ]
-    told = [f"box {i}" + (f" ({names[i]})" if i < len(names) else "") for i in range(len(converted))]
-    return [check(box, f"{where}, {which}") for box, which in zip(converted, told, strict=True)]
+    labels = [f"box {i}" + (f" ({names[i]})" if i < len(names) else "") for i in range(len(converted))]
+    return [check(box, f"{where}, {which}") for box, which in zip(converted, labels, strict=True)]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -179,8 +179,8 @@ def test_a_tsv_of_file_names_and_captions_gives_the_same(index, tmp_path):
     rows = rows_.read_tsv(table, tmp_path)
     annotate(rows, Brightness(), tmp_path / "tsv.jsonl")
     run(index, tmp_path / "out.jsonl")
-    told = [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "tsv.jsonl")]
-    assert told == [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "out.jsonl")]
+    from_tsv = [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "tsv.jsonl")]
+    assert from_tsv == [(a.image_path, a.names, a.boxes) for a in layouts.read(tmp_path / "out.jsonl")]
 
 
 def test_bad_rows_are_named_by_file_and_line(tmp_path):
@@ -333,7 +333,7 @@ def test_an_annotator_that_answers_nothing_is_a_mistake_and_not_a_result(index, 
 
 
 class Loses:
-    """Workers that lose the images whose key they are told, as where no actor lives through them."""
+    """Workers that lose the images whose key they get, as where no actor lives through them."""
 
     def __init__(self, annotator, keys):
         self.answer, self.keys, self.counts, self.asked = partial(stage.answer_batch, annotator=annotator), keys, {}, []

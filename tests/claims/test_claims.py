@@ -111,8 +111,8 @@ def test_training_memory_is_told_at_kolors_size_alone(results_root, config):
     memory = json.loads(path.read_text(encoding="utf-8")) | {"size": "kolors", "precision": "bf16", "batch": 1}
     memory["modes"]["split"] |= {"static_bytes": 5_200_000_000, "peak_bytes": 12_800_000_000}
     path.write_text(json.dumps(memory), encoding="utf-8")
-    told = rules.judge_total(rule, gathered(results_root, config))
-    assert told.word == Word.MEASURED and told.measured.startswith("split 18.0 GB; checkpointed 0.1 GB")
+    verdict = rules.judge_total(rule, gathered(results_root, config))
+    assert verdict.word == Word.MEASURED and verdict.measured.startswith("split 18.0 GB; checkpointed 0.1 GB")
 
 
 def test_gradients_that_differ_contradict(results_root, config):
@@ -291,10 +291,10 @@ def test_a_setting_with_one_seed_is_named_and_not_judged(results_root):
 
 
 def test_the_gradient_and_adams_moments_are_counted_beside_what_is_held(results_root, config):
-    told = verdicts(results_root, config)["C10"]["measured"]
+    verdict = verdicts(results_root, config)["C10"]["measured"]
     one, full = (40_000_000 + 12 * 260_000) / 2**20, (95_000_000 + 12 * 5_800_000) / 2**20
-    assert told.startswith("bytes held −57.9%")
-    assert told.endswith(f"−{100 * (1 - one / full):.1f}% ({full:.2f} → {one:.2f} MiB)")
+    assert verdict.startswith("bytes held −57.9%")
+    assert verdict.endswith(f"−{100 * (1 - one / full):.1f}% ({full:.2f} → {one:.2f} MiB)")
 
 
 def test_measured_shares_have_the_intervals_of_their_file(results_root, config):

@@ -84,7 +84,7 @@ def test_an_arm_may_have_fewer_seeds():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"subset": ["base", "d"]}, ["study.subset", "'d' is no arm", "base, a, b, c"]),
         ({"subset": ["base"]}, ["study.subset", "'a' is not in it"]),
@@ -93,10 +93,10 @@ def test_an_arm_may_have_fewer_seeds():
         ({"arms": ARMS | {"d": {"boxes": "caption"}}}, ["study.arms.d.boxes", "site: none"]),
     ],
 )
-def test_arms_that_do_not_fit_together_are_told(settings, told):
+def test_arms_that_do_not_fit_together_are_told(settings, message):
     with pytest.raises(UserError) as error:
         from_dict({"study": {"arms": ARMS, "reference": "a"} | settings})
-    assert all(part in str(error.value) for part in told), str(error.value)
+    assert all(part in str(error.value) for part in message), str(error.value)
 
 
 def test_more_validation_layouts_than_there_are_is_told():
@@ -112,7 +112,7 @@ def test_the_resolved_settings_come_back_from_json(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("adaptor: {}", ["adaptor", "did you mean 'adapter'?"]),
         ("adapter: { stepps: 3 }", ["adapter.stepps", "did you mean 'steps'?"]),
@@ -129,11 +129,11 @@ def test_the_resolved_settings_come_back_from_json(tmp_path):
         ("vae: {", ["not YAML"]),
     ],
 )
-def test_a_wrong_setting_is_told_with_file_and_key(tmp_path, text, told):
+def test_a_wrong_setting_is_told_with_file_and_key(tmp_path, text, message):
     path = yaml(tmp_path / "mine.yaml", text)
     with pytest.raises(UserError) as caught:
         load(ROOT / "config.yaml", path)
-    assert all(part in str(caught.value) for part in [str(path), *told]), str(caught.value)
+    assert all(part in str(caught.value) for part in [str(path), *message]), str(caught.value)
 
 
 def test_a_reference_that_is_no_arm_is_told():

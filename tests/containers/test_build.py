@@ -25,8 +25,8 @@ def test_an_image_is_built_once_and_told_of(host):
     assert (host.root / "results/pipeline.sif").resolve() == image
     for about in (image.with_name(image.name + ".json"), host.root / "results/pipeline.sif.json"):
         digest = hashlib.sha256(image.read_bytes()).hexdigest()
-        told = json.loads(about.read_text())
-        assert told["sha256"] == digest and told["inputs"] == host.hash() and "debian@sha256:" in told["base"]
+        facts = json.loads(about.read_text())
+        assert facts["sha256"] == digest and facts["inputs"] == host.hash() and "debian@sha256:" in facts["base"]
     assert not any(host.root.glob("containers/images/.build-*/"))
 
     status, output = host.build("--link", "elsewhere/pipeline.sif")
@@ -133,7 +133,7 @@ def no_place(host):
 
 
 @pytest.mark.parametrize(
-    ("lack", "told"),
+    ("lack", "message"),
     [
         (no_apptainer, ["no apptainer", "containers/install-apptainer.sh", "make paper"]),
         (no_namespaces, ["forbids user namespaces", "user.max_user_namespaces", "apptainer-suid"]),
@@ -145,11 +145,11 @@ def no_place(host):
         (no_registry, ["no route to host", "no public base image", "apt install mmdebstrap"]),
     ],
 )
-def test_what_a_host_lacks_is_told_with_its_remedy(host, lack, told):
+def test_what_a_host_lacks_is_told_with_its_remedy(host, lack, message):
     lack(host)
     status, output = host.build()
     assert status == 2
-    assert all(part in output for part in [*told, "remedy: "]), output
+    assert all(part in output for part in [*message, "remedy: "]), output
     assert host.images() == []
 
 

@@ -90,15 +90,15 @@ def test_what_is_renewed_is_expected(doctor, arithmetic, monkeypatch, tmp_path):
 def test_json_holds_every_finding_for_a_program(doctor, arithmetic):
     arithmetic("fast")
     status, out = doctor({}, "--json")
-    told = json.loads(out)
-    findings = {finding["name"]: finding for finding in told["findings"]}
-    assert status == 0 and told["ok"] is True
+    report = json.loads(out)
+    findings = {finding["name"]: finding for finding in report["findings"]}
+    assert status == 0 and report["ok"] is True
     assert findings["processor"]["values"]["isa"] == machine.isa() and set(findings["training"]["values"]) == {"1"}
     assert {"memory", "threads", "arithmetic", "torch", "BLAS", "disk", "container", "locks", "code"} <= set(findings)
 
 
 @pytest.mark.parametrize(
-    ("used", "expected", "told", "fails"),
+    ("used", "expected", "message", "fails"),
     [
         ("portable", known(), "as expected", False),
         ("portable", known(hashes={"1": "aaaa", "2": "cccc"}), "EXPECTED 2: cccc", True),
@@ -109,9 +109,9 @@ def test_json_holds_every_finding_for_a_program(doctor, arithmetic):
         ("fast", known(hashes={"1": "cccc"}), "not compared", False),
     ],
 )
-def test_hashes_are_judged(used, expected, told, fails):
+def test_hashes_are_judged(used, expected, message, fails):
     finding = stage.judge(FOUND, used, expected)
-    assert told in finding.told and finding.fails is fails and (not fails or finding.fix)
+    assert message in finding.state and finding.fails is fails and (not fails or finding.fix)
 
 
 def test_a_device_that_is_not_there_fails_and_nothing_is_measured(tiny_config):
@@ -125,9 +125,9 @@ def test_the_arithmetic_that_has_begun_is_told_with_its_reason(tiny_config, monk
     monkeypatch.setattr(arithmetic_module, "current", lambda: "fast")
     monkeypatch.setattr(machine, "has_avx2", lambda: False)
     used, finding = facts.arithmetic_used(tiny_config)
-    assert used == "fast" and "no AVX2" in finding.told and not finding.fails
+    assert used == "fast" and "no AVX2" in finding.state and not finding.fails
     monkeypatch.setattr(arithmetic_module, "current", lambda: "portable")
-    assert facts.arithmetic_used(tiny_config)[1].told.startswith("portable")
+    assert facts.arithmetic_used(tiny_config)[1].state.startswith("portable")
 
 
 def test_one_core_is_told_with_a_fix(tiny_config, monkeypatch):
@@ -163,11 +163,11 @@ def test_the_estimate_says_what_it_lacks(tiny_config):
     kept, steps = KeptRun(24, 40, {"base": 1, "adapter": 1, "sample": 1}), dict.fromkeys(calibration.RULES, 0.1)
     here, settings = Steps(steps, 1.0), calibration.settings(tiny_config)
     recorded = {"demo": {"settings": settings, "seconds": steps}}
-    assert "about 24 min ± 20%" in calibration.estimate(tiny_config, kept, here, recorded).told
-    assert "no run of tier demo is kept" in calibration.estimate(tiny_config, None, here, recorded).told
+    assert "about 24 min ± 20%" in calibration.estimate(tiny_config, kept, here, recorded).state
+    assert "no run of tier demo is kept" in calibration.estimate(tiny_config, None, here, recorded).state
     other = {"demo": {"settings": settings | {"width": 1}, "seconds": steps}}
     for lacking in ({}, other):
-        assert "no step times are recorded" in calibration.estimate(tiny_config, kept, here, lacking).told
+        assert "no step times are recorded" in calibration.estimate(tiny_config, kept, here, lacking).state
 
 
 def test_the_steps_are_measured(tiny_config):

@@ -226,10 +226,10 @@ def test_a_full_disk_is_told_when_the_journal_is_written(tmp_path):
         full = os.open("/dev/full", os.O_WRONLY)  # the kernel answers every write to it as a full disk does
         os.dup2(full, journal.stream.fileno())
         os.close(full)
-        with pytest.raises(UserError) as told:
+        with pytest.raises(UserError) as error:
             assert journal.add(Outcome(0, "not_found"))
             journal.flush()
-    assert told.type is UserError  # the write itself, and not only the end of the context
+    assert error.type is UserError  # the write itself, and not only the end of the context
 
 
 def test_a_full_disk_is_told_and_keeps_what_was_fetched(tmp_path, monkeypatch):
@@ -269,17 +269,17 @@ def test_a_table_without_its_columns_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shards", "rows", "told"),
+    ("shards", "rows", "message"),
     [
         ([0, 0, 1], [5, 5, 5], "row 1: no shard and row number of its own"),
         ([0, None, 1], [5, 6, 7], "row 1: no shard and row number of its own"),
         (["0", "one", "2"], [5, 6, 7], "a column of another kind"),
     ],
 )
-def test_a_row_without_a_name_of_its_own_for_its_image_is_refused(tmp_path, shards, rows, told):
+def test_a_row_without_a_name_of_its_own_for_its_image_is_refused(tmp_path, shards, rows, message):
     texts = {name: list("abc") for name in ("url", "caption", "spatial_type")}
     pl.DataFrame(texts | {"shard": shards, "row": rows}).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_table(tmp_path / "t.parquet")
     assert "t.parquet" in str(error.value)
 
@@ -327,7 +327,7 @@ def test_a_host_without_an_address_is_refused(host, table, tmp_path, capsys):
         status = cli.main([*command, "--config", str(tmp_path / "config.yaml"), "--host", host])
     except SystemExit as end:
         status = end.code
-    assert status == 2 and ("is not HOST=ADDRESS:PORT" in (told := capsys.readouterr().err) or "no address" in told)
+    assert status == 2 and ("is not HOST=ADDRESS:PORT" in (err := capsys.readouterr().err) or "no address" in err)
 
 
 def test_an_unreachable_network_is_an_error_and_not_a_dead_release(tmp_path, table):

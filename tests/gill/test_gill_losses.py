@@ -30,7 +30,7 @@ def test_captions_of_a_batch_differ_in_length(batch):
 
 @torch.no_grad()
 def test_captioning_is_the_mean_negative_log_likelihood_of_each_caption_alone(gill, batch):
-    told = []
+    expected = []
     for i in range(len(batch)):  # without padding: the prefix, then the tokens one after another
         ids = batch.ids[i][batch.mask[i] == 1]
         prefix = gill.prefix(batch.features[i]).view(-1, gill.image_RH.shape[1])
@@ -40,8 +40,8 @@ def test_captioning_is_the_mean_negative_log_likelihood_of_each_caption_alone(gi
         for t, token in enumerate(ids.tolist()):
             row = logits[len(prefix) - 1 + t]
             nll += math.log(sum(math.exp(x) for x in row.tolist())) - float(row[token])
-        told.append(nll / len(ids))
-    assert float(losses.captioning(gill, batch)) == pytest.approx(sum(told) / len(told), rel=1e-5)
+        expected.append(nll / len(ids))
+    assert float(losses.captioning(gill, batch)) == pytest.approx(sum(expected) / len(expected), rel=1e-5)
 
 
 @torch.no_grad()
@@ -92,11 +92,11 @@ def test_each_task_trains_its_own_part(gill, batch):
 @torch.no_grad()
 def test_matching_is_the_mean_squared_distance_to_the_text_encoders_states(gill, batch):
     states, pooled = gill.text_states(batch.ids, batch.mask)
-    told = sum(
+    expected = sum(
         float(((found - wanted) ** 2).sum()) / wanted.numel()
         for found, wanted in ((states, batch.denoising.states), (pooled, batch.denoising.pooled))
     )
-    assert float(losses.matching(gill, batch)) == pytest.approx(told, rel=1e-5)
+    assert float(losses.matching(gill, batch)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_matching_trains_the_mapper_and_runs_no_unet(gill, batch, monkeypatch):

@@ -37,8 +37,8 @@ def row(i):
     label, predicted, fault, arrived = ROWS[i]
     url = f"http://img.example/{i}.jpg"
     place = {"shard": i // 6, "row": i % 6, "url": url, "scene": i, "fault": fault, "relations": "[]"}
-    told = {"caption": caption(i, label), "label": label, "kind": label}
-    return place | told | {"predicted": predicted, "arrived": arrived}
+    row = {"caption": caption(i, label), "label": label, "kind": label}
+    return place | row | {"predicted": predicted, "arrived": arrived}
 
 
 def annotate(entry):

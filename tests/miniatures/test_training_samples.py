@@ -90,15 +90,15 @@ def test_a_window_shows_no_more_of_the_others_than_any_that_holds_the_object(dat
 
 
 def test_captions_keep_their_own_states(data, latents):
-    told = training_samples.picture_captions(data.scenes, data.captions, 20260)
-    found = training_samples.pictures(data.scenes, latents, told, encode)
-    states, pooled = encode([*told, ""])
+    captions = training_samples.picture_captions(data.scenes, data.captions, 20260)
+    found = training_samples.pictures(data.scenes, latents, captions, encode)
+    states, pooled = encode([*captions, ""])
     assert torch.equal(found.states[found.caption], states[:-1]) and torch.equal(
         found.pooled[found.caption], pooled[:-1]
     )
     assert torch.equal(found.pooled[-1], pooled[-1])
-    assert len(found.states) == len(set(told)) + 1
-    assert sum(a != b for a, b in zip(told, data.captions, strict=True)) > 0
+    assert len(found.states) == len(set(captions)) + 1
+    assert sum(a != b for a, b in zip(captions, data.captions, strict=True)) > 0
 
 
 def test_timesteps_are_half_uniform_and_half_logit_normal():
@@ -175,11 +175,11 @@ def test_both_stages_in_a_row_are_one_network_trained_twice(tiny_config, tiny_ba
     head = ClassMapHead(network)
     made = corpus.make(seed, "base", cfg.corpus)
     found = vae.encode(AutoencoderKL.from_pretrained(tiny_base / "vae").eval(), made.images)
-    told = training_samples.picture_captions(made.scenes, made.captions, seed)
+    captions = training_samples.picture_captions(made.scenes, made.captions, seed)
     read = partial(chatglm.states, *chatglm.load(tiny_base), length=LENGTH)
     for name, samples, batch, steps, ema in (
         ("base-windows", training_samples.windows(made, found, seed, read), cfg.window_batch, cfg.window_steps, 0.0),
-        ("base", training_samples.pictures(made.scenes, found, told, read), cfg.batch, cfg.steps, cfg.ema),
+        ("base", training_samples.pictures(made.scenes, found, captions, read), cfg.batch, cfg.steps, cfg.ema),
     ):
         loss = partial(small_unet.Batches(tiny_config, name, samples, batch).loss, network, head)
         parameters = [*network.parameters(), *head.parameters()]

@@ -44,10 +44,10 @@ def study(tmp_path_factory):
 
 def test_every_figure_that_the_readme_tells_of_the_study_is_one_of_its_tables(study):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (told,) = re.findall(r"## What the study shows\n(.*?)\n## ", text, re.S)
-    told = " ".join(told.split())
-    with_interval = re.findall(r"[+−]?\d+\.\d+ ± \d+\.\d+", told)
-    alone = re.findall(r"(?<![\d.±] )(?<![\d.])\d\.\d{3,}(?! ±)", re.sub(r"[+−]?\d+\.\d+ ± \d+\.\d+", "", told))
+    (section,) = re.findall(r"## What the study shows\n(.*?)\n## ", text, re.S)
+    section = " ".join(section.split())
+    with_interval = re.findall(r"[+−]?\d+\.\d+ ± \d+\.\d+", section)
+    alone = re.findall(r"(?<![\d.±] )(?<![\d.])\d\.\d{3,}(?! ±)", re.sub(r"[+−]?\d+\.\d+ ± \d+\.\d+", "", section))
     assert len(with_interval) > 5 and len(alone) > 3
     assert [figure for figure in with_interval if figure not in study.cells] == []
     means = {part for cell in study.cells for part in re.split(r" ± | to |, | ", cell)}

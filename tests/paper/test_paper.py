@@ -36,14 +36,14 @@ def words(pdf: Path) -> str:
 def test_the_pdf_says_what_the_files_say(run, config):
     assert " " in str(run)
     out = paper(config, run, ROOT / "paper", run / "paper" / "paper.pdf")
-    told = words(out)
+    text = words(out)
     numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
     for key in ("reference.success50", "base.success50", "ceiling.real.success50", "arm.attn1.kid"):
-        assert numbers[key] in told, key
+        assert numbers[key] in text, key
     for claim in json.loads((run / "claims/claims.json").read_text(encoding="utf-8"))["claims"]:
-        assert claim["verdict"].split()[0] in told
-    assert "左边是一棵树" in told
-    assert str(run) not in told
+        assert claim["verdict"].split()[0] in text
+    assert "左边是一棵树" in text
+    assert str(run) not in text
     assert [p.name for p in out.parent.iterdir()] == ["paper.pdf"]
 
 

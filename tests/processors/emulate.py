@@ -75,22 +75,22 @@ def chained(variant: Variant, args: argparse.Namespace, stages: list[str], *opti
     with open(args.out / f"{out.name}.log", "w", encoding="utf-8") as log:
         status = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT).returncode
     hashes = out / "hashes.json"  # of the stages that ended, where one did not
-    told = files.read_json(hashes) if hashes.exists() else {"stages": {}}
+    made = files.read_json(hashes) if hashes.exists() else {"stages": {}}
     shutil.rmtree(out, ignore_errors=True)
-    return told | ({"error": f"status {status}: {log.name}"} if status else {})
+    return made | ({"error": f"status {status}: {log.name}"} if status else {})
 
 
 def run(variant: Variant, args: argparse.Namespace) -> dict[str, Any]:
     """The same of all stages, in one process, or in two where some of them cannot be emulated with all kernels."""
     began, names = time.monotonic(), chain.named(args.stages)
     apart = [name for name in names if name in STRIDED] if variant.emulated else []
-    told = chained(variant, args, [name for name in names if name not in apart])
+    made = chained(variant, args, [name for name in names if name not in apart])
     if apart:
         more = chained(variant, args, apart, "--without-numpy-avx2")
-        found = told["stages"] | more["stages"]
-        told = more | told | {"stages": {name: found[name] for name in names if name in found}}
-    print(f"{variant.name}: {time.monotonic() - began:.0f} s, {told.get('error', 'done')}", flush=True)
-    return told | {"emulated": variant.emulated}
+        found = made["stages"] | more["stages"]
+        made = more | made | {"stages": {name: found[name] for name in names if name in found}}
+    print(f"{variant.name}: {time.monotonic() - began:.0f} s, {made.get('error', 'done')}", flush=True)
+    return made | {"emulated": variant.emulated}
 
 
 def differing(mine: dict[str, str], native: dict[str, str]) -> list[str]:
@@ -107,12 +107,12 @@ def main() -> int:
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip([v.name for v in variants], pool.map(lambda v: run(v, args), variants), strict=True))
     native, agreed = found[NATIVE.name], True
-    for name, told in found.items():
-        unlike = differing(told["stages"], native["stages"])
-        agreed = agreed and not unlike and not told.get("error")
-        said = f"unlike in {', '.join(unlike)}" if unlike else f"{len(told['stages'])} stages equal"
-        print(f"{name:<32} {told.get('processor', ''):<50} {told.get('error') or said}")
-        told["unlike"] = unlike
+    for name, made in found.items():
+        unlike = differing(made["stages"], native["stages"])
+        agreed = agreed and not unlike and not made.get("error")
+        said = f"unlike in {', '.join(unlike)}" if unlike else f"{len(made['stages'])} stages equal"
+        print(f"{name:<32} {made.get('processor', ''):<50} {made.get('error') or said}")
+        made["unlike"] = unlike
     files.write_json(args.out / "processors.json", found)
     print("every processor makes the same values" if agreed else json.dumps({k: v["unlike"] for k, v in found.items()}))
     return 0 if agreed else 1

@@ -9,19 +9,19 @@ import pytest
 from PIL import Image
 
 from gillnext.record import gather, pictures
-from gillnext.record.results import DATA, PLANNER, REAL, Results, Scored, made_in, told_by
+from gillnext.record.results import DATA, PLANNER, REAL, Results, Scored, made_in, made_on
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 
 def test_a_score_without_an_arithmetic_was_made_before_there_was_another():
     assert made_in({}) == made_in({"code": "x"}) == "fast"
-    assert told_by({}) == "In fast arithmetic."
+    assert made_on({}) == "In fast arithmetic."
 
 
 def test_arithmetic_processor_and_library_are_named():
     stamp = {"arithmetic": "portable", "processor": "Abacus 7", "libc": "glibc 2.36"}
-    assert told_by(stamp) == "In portable arithmetic on Abacus 7, glibc 2.36."
+    assert made_on(stamp) == "In portable arithmetic on Abacus 7, glibc 2.36."
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_an_unknown_variable_is_refused(free):
         arithmetic.resolve()
 
 
-def told(code, **environment):
+def python(code, **environment):
     """What a Python of its own prints; without this process's arithmetic."""
     without = {k: v for k, v in os.environ.items() if k not in (arithmetic.VARIABLE, *arithmetic.PORTABLE)}
     command = [sys.executable, "-W", "ignore", "-c", code]
@@ -65,14 +65,14 @@ BEGIN = "from gillnext.runtime import arithmetic; print(arithmetic.begin({!r}));
 
 @avx2
 def test_a_process_that_has_begun_loads_kernels_for_avx2():
-    shown = told(BEGIN.format("portable") + "import torch; print(torch.backends.cpu.get_cpu_capability())")
+    shown = python(BEGIN.format("portable") + "import torch; print(torch.backends.cpu.get_cpu_capability())")
     assert shown.stdout.split() == ["portable", "AVX2"], shown.stderr
 
 
 @avx2
 def test_fast_takes_the_variables_back():
     begun = arithmetic.variables("portable")
-    shown = told(
+    shown = python(
         BEGIN.format("fast") + "import os; print(sorted(os.environ.keys() & arithmetic.PORTABLE.keys()))", **begun
     )
     assert shown.stdout.split() == ["fast", "[]"], shown.stderr
@@ -80,7 +80,7 @@ def test_fast_takes_the_variables_back():
 
 @avx2
 def test_a_library_that_was_loaded_before_is_told_with_the_remedy():
-    shown = told("import numpy;" + BEGIN.format("portable"))
+    shown = python("import numpy;" + BEGIN.format("portable"))
     assert "numpy was loaded before in another arithmetic" in shown.stderr
     assert "GILLNEXT_ARITHMETIC=portable" in shown.stderr
 
@@ -91,7 +91,7 @@ def test_training_refuses_a_torch_that_was_loaded_before():
         "import os, torch; from gillnext.runtime import arithmetic, training;"
         "torch.ones(2).exp(); os.environ.update(arithmetic.variables('portable')); training.setup(1)"
     )
-    shown = told(code, ATEN_CPU_CAPABILITY="default")
+    shown = python(code, ATEN_CPU_CAPABILITY="default")
     assert "torch was loaded with" in shown.stderr
     assert "remedy" in shown.stderr
 
@@ -104,4 +104,4 @@ def test_a_stage_begins_the_arithmetic_of_its_settings(tmp_path):
         (["--config", str(tmp_path / "fast.yaml"), "--out", "x"], "fast"),
         (["--out", "x"], "portable"),
     ):
-        assert told(code.format(argv)).stdout.split() == [expected]
+        assert python(code.format(argv)).stdout.split() == [expected]

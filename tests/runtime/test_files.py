@@ -67,8 +67,8 @@ def test_an_error_keeps_the_old_file_and_leaves_no_temporary(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_with_the_file_and_the_remedy(tmp_path, number):
     files.write_text(tmp_path / "out.txt", "old")
-    told = pytest.raises(UserError, match=r"out\.txt: no space left")
-    with told as caught, files.atomic(tmp_path / "out.txt"):
+    refused = pytest.raises(UserError, match=r"out\.txt: no space left")
+    with refused as caught, files.atomic(tmp_path / "out.txt"):
         raise OSError(number, "No space left on device")
     assert "free some disk" in caught.value.remedy
     assert (tmp_path / "out.txt").read_text() == "old"

@@ -29,7 +29,7 @@ def fresh(monkeypatch):
 
 
 @pytest.fixture
-def told(fresh, monkeypatch, tmp_path):
+def cpu(fresh, monkeypatch, tmp_path):
     """Puts a /proc/cpuinfo of one's own in place, on a machine whose C library does not tell."""
 
     def tell(lines):
@@ -102,19 +102,19 @@ def test_an_emulator_can_be_named(monkeypatch):
         ("AMD EPYC-Milan Processor", "AMD EPYC-Milan Processor, AuthenticAMD 25/1/1"),
     ],
 )
-def test_a_name_that_says_little_comes_with_its_family(told, name, printed):
-    told({"vendor_id": "AuthenticAMD", "cpu family": 25, "model": 1, "model name": name, "stepping": 1, "flags": "fpu"})
+def test_a_name_that_says_little_comes_with_its_family(cpu, name, printed):
+    cpu({"vendor_id": "AuthenticAMD", "cpu family": 25, "model": 1, "model name": name, "stepping": 1, "flags": "fpu"})
     assert machine.processor() == printed
 
 
 @pytest.mark.parametrize(("flags", "able"), [("fpu avx avx2 fma f16c bmi2", True), ("avx avx2 fma f16c", False)])
-def test_without_glibc_the_kernel_is_believed(told, flags, able):
-    told({"vendor_id": "GenuineIntel", "flags": flags})
+def test_without_glibc_the_kernel_is_believed(cpu, flags, able):
+    cpu({"vendor_id": "GenuineIntel", "flags": flags})
     assert machine.has_avx2() is able and machine.isa() == [name for name in machine.LEAVES if name in flags.split()]
 
 
-def test_on_aarch64_the_usual_names_are_told(told):
-    told({"Features": "fp asimd asimddp sve", "CPU implementer": "0x41", "CPU part": "0xd40"})
+def test_on_aarch64_the_usual_names_are_told(cpu):
+    cpu({"Features": "fp asimd asimddp sve", "CPU implementer": "0x41", "CPU part": "0xd40"})
     assert machine.isa() == ["neon", "dotprod", "sve"] and not machine.has_avx2()
     assert machine.processor() == "aarch64, CPU implementer 0x41, CPU part 0xd40"
 

@@ -128,13 +128,13 @@ def test_a_weight_gradient_goes_through_pictures_rows_and_columns_in_blocks(coun
     grad = normal(*y.shape, seed=2)
     y.backward(grad)
     patches = seen(x.numpy(), kernel, 1, kernel // 2)
-    told = grad.permute(0, 2, 3, 1).numpy()
+    grads = grad.permute(0, 2, 3, 1).numpy()
     rows = side if side * side <= 512 else 512 // side
     pictures = max(512 // side**2, 1)
     total = None
     for n, row in itertools.product(range(0, count, pictures), range(0, side, rows)):
         block = np.s_[n : n + pictures, row : row + rows]
-        part = summed(told[block].reshape(-1, out).T, patches[block].reshape(-1, kernel * kernel * into))
+        part = summed(grads[block].reshape(-1, out).T, patches[block].reshape(-1, kernel * kernel * into))
         total = part if total is None else total + part
     expected = total.reshape(out, kernel, kernel, into).transpose(0, 3, 1, 2)
     assert np.array_equal(weight.grad.numpy(), expected)

@@ -16,10 +16,10 @@ def clock(monkeypatch):
 
 
 def test_a_log_gets_a_line_a_minute_with_rate_and_time_left(clock, capsys):
-    with Progress("filter", 100, "rows", start=20) as told:
+    with Progress("filter", 100, "rows", start=20) as progress:
         for _ in range(4):
             clock[0] += 30
-            told.step(10, kept=3)
+            progress.step(10, kept=3)
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == [
         "filter: 40/100 rows, 0.3333/s, 180 s left, kept 3",
@@ -31,13 +31,13 @@ def test_a_log_gets_a_line_a_minute_with_rate_and_time_left(clock, capsys):
 @pytest.mark.parametrize("total", [0, 3])
 def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch, capsys, total):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with Progress("filter", total, "rows") as told:
-        assert told.bar is not None
-        closed = told.bar.close
-        monkeypatch.setattr(told.bar, "close", lambda: (closed(), told.__setattr__("closed", True)))
+    with Progress("filter", total, "rows") as progress:
+        assert progress.bar is not None
+        closed = progress.bar.close
+        monkeypatch.setattr(progress.bar, "close", lambda: (closed(), progress.__setattr__("closed", True)))
         for _ in range(total):
-            told.step()
-    assert told.closed and "time left unknown" not in capsys.readouterr().err
+            progress.step()
+    assert progress.closed and "time left unknown" not in capsys.readouterr().err
 
 
 def test_items_are_counted_as_they_pass(capsys):

@@ -115,18 +115,18 @@ def test_a_loss_that_is_no_number_stops_the_run_at_its_step():
 
 
 @pytest.mark.parametrize(
-    ("device", "told"),
+    ("device", "message"),
     [
         ("cuda", ["run.device: cuda", "no GPU is seen", "--profile profiles/gpu", "demo tier"]),
         ("cuda:3", ["run.device: cuda:3", "no GPU is seen"]),
         ("gpu", ["run.device: gpu", "no such device", "cuda:INDEX"]),
     ],
 )
-def test_a_device_that_is_not_there_is_told_with_its_remedy(monkeypatch, device, told):
+def test_a_device_that_is_not_there_is_told_with_its_remedy(monkeypatch, device, message):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError) as error:
         training.setup(1, device)
-    assert all(part in str(error.value) for part in told)
+    assert all(part in str(error.value) for part in message)
 
 
 def test_a_device_that_is_there_is_taken(monkeypatch):

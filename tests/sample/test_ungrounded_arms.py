@@ -84,14 +84,14 @@ def test_moving_the_latents_lowers_the_energy(tiny_pipeline):
         if "attn2.to_q" in name or "attn2.to_k" in name:
             p.data.mul_(20)
     states, _, pooled, _ = pipeline.encode_prompt([row.caption], do_classifier_free_guidance=False)
-    told = {
+    captioned = {
         "encoder_hidden_states": states,
         "added_cond_kwargs": {"text_embeds": pooled, "time_ids": torch.zeros(1, 6)},
     }
     places, watched = [guidance.token_places(pipeline, row.caption, row.names)], guidance.watch(unet, LAYERS)
     latents, energies = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(2)), []
     for _ in range(12):
-        latents = guidance.move(unet, watched, latents, torch.tensor(700), told, [row], places, 2.0)
+        latents = guidance.move(unet, watched, latents, torch.tensor(700), captioned, [row], places, 2.0)
         energies.append(
             float(torch.stack([guidance.energy(w.maps_BPT, [row], places) for w in watched]).mean().detach())
         )

@@ -72,7 +72,7 @@ def test_a_value_beyond_the_tolerance_fails_and_is_named(tmp_path, capsys, shift
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "told"),
+    ("file", "change", "message"),
     [
         ("tables/main.json", lambda t: t["rows"].pop() and t["values"].pop(), "other rows or columns"),
         ("tables/main.json", lambda t: t["columns"][1].update(title="Z"), "other rows or columns"),
@@ -80,10 +80,10 @@ def test_a_value_beyond_the_tolerance_fails_and_is_named(tmp_path, capsys, shift
         ("claims/claims.json", lambda t: t["claims"][0].update(verdict="contradicted"), "C1, verdict"),
     ],
 )
-def test_other_rows_columns_or_words_are_told(runs, capsys, file, change, told):
+def test_other_rows_columns_or_words_are_told(runs, capsys, file, change, message):
     edit(runs[1] / file, change)
     assert main(["compare", *map(str, runs)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def estimated(root, half):

@@ -58,16 +58,16 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda t: t.replace("number,metric", "metric"), "other columns"),
         (lambda t: t.replace("0.5\n", "half\n"), "line 2"),
     ],
 )
-def test_a_broken_table_is_told(tmp_path, change, told):
+def test_a_broken_table_is_told(tmp_path, change, message):
     path = tmp_path / "demo.csv"
     path.write_text(change(text([row("a", "x", 0.5)])), encoding="utf-8")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read(path)
     with pytest.raises(UserError, match="gillnext runs --add"):
         read(tmp_path / "study.csv")

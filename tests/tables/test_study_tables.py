@@ -37,7 +37,7 @@ def test_a_contrast_is_the_paired_t_interval_of_scipy(results_root):
     interval = test.confidence_interval(0.95)
     assert float(row["success50"]) == pytest.approx(sum(first) / 3 - sum(second) / 3, abs=6e-4)
     assert float(row["success50_ci95"]) == pytest.approx((interval.high - interval.low) / 2, abs=6e-4)
-    assert row["success50"].startswith("+") and "success@0.5" in row["told"]
+    assert row["success50"].startswith("+") and "success@0.5" in row["apart"]
     assert contrasts_table(study(results_root)) is None
 
 
@@ -49,8 +49,8 @@ def test_of_several_contrasts_each_must_stand_at_a_stricter_level(results_root):
         put(results_root, "attn2", seed, success50=first[seed])
         put(results_root, "attn1", seed, success50=second[seed])
     pair = ["attn2", "attn1"]
-    told = [contrasts_table(study(results_root, headline=[pair] * n)).records()[0]["told"] for n in (1, 3)]
-    assert ["success@0.5" in words.split(", ") for words in told] == [True, False]
+    apart = [contrasts_table(study(results_root, headline=[pair] * n)).records()[0]["apart"] for n in (1, 3)]
+    assert ["success@0.5" in words.split(", ") for words in apart] == [True, False]
 
 
 def test_what_the_seeds_cannot_tell_is_not_shown(results_root):
@@ -60,7 +60,7 @@ def test_what_the_seeds_cannot_tell_is_not_shown(results_root):
             put(results_root, "attn2", seed, **{metric: scale * value})
             put(results_root, "attn1", seed, **{metric: scale * (1.7 - value)})
     (row,) = contrasts_table(study(results_root, headline=[["attn2", "attn1"]])).records()
-    assert row["told"] == "nothing shown"
+    assert row["apart"] == "nothing shown"
 
 
 def test_a_contrast_by_the_second_evaluator_stands_beside_the_first(results_root):
@@ -68,7 +68,7 @@ def test_a_contrast_by_the_second_evaluator_stands_beside_the_first(results_root
         put(results_root, "attn2", seed, rules_success50=0.5 + 0.01 * seed)
         put(results_root, "attn1", seed, rules_success50=0.7 + 0.02 * seed)
     (row,) = contrasts_table(study(results_root, headline=[["attn2", "attn1"]])).records()
-    assert row["rules_success50"] == "−0.210" and "success@0.5 by rules" in row["told"].split(", ")
+    assert row["rules_success50"] == "−0.210" and "success@0.5 by rules" in row["apart"].split(", ")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from gillnext.verify.inventory import NEEDS, stages
 from gillnext.verify.keep import keep
 
 
-def told_by(capsys, *arguments):
+def hashes(capsys, *arguments):
     """(status, what it printed) of `gillnext hashes`."""
     try:
         status = main(["hashes", *map(str, arguments)])
@@ -30,7 +30,7 @@ def told_by(capsys, *arguments):
 @pytest.fixture
 def recorded(finished, tmp_path, capsys):
     """The hashes of the finished run, in a file of their own."""
-    status, said = told_by(capsys, "--results", finished, "--out", tmp_path / "reference" / "demo.json")
+    status, said = hashes(capsys, "--results", finished, "--out", tmp_path / "reference" / "demo.json")
     assert status == 0 and "portable arithmetic" in said
     return tmp_path / "reference" / "demo.json"
 
@@ -66,7 +66,7 @@ def test_another_machine_folder_and_time_give_the_same_hashes(finished, recorded
     for mode in memory["modes"].values():
         mode |= {"seconds": 99.0, "peak_rss_bytes": 1}
     files.write_json(other / "memory.json", memory)
-    status, said = told_by(capsys, "--results", other, "--against", recorded)
+    status, said = hashes(capsys, "--results", other, "--against", recorded)
     jobs = sum(len(stage["jobs"]) for stage in files.read_json(recorded)["stages"])
     assert status == 0 and f"equal: {len(NEEDS) - 2} stages, {jobs} jobs" in said
     assert "here: portable arithmetic, EPYC" in said and "Xeon 1" in said and "not the same" not in said
@@ -75,7 +75,7 @@ def test_another_machine_folder_and_time_give_the_same_hashes(finished, recorded
 def test_the_first_stage_that_differs_is_named_with_its_jobs(finished, recorded, capsys):
     save_file({"weight": np.zeros(3)}, finished / "adapters/attn1/2/adapter.safetensors")
     save_file({"weight": np.zeros((2, 3), "f4")}, finished / "models/evaluator/model.safetensors")
-    status, said = told_by(capsys, "--results", finished, "--against", recorded)
+    status, said = hashes(capsys, "--results", finished, "--against", recorded)
     assert status == 1
     assert "differs first: evaluator\nthen: adapter (1 of 6 jobs: attn1/2)\n" in said
     assert "the values should be, and are not" in said and "renew" not in said
@@ -92,7 +92,7 @@ def code_of(hashes, name, code="0123"):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda h: code_of(h, "vae"), "not the same: code of vae"),
         (lambda h: h.update(lock="bbbb"), "not the same: locks: aaaa here, bbbb kept"),
@@ -101,16 +101,16 @@ def code_of(hashes, name, code="0123"):
         (lambda h: h.pop("arithmetic"), "not the same: the kept run has no record of its arithmetic"),
     ],
 )
-def test_where_code_locks_or_settings_differ_it_says_so_and_how_to_renew(finished, recorded, capsys, change, told):
+def test_where_code_locks_or_settings_differ_it_says_so_and_how_to_renew(finished, recorded, capsys, change, message):
     edited(recorded, change)
-    assert told_by(capsys, "--results", finished, "--against", recorded)[0] == 0  # the values are equal all the same
+    assert hashes(capsys, "--results", finished, "--against", recorded)[0] == 0  # the values are equal all the same
     save_file({"weight": np.zeros((2, 3), "f4")}, finished / "models/base/model.safetensors")
-    status, said = told_by(capsys, "--results", finished, "--against", recorded)
-    assert status == 1 and told in said and "differs first: base\n" in said
+    status, said = hashes(capsys, "--results", finished, "--against", recorded)
+    assert status == 1 and message in said and "differs first: base\n" in said
     renew = f"gillnext hashes --results {finished} --out {recorded}"
     assert f"renew the file: {renew}" in said
-    assert told_by(capsys, "--results", finished, "--out", recorded)[0] == 0
-    assert told_by(capsys, "--results", finished, "--against", recorded)[0] == 0
+    assert hashes(capsys, "--results", finished, "--out", recorded)[0] == 0
+    assert hashes(capsys, "--results", finished, "--against", recorded)[0] == 0
 
 
 def test_a_stage_is_promised_unless_code_that_it_needs_is_another(finished, config):
@@ -162,19 +162,19 @@ def test_a_run_keeps_its_hashes_and_one_without_is_kept_as_well(finished, tmp_pa
     (finished / "hashes.json").unlink(missing_ok=True)
     keep(finished, tmp_path / "k")
     assert not (tmp_path / "k/hashes.json").exists()
-    assert told_by(capsys, "--results", finished, "--out", finished / "hashes.json")[0] == 0
+    assert hashes(capsys, "--results", finished, "--out", finished / "hashes.json")[0] == 0
     manifest = keep(finished, tmp_path / "k")
     assert "hashes.json" in manifest["files"]
     shutil.rmtree(finished / "models")
-    assert told_by(capsys, "--results", tmp_path / "k", "--against", finished / "hashes.json")[0] == 0
+    assert hashes(capsys, "--results", tmp_path / "k", "--against", finished / "hashes.json")[0] == 0
 
 
 def test_what_is_not_there_is_told(finished, tmp_path, capsys):
-    assert told_by(capsys, "--results", tmp_path, "--out", tmp_path / "h.json")[0] == 2
-    status, said = told_by(capsys, "--results", finished, "--against", tmp_path / "smoke.json")
+    assert hashes(capsys, "--results", tmp_path, "--out", tmp_path / "h.json")[0] == 2
+    status, said = hashes(capsys, "--results", finished, "--against", tmp_path / "smoke.json")
     assert status == 2 and "no hashes there" in said
     shutil.rmtree(finished / "models/vae")
-    status, said = told_by(capsys, "--results", finished, "--out", tmp_path / "h.json")
+    status, said = hashes(capsys, "--results", finished, "--out", tmp_path / "h.json")
     assert status == 2 and "models/vae" in said and not (tmp_path / "h.json").exists()
 
 

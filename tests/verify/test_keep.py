@@ -69,16 +69,16 @@ def test_the_manifest_has_every_file_and_the_score_files_provenance(results_root
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-1] + b" "), "SHA-256"),
         (lambda path: path.unlink(), "not here"),
     ],
 )
 @pytest.mark.parametrize("name", ["scores.parquet", "pictures.zip", "memory.json"])
-def test_a_damaged_or_missing_file_is_refused_by_name(kept_run, damage, told, name):
+def test_a_damaged_or_missing_file_is_refused_by_name(kept_run, damage, message, name):
     damage(kept_run / name)
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         kept.check(kept_run)
     assert name in str(error.value)
 

@@ -139,10 +139,10 @@ def test_another_verdict_is_undecided_where_the_numbers_do_not_fail(results_root
     succeed(results_root, [0.88, 0.93, 0.87])
     kept_anew(results_root, kept_run)
     succeed(results_root, [0.92, 0.921, 0.919])
-    told = "reproduced in miniature here, not shown in the kept run"
+    expected = "reproduced in miniature here, not shown in the kept run"
     for runs, why in ((None, "too few whole runs"), (whole_runs, "within the spread of whole runs")):
         row = again(runs)[0]["C16"]
-        assert row.result == UNDECIDED and row.why.startswith(told) and why in row.why
+        assert row.result == UNDECIDED and row.why.startswith(expected) and why in row.why
     succeed(results_root, [0.41, 0.411, 0.412])
     row = again(whole_runs)[0]["C16"]
     assert row.result == FAIL and row.why.startswith("contradicted in miniature here, not shown in the kept run; attn2")
@@ -394,9 +394,9 @@ def test_the_same_seed_on_another_processor_fails_nothing_against_the_kept_run(t
                 by = values[number.name] - np.mean(number.values)
                 move(here, split, number.metric, pl.col("value") + by, arm)
         moved = {"filter_precision": "data, filter precision", "spatial_share_after": "C12: after"}
-        told = {metric: values[name] for metric, name in moved.items() if name in values}
-        assert told
-        for metric, value in told.items():
+        expected = {metric: values[name] for metric, name in moved.items() if name in values}
+        assert expected
+        for metric, value in expected.items():
             move(here, "data", metric, value)
         rows, _ = verify(here, reference, CLAIMS, tmp_path / "v", table)
         assert [row.what for row in rows if row.result == FAIL] == []

@@ -94,19 +94,19 @@ def test_an_arm_more_is_a_row_more(checkout):
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("adapter: { stepps: 10 }", ["config.yaml", "adapter.stepps", "did you mean 'steps'"]),
         ("vae: { steps: many }", ["config.yaml", "vae.steps", "expected integer"]),
         ("annotate: { backend: yolo }", ["config.yaml", "annotate.backend", "'yolo'"]),
     ],
 )
-def test_a_wrong_setting_is_told_with_file_key_and_remedy(checkout, line, told):
+def test_a_wrong_setting_is_told_with_file_key_and_remedy(checkout, line, message):
     with open(checkout.root / "config.yaml", "a") as config:
         config.write(line + "\n")
     status, output = checkout.snakemake("-n")
     assert status != 0
-    assert all(part in output for part in told), output
+    assert all(part in output for part in message), output
     assert "Traceback" not in output
 
 

@@ -69,5 +69,5 @@ def to_found(answer: Answer, caption: str, names: Names) -> list[Found]:
         reason = "" if allowed else "a name that was not asked for"
         found.append(Found(name, box if allowed else None, 1.0 if allowed else 0.0, reason))
     found += [Found(name, None, 0.0, reason) for name, reason in answer.problems]
-    told = {f.name for f in found}
-    return found + [Found(n, None, 0.0, "object not in the image") for n in names or [] if n not in told]
+    answered = {f.name for f in found}
+    return found + [Found(n, None, 0.0, "object not in the image") for n in names or [] if n not in answered]

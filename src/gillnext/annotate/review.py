@@ -85,8 +85,8 @@ def item(row: Layout, images: Path | None) -> dict[str, Any]:
         {"name": name, "x": x1, "y": y1, "w": x2 - x1, "h": y2 - y1, "colour": COLOURS[i % len(COLOURS)]}
         for i, (name, (x1, y1, x2, y2)) in enumerate(zip(row.names, row.boxes, strict=True))
     ]
-    told = {"id": row.id, "caption": row.caption, "path": row.image_path}
-    return told | {"image": thumbnail(path), "objects": objects}
+    entry = {"id": row.id, "caption": row.caption, "path": row.image_path}
+    return entry | {"image": thumbnail(path), "objects": objects}
 
 
 def review(sources: Sequence[Path], images: Path | None, out: Path, count: int, seed: int, worst: bool) -> int:

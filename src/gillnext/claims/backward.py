@@ -53,12 +53,12 @@ def _held(before: dict[str, float], after: dict[str, float]) -> str:
 
 
 def _gill_too(rule: dict[str, Any], results: Results, against: str) -> str:
-    told = ""
+    more = ""
     for family, words in SHAPED.items() if rule.get("also") == "gill" else ():
         modes = modes_of(results, family)
         if {rule["mode"], against} <= set(modes):
-            told += f"; {words} {_held(modes[against], modes[rule['mode']])}"
-    return told
+            more += f"; {words} {_held(modes[against], modes[rule['mode']])}"
+    return more
 
 
 def _state_too(rule: dict[str, Any], before: dict[str, float], after: dict[str, float]) -> str:
@@ -80,26 +80,26 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
         return Verdict(Word.NOT_RUN, reason=f"no gradient difference of {rule['mode']!r}")
     value, tolerance = float(found[rule["mode"]]), float(rule["tolerance"])
     word = Word.REPRODUCED if value <= tolerance else Word.CONTRADICTED
-    told = [f"relative Δg = {scientific(value).text}"]
+    parts = [f"relative Δg = {scientific(value).text}"]
     gill = memory.get("gill", {}).get("max_gradient_difference", {})
     if rule["mode"] in gill:
-        told.append(f"{SHAPED['gill']} {scientific(float(gill[rule['mode']])).text}")
+        parts.append(f"{SHAPED['gill']} {scientific(float(gill[rule['mode']])).text}")
     if additive := memory.get("additivity"):
         halves = ", ".join(f"{name} {scientific(float(additive[key])).text}" for key, name in ADDITIVE.items())
-        told.append(f"half batches against the whole: {halves}")
+        parts.append(f"half batches against the whole: {halves}")
     behind = Number(f"relative Δg, {rule['mode']}", "gradient_difference", (value,))
-    return Verdict(word, "; ".join(told), f"tolerance {scientific(tolerance).text}", (behind,))
+    return Verdict(word, "; ".join(parts), f"tolerance {scientific(tolerance).text}", (behind,))
 
 
 def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
-    """Weights and the step's peak together in GB, of the rule's modes; told at Kolors' real size alone."""
+    """Weights and the step's peak together in GB, of the rule's modes; stated at Kolors' real size alone."""
     memory = results.memory
     if memory.get("size") != "kolors":
         return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
     modes = memory_modes(results)
-    told = (f"{m} {decimals((modes[m]['static_bytes'] + modes[m]['peak_bytes']) / 1e9, 1)} GB" for m in rule["modes"])
+    parts = (f"{m} {decimals((modes[m]['static_bytes'] + modes[m]['peak_bytes']) / 1e9, 1)} GB" for m in rule["modes"])
     reason = f"batch {memory['batch']}, precision {memory['precision']}; weights, activations and gradients"
-    return Verdict(Word.MEASURED, "; ".join(told), f"{reason}, without the optimiser's state")
+    return Verdict(Word.MEASURED, "; ".join(parts), f"{reason}, without the optimiser's state")
 
 
 def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
@@ -108,8 +108,8 @@ def judge_size(rule: dict[str, Any], results: Results) -> Verdict:
     if not isinstance(parameters, dict) or not {"adapter", "unet"} <= set(parameters):
         return Verdict(Word.NOT_RUN, reason="memory.json has no parameter counts")
     share = parameters["adapter"] / parameters["unet"]
-    told = f"{decimals(100 * share, 1)}% ({parameters['adapter']:,} of {parameters['unet']:,})"
+    measured = f"{decimals(100 * share, 1)}% ({parameters['adapter']:,} of {parameters['unet']:,})"
     word = Word.REPRODUCED if share < rule["below"] else Word.CONTRADICTED
     numbers = tuple(Number(f"parameters, {k}", "parameters", (float(parameters[k]),)) for k in ("adapter", "unet"))
     reason = f"adapter over UNet parameters; {'as' if share < rule['below'] else 'not as'} claimed"
-    return Verdict(word, told, reason, numbers)
+    return Verdict(word, measured, reason, numbers)

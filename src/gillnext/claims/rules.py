@@ -78,7 +78,7 @@ def _values(results: Results, arms: tuple[str, str], metric: str, seeds: list[in
     return [[math.log10(max(*run[:steps], LEAST)) for run in of_arm] for of_arm in norms]
 
 
-def _told(metric: str, difference: Estimate, values: list[list[float]]) -> str:
+def _in_words(metric: str, difference: Estimate, values: list[list[float]]) -> str:
     """A paired difference in words; of a norm also the largest that any seed of each arm had."""
     if metric not in NORMS:
         return f"{metric_title(metric)} {signed(difference, metric_digits(metric)).text}"
@@ -112,7 +112,7 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
     if not pairs:
         return _missing(absent)
     judged = [pair for pair in pairs if len(results.common_seeds(*pair)) > 1] or pairs
-    directions, told, numbers = [], [], []
+    directions, sentences, numbers = [], [], []
     count = len(judged) * len(rule["metrics"])
     for first, second in judged:
         seeds, parts = results.common_seeds(first, second), []
@@ -124,10 +124,10 @@ def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
             directions.append(direction(difference, wanted, least))
             if directions[-1] < 0:  # one of several intervals may lie on the wrong side by chance: Bonferroni
                 directions[-1] = direction(estimate(paired, 1 - (1 - LEVEL) / count), wanted, least)
-            parts.append(_told(metric, difference, values))
+            parts.append(_in_words(metric, difference, values))
             numbers.append(Number(f"{first} − {second}, {metric_title(metric)}", metric, tuple(paired)))
-        told.append((f"{first} − {second}: " if len(judged) > 1 else "") + "; ".join(parts))
-    return Verdict(sign_word(directions), ". ".join(told), _basis(results, judged, pairs), tuple(numbers))
+        sentences.append((f"{first} − {second}: " if len(judged) > 1 else "") + "; ".join(parts))
+    return Verdict(sign_word(directions), ". ".join(sentences), _basis(results, judged, pairs), tuple(numbers))
 
 
 def _basis(results: Results, judged: list[tuple[str, str]], pairs: list[tuple[str, str]]) -> str:
@@ -202,14 +202,14 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
 
 
 def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
-    """Metrics told beside the claim, without a verdict; `metrics` maps their names to words."""
+    """Metrics stated beside the claim, without a verdict; `metrics` maps their names to words."""
     metrics = results.metrics({"data": DATA, "planner": PLANNER}[rule["place"]])
     if absent := [name for name in rule["metrics"] if name not in metrics]:
         return Verdict(Word.NOT_RUN, reason=rule.get("without", f"no {absent[0]} was scored"))
     between = {name: f" ({span(value.ends)})" for name, value in metrics.items() if value.ends}
-    told = (f"{words} {number(metrics[k].value).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
+    parts = (f"{words} {number(metrics[k].value).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
     numbers = (Number(words, k, (metrics[k].value,)) for k, words in rule["metrics"].items())
-    return Verdict(Word.MEASURED, "; ".join(told), rule.get("by", ""), tuple(numbers))
+    return Verdict(Word.MEASURED, "; ".join(parts), rule.get("by", ""), tuple(numbers))
 
 
 def judge_elsewhere(rule: dict[str, Any], _: Results) -> Verdict:

@@ -140,5 +140,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     for record in claims(arguments.config(args), args.claims, args.results, args.out):
-        told = f": {record['measured']}" if record["measured"] else ""
-        print(f"{record['id']:>4}  {record['verdict']:<26} {record['claim']}{told}")
+        measured = f": {record['measured']}" if record["measured"] else ""
+        print(f"{record['id']:>4}  {record['verdict']:<26} {record['claim']}{measured}")

@@ -227,7 +227,7 @@ class Memory:
         "UNet of the three-forwards comparison: the base's, or Kolors' real size with random weights (80 GB GPU)",
     )
     batch: int = s(8, "latents a forward; at Kolors' size 1")
-    repeats: int = s(3, "timed repetitions, of which the median is told")
+    repeats: int = s(3, "timed repetitions, of which the median counts")
 
 
 @dataclass(frozen=True)

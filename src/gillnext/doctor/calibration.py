@@ -209,18 +209,18 @@ def estimate(cfg: Config, kept: KeptRun | None, here: Steps, known: dict[str, An
     if not there or there["settings"] != settings(cfg):
         return Finding("time", f"not known: {took}, and no step times are recorded for it with these settings")
     minutes = kept.minutes(here.seconds, there["seconds"], cores)
-    told = f"about {minutes:.0f} min ± {SPREAD:.0%} for tier {tier}"
-    told += ", less with more than two cores" if cores > 2 else ""
-    told += f" ({took} at {in_ms(there['seconds'])})"
-    return Finding("time", told, values={"minutes": minutes, "kept_minutes": kept.wall_minutes})
+    state = f"about {minutes:.0f} min ± {SPREAD:.0%} for tier {tier}"
+    state += ", less with more than two cores" if cores > 2 else ""
+    state += f" ({took} at {in_ms(there['seconds'])})"
+    return Finding("time", state, values={"minutes": minutes, "kept_minutes": kept.wall_minutes})
 
 
 def findings(cfg: Config, seconds: float, known: dict[str, Any]) -> Iterator[Finding]:
     """The step times, and the estimate from them."""
     here = measure(cfg, seconds)
     fix = "end what else runs here and ask again: the estimate is that of a busy machine"
-    told = f"{here}" + (f"; others use the cores, {here.share:.0%} were free" if here.disturbed else "")
-    yield Finding("steps", told, fix if here.disturbed else "", values=dict(here.seconds))
+    state = f"{here}" + (f"; others use the cores, {here.share:.0%} were free" if here.disturbed else "")
+    yield Finding("steps", state, fix if here.disturbed else "", values=dict(here.seconds))
     yield estimate(cfg, KeptRun.read(facts.ROOT / "reference" / cfg.run.tier), here, known)
 
 

@@ -37,7 +37,7 @@ class Finding:
     """
 
     name: str
-    told: str
+    state: str
     fix: str = ""
     fails: bool = False
     values: dict[str, Any] = field(default_factory=dict)
@@ -55,12 +55,12 @@ def answer(*command: str | Path, where: Path | None = None) -> str | None:
 def arithmetic_used(cfg: Config) -> tuple[str, Finding]:
     """The arithmetic that this process has begun in ("portable" or "fast"), and the line that says why."""
     used = arithmetic.current()
-    told = {"portable": "the same bits on every processor that has AVX2", "fast": "the same to rounding only"}[used]
+    meaning = {"portable": "the same bits on every processor that has AVX2", "fast": "the same to rounding only"}[used]
     why = f"run.arithmetic: {cfg.run.arithmetic}"
     if used == "fast":
         lacking = arithmetic.lacking(cfg.run.device, cfg.run.precision)
         why += f"; {lacking or f'it or {arithmetic.VARIABLE} asks for it'}"
-    return used, Finding("arithmetic", f"{used}: {told} ({why})")
+    return used, Finding("arithmetic", f"{used}: {meaning} ({why})")
 
 
 def the_machine() -> Iterator[Finding]:
@@ -76,9 +76,9 @@ def the_machine() -> Iterator[Finding]:
 def threads(cfg: Config) -> Finding:
     """Threads of the settings against the cores that are there."""
     cores, variable = machine.cores(), os.environ.get("OMP_NUM_THREADS", "not set")
-    told = f"{cfg.run.threads} a job, {cfg.base.threads} for the base; {cores} cores; OMP_NUM_THREADS {variable}"
+    state = f"{cfg.run.threads} a job, {cfg.base.threads} for the base; {cores} cores; OMP_NUM_THREADS {variable}"
     fix = "give this machine or container two cores: on one a run has the same results and takes about twice as long"
-    return Finding("threads", told, fix if cores < 2 else "")
+    return Finding("threads", state, fix if cores < 2 else "")
 
 
 def blas(module: Any) -> str:
@@ -100,10 +100,10 @@ def libraries(device: str) -> Iterator[Finding]:
     yield Finding("torch", f"{torch.__version__}, {', '.join(parts)}")
     yield Finding("BLAS", f"{blas(numpy)}, {blas(scipy)}")
     count = torch.cuda.device_count()
-    told = f"{device}; {count} GPU{'' if count == 1 else 's'} seen"
+    seen = f"{device}; {count} GPU{'' if count == 1 else 's'} seen"
     try:
         training.check_device(device)
-        yield Finding("device", told)
+        yield Finding("device", seen)
     except UserError as error:
         yield Finding("device", f"{error.where}: {error.what}", error.remedy, fails=True)
 
@@ -141,8 +141,8 @@ def checkout() -> Iterator[Finding]:
     revision = answer("git", "rev-parse", "--short=12", "HEAD", where=ROOT)
     changes = (answer("git", "status", "--porcelain", where=ROOT) or "").splitlines()
     state = f", {len(changes)} file{'s'[: len(changes) != 1]} changed" if changes else ""
-    told = f"git {revision}{state}" if revision else "no git here"
-    yield Finding("code", f"{gillnext.__version__}, {provenance.code_hash()}, {told}")
+    git = f"git {revision}{state}" if revision else "no git here"
+    yield Finding("code", f"{gillnext.__version__}, {provenance.code_hash()}, {git}")
 
 
 def environment() -> Finding:

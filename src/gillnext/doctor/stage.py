@@ -7,7 +7,7 @@
 
 Ends with status 1 where a run is certain to fail here, or to compute something else than it should: in portable
 arithmetic a training of a second must end with the very weights whose hash is in `expected.json` beside this module.
-Whatever else is amiss is told with a fix.
+Whatever else is amiss is reported with a fix.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def judge(found: dict[str, str], used: str, known: dict[str, Any]) -> Finding:
     """The hashes `found` in the arithmetic `used` against the `known` ones, which count in portable arithmetic."""
 
     def line(what: str, fix: str = "", fails: bool = False) -> Finding:
-        told = ", ".join(f"{threads}: {value}" for threads, value in found.items())
-        return Finding("training", f"hash by threads: {told}; {what}", fix, fails, dict(found))
+        by_threads = ", ".join(f"{threads}: {value}" for threads, value in found.items())
+        return Finding("training", f"hash by threads: {by_threads}; {what}", fix, fails, dict(found))
 
     if used != "portable":
         return line("not compared, as in fast arithmetic every kind of processor has its own")
@@ -116,7 +116,7 @@ def main(args: argparse.Namespace) -> None:
     for finding in examine(cfg, args.seconds, files.read_json(EXPECTED)):
         findings.append(finding)
         if not args.json:
-            print(f"{finding.name:<{WIDTH}} {finding.told}", flush=True)
+            print(f"{finding.name:<{WIDTH}} {finding.state}", flush=True)
             if finding.fix:
                 print(f"{'':<{WIDTH}} fix: {finding.fix}", flush=True)
     fails = any(finding.fails for finding in findings)

@@ -130,8 +130,8 @@ def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
             if o.kind == "ok"
         ),
     )
-    told = {kind: counts[kind] for kind in KINDS}
-    files.write_json(out.with_suffix(".json"), {"rows": len(rows), "kept": counts["ok"], "outcomes": told})
+    by_kind = {kind: counts[kind] for kind in KINDS}
+    files.write_json(out.with_suffix(".json"), {"rows": len(rows), "kept": counts["ok"], "outcomes": by_kind})
     status = rows.table.select(STATUS).with_columns(
         pl.Series("kind", [o.kind for o in outcomes], pl.String),
         pl.Series("detail", [o.detail for o in outcomes], pl.String),

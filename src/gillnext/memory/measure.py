@@ -1,6 +1,6 @@
 """Measure one mode of a step's work: bytes held and at the peak, seconds, and the gradient.
 
-On a CPU bytes are exact counts of live tensors, and the growth of resident memory is told beside them; on a GPU they
+On a CPU bytes are exact counts of live tensors, and the growth of resident memory stands beside them; on a GPU they
 are torch's own accounting of what is allocated, and seconds come from its events. The trace over one step counts live
 tensors on both.
 """

@@ -62,7 +62,7 @@ def compare(cfg: Config, family: str, folders: Folders) -> dict[str, Any]:
             result = modes[mode] = process.submit(one_mode, cfg, family, mode, folders).result()
         print(f"{family}, {mode}: {result['saved_bytes'] / 2**20:.1f} MiB held, {result['seconds']:.2f} s", flush=True)
     gradients = {mode: result.pop("gradient") for mode, result in modes.items()}
-    told: dict[str, Any] = {
+    whole: dict[str, Any] = {
         "parameters": modes["single"]["sizes"],
         "batch": modes["single"]["batch"],
         "trace": {mode: modes[mode].pop("trace") for mode in TRACED if mode in modes},
@@ -74,10 +74,10 @@ def compare(cfg: Config, family: str, folders: Folders) -> dict[str, Any]:
     }
     for key in ("tasks", "additivity"):
         if key in modes["single"]:
-            told[key] = modes["single"].pop(key)
+            whole[key] = modes["single"].pop(key)
     for result in modes.values():
         del result["sizes"], result["batch"]
-    return {"modes": modes, **told}
+    return {"modes": modes, **whole}
 
 
 def report(cfg: Config, folders: Folders) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def loss(model: FeatureNetwork, grid_BDHW: Tensor, which_BK: Tensor, count_B: Te
 
 @torch.inference_mode()
 def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
-    """Share of scenes whose set of classes, and whose count, is told exactly."""
+    """Share of scenes whose set of classes, and whose count, is right."""
     which_BK, count_B = targets(data)
     features_BD = torch.from_numpy(model.features(data.images)).to(next(model.parameters()).device)
     sets = ((model.which(features_BD).cpu() > 0) == which_BK.bool()).all(1).double().mean()
@@ -99,5 +99,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     scores = train(arguments.config(args), args.out)
-    told = f"class sets {scores['class_sets']:.3f}, counts {scores['counts']:.3f}"
-    print(f"features: held-out accuracy of {told}", file=sys.stderr)
+    accuracies = f"class sets {scores['class_sets']:.3f}, counts {scores['counts']:.3f}"
+    print(f"features: held-out accuracy of {accuracies}", file=sys.stderr)

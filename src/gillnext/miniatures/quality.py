@@ -203,12 +203,12 @@ def annotation_metrics(
         named = named_objects(caption, scene.names)
         layout = annotated.get((url, caption))
         names, boxes = (layout.names, layout.boxes) if layout else ((), ())
-        told = np.array([BY_NAME[n].id if n in BY_NAME else -1 for n in names], dtype=np.int64)
-        answers = Detections(np.asarray(boxes, float).reshape(-1, 4), told, np.ones(len(told)))
+        answered = np.array([BY_NAME[n].id if n in BY_NAME else -1 for n in names], dtype=np.int64)
+        answers = Detections(np.asarray(boxes, float).reshape(-1, 4), answered, np.ones(len(answered)))
         wanted = Requested(np.array(labels, dtype=np.int64)[named], scene.boxes[named])
         ious += assign(wanted, answers).tolist()
-        found += [labels[i] in told for i in named]
-        wrong += [int(label) not in labels for label in told]
+        found += [labels[i] in answered for i in named]
+        wrong += [int(label) not in labels for label in answered]
         kept.append(layout is not None)
     values, present = np.asarray(ious), np.asarray(found, dtype=bool)
     return {
@@ -296,5 +296,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     report = quality(arguments.config(args), args.world, args.filtered, args.index, args.layouts, args.model)
     files.write_json(args.out, report)
-    told = ", ".join(f"{key} {value:.4g}" for key, value in report["metrics"].items())
-    print(f"quality: {told}", file=sys.stderr)
+    metrics = ", ".join(f"{key} {value:.4g}" for key, value in report["metrics"].items())
+    print(f"quality: {metrics}", file=sys.stderr)

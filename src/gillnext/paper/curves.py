@@ -132,12 +132,12 @@ def memory(results: Results, folder: Path) -> str:
 def step(results: Results, folder: Path) -> str | None:
     """Live bytes over the operations of one step, a panel for each family of losses."""
     parts = families(results.memory).items()
-    told = {f: p["trace"] for f, p in parts if "checkpointed" in p.get("trace", {})}
-    if not told:
+    traced = {f: p["trace"] for f, p in parts if "checkpointed" in p.get("trace", {})}
+    if not traced:
         return None
-    figure, panels = style.plot(style.COLUMN, 1.9, len(told))
+    figure, panels = style.plot(style.COLUMN, 1.9, len(traced))
     panels = np.atleast_1d(panels)
-    for axes, (family, traces) in zip(panels, told.items(), strict=True):
+    for axes, (family, traces) in zip(panels, traced.items(), strict=True):
         for colour, mode in zip(style.COLOURS, [m for m in MODES if m in traces], strict=False):
             share, live = np.asarray(traces[mode]).T
             axes.plot(100 * share, live / 2**20, color=colour, label=MODES[mode], linewidth=0.9)

@@ -59,12 +59,12 @@ def score(plans: Sequence[Layout | None], truths: Sequence[Layout]) -> dict[str,
     Spatial accuracy is the share of captions all of whose relations hold; count accuracy that of plans with the truth's
     names, each as often. A plan is None where an answer did not parse; it fails in every score.
     """
-    told = [relations_hold(p, t) for p, t in zip(plans, truths, strict=True)]
+    holds = [relations_hold(p, t) for p, t in zip(plans, truths, strict=True)]
     same = [p is not None and Counter(p.names) == Counter(t.names) for p, t in zip(plans, truths, strict=True)]
     overlap = [v for p, t in zip(plans, truths, strict=True) for v in matched_iou(p, t)]
     return {
-        "spatial_accuracy": float(np.mean([all(row) for row in told])),
-        "relation_accuracy": float(np.mean([v for row in told for v in row])),
+        "spatial_accuracy": float(np.mean([all(row) for row in holds])),
+        "relation_accuracy": float(np.mean([v for row in holds for v in row])),
         "count_accuracy": float(np.mean(same)),
         "miou": float(np.mean(overlap)),
     }

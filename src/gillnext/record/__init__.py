@@ -1,1 +1,1 @@
-"""What a run is told by: tables of its scores and its trainings, gathered once and read by all that tells of it."""
+"""A run's record: tables of its scores and trainings, gathered once, from which tables, claims and figures are made."""

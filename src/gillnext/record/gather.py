@@ -1,4 +1,4 @@
-"""Gather what a run is told by: one tidy table of scores, one of what changed over training, and how they were made.
+"""Gather a run's record: one tidy table of scores, one of what changed over training, and how they were made.
 
     gillnext gather --config results/demo/config.json --results results/demo
 
@@ -117,8 +117,8 @@ def history(root: Path, arm: str, seed: int) -> Iterator[Row]:
 def training(tier: str, root: Path, arm: str, seed: int) -> Iterator[Row]:
     """What an adapter's folder says of its size; nothing where it does not."""
     path = root / f"adapters/{arm}/{seed}/training.json"
-    if path.exists() and "parameters" in (told := files.read_json(path)):
-        value = told["parameters"]
+    if path.exists() and "parameters" in (about := files.read_json(path)):
+        value = about["parameters"]
         yield tier, arm, seed, "training", "", "parameters", "", "", float(value), None, None, None, None
 
 

@@ -63,9 +63,9 @@ def write(root: Path, results: Results) -> None:
     """Write the archive of the run in `root`; `UserError` where a picture is not there."""
     wanted = shown(results)
     rows = layouts.read(root / folder(results.first()) / "layouts.jsonl")
-    told = {str(i): rows[i].to_row() for i in sorted({i for indices in wanted.values() for i in indices})}
+    needed = {str(i): rows[i].to_row() for i in sorted({i for indices in wanted.values() for i in indices})}
     with files.atomic(root / NAME) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo("layouts.json", DATED), json.dumps(told, ensure_ascii=False))
+        archive.writestr(zipfile.ZipInfo("layouts.json", DATED), json.dumps(needed, ensure_ascii=False))
         for of, indices in wanted.items():
             for index in indices:
                 name = f"{folder(of)}/{index:05d}.png"

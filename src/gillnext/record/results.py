@@ -1,4 +1,4 @@
-"""What a run is told by, read from its record; the other side of `gillnext gather`.
+"""Reads a run's record: scores and trainings, as `gillnext gather` wrote them.
 
 results = Results("results/demo", config)
 results.seeds("attn2", "success50")          # a number a seed
@@ -69,7 +69,7 @@ def made_in(stamp: dict[str, Any]) -> str:
     return stamp.get("arithmetic", "fast")
 
 
-def told_by(stamp: dict[str, Any]) -> str:
+def made_on(stamp: dict[str, Any]) -> str:
     """Arithmetic, processor and C library that a stamp names, in a sentence."""
     machine = ", ".join(stamp[key] for key in ("processor", "libc") if key in stamp)
     return f"In {made_in(stamp)} arithmetic{f' on {machine}' if machine else ''}."

@@ -36,13 +36,13 @@ def resolve(setting: str = "auto", device: str = "cpu", precision: str = "no") -
     `auto` is portable on a CPU that has AVX2, unless `GILLNEXT_ARITHMETIC` says fast. Other devices and
     precisions are always fast.
     """
-    missing, told = lacking(device, precision), os.environ.get(VARIABLE, "auto")
-    for value, where in ((setting, "run.arithmetic"), (told, VARIABLE)):
+    missing, asked = lacking(device, precision), os.environ.get(VARIABLE, "auto")
+    for value, where in ((setting, "run.arithmetic"), (asked, VARIABLE)):
         if value not in ("auto", "portable", "fast"):
             raise UserError(f"{value!r} is no arithmetic", where=where, remedy="auto, portable or fast")
     if setting == "portable" and missing:
         raise UserError(missing, where="run.arithmetic: portable", remedy="run.arithmetic: auto or fast")
-    fast = missing or "fast" in (setting, told if setting == "auto" else setting)
+    fast = missing or "fast" in (setting, asked if setting == "auto" else setting)
     return "fast" if fast else "portable"
 
 

@@ -15,8 +15,8 @@ Answer = TypeVar("Answer")
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that host or device memory ran out."""
     text = str(error).lower()
-    told = "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or told
+    by_text = "out of memory" in text or "can't allocate memory" in text or "cannot allocate memory" in text
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or by_text
 
 
 def free_memory() -> None:

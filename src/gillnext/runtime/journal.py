@@ -1,8 +1,8 @@
 """What a stage has answered already: one JSON line a row or image, appended and synced batch by batch.
 
 The first line names the job (a fingerprint of model, settings and code); the journal of another job is thrown away,
-and that is told. What stands behind a broken line goes too: a half-written last one, as SIGKILL leaves it, or a damaged
-one.
+and a message says so. What stands behind a broken line goes too: a half-written last one, as SIGKILL leaves it, or a
+damaged one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Journal:
         """
         reasons = {key: reason(answer) for key, answer in self.done.items()}
         again = passing if set(reasons.values()) - set(failed) else failed
-        for key in [key for key, told in reasons.items() if told in again]:
+        for key in [key for key, why in reasons.items() if why in again]:
             del self.done[key]
 
     def unfinished(self, batches: Iterable[Batch], key: Callable[[Any], str]) -> Iterator[Batch]:

@@ -119,25 +119,25 @@ def processor() -> str:
     """
     if given := os.environ.get(EMULATED):
         return f"{given}, emulated"
-    told = cpuinfo()
-    if "vendor_id" not in told:  # no x86-64, or no Linux
-        arm = [f"{key} {told[key]}" for key in ("CPU implementer", "CPU part") if key in told]
-        return ", ".join([told.get("model name") or platform.machine(), *arm])
-    of_file = "/".join(told.get(key, "?") for key in ("cpu family", "model", "stepping"))
+    cpu = cpuinfo()
+    if "vendor_id" not in cpu:  # no x86-64, or no Linux
+        arm = [f"{key} {cpu[key]}" for key in ("CPU implementer", "CPU part") if key in cpu]
+        return ", ".join([cpu.get("model name") or platform.machine(), *arm])
+    of_file = "/".join(cpu.get(key, "?") for key in ("cpu family", "model", "stepping"))
     own = signature() or of_file
     if own != of_file:
         return f"x86-64 {own}, emulated"
-    name = told.get("model name", "x86-64")
-    return name if re.search(r"\d{3}", name) else f"{name}, {told['vendor_id']} {own}"
+    name = cpu.get("model name", "x86-64")
+    return name if re.search(r"\d{3}", name) else f"{name}, {cpu['vendor_id']} {own}"
 
 
 def libc() -> str:
     """The C library with its version, "glibc 2.36"; "unknown" where it does not tell."""
     try:
-        told = os.confstr("CS_GNU_LIBC_VERSION")
+        version = os.confstr("CS_GNU_LIBC_VERSION")
     except (ValueError, OSError):
-        told = None
-    return told or " ".join(platform.libc_ver()).strip() or "unknown"
+        version = None
+    return version or " ".join(platform.libc_ver()).strip() or "unknown"
 
 
 def cores() -> int:

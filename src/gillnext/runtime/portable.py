@@ -159,8 +159,8 @@ def convolution_backward(
     elif mask[0]:
         of_x = input_gradient(grad, weight, x.shape[2:], stride, padding)
     if mask[1]:
-        seen, told = (grad, x) if transposed else (x, grad)
-        of_weight = weight_gradient(seen, told, weight.shape[2:], stride, padding)
+        wide, narrow = (grad, x) if transposed else (x, grad)
+        of_weight = weight_gradient(wide, narrow, weight.shape[2:], stride, padding)
     return of_x, of_weight, grad.sum((0, 2, 3)) if mask[2] else None
 
 
@@ -239,8 +239,8 @@ def _blocks(
     for n in range(0, count, pictures):
         for row in range(0, high, rows):
             seen = patches[n : n + pictures, row : min(row + rows, high)]
-            told = grad_NHWK[n : n + pictures, row : min(row + rows, high)]
-            yield seen.reshape(-1, terms), told.reshape(-1, out)
+            grads = grad_NHWK[n : n + pictures, row : min(row + rows, high)]
+            yield seen.reshape(-1, terms), grads.reshape(-1, out)
 
 
 def _by_patches(

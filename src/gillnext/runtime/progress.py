@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, name: str, total: int, unit: str = "it", start: int = 0, every: float = 60.0) -> None:
         self.name, self.total, self.unit, self.every = name, total, unit, every
-        self.done, self.start, self.began, self.told = start, start, time.monotonic(), time.monotonic()
+        self.done, self.start, self.began, self.printed = start, start, time.monotonic(), time.monotonic()
         terminal = sys.stderr.isatty()
         self.bar = tqdm(total=total, initial=start, desc=name, unit=unit) if terminal else None
 
@@ -33,12 +33,12 @@ class Progress:
             self.bar.update(count)
             if notes:
                 self.bar.set_postfix(notes)
-        elif time.monotonic() - self.told >= self.every:
+        elif time.monotonic() - self.printed >= self.every:
             self._line(**notes)
 
     def _line(self, **notes: float | int | str) -> None:
-        self.told = time.monotonic()
-        seconds = max(self.told - self.began, 1e-9)
+        self.printed = time.monotonic()
+        seconds = max(self.printed - self.began, 1e-9)
         rate = (self.done - self.start) / seconds
         left = f"{(self.total - self.done) / rate:.0f} s left" if rate else "time left unknown"
         extra = "".join(f", {k} {v:.4g}" if isinstance(v, float) else f", {k} {v}" for k, v in notes.items())

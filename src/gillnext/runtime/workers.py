@@ -55,7 +55,7 @@ class Actor:
         self.error: Exception | None = None
         try:
             self.model = make()
-        except Exception as error:  # told by `place`: an error here would look like a death
+        except Exception as error:  # reported by `place`: an error here would look like a death
             self.error = error
 
     def place(self) -> str:
@@ -264,8 +264,8 @@ class Workers(Generic[Item, Answer]):
         ray.kill(hand.handle)
         if reference in hand.tasks:  # the batch that raised is to blame, be it the oldest or not
             hand.tasks = {reference: hand.tasks[reference]} | hand.tasks
-        told = " ".join(str(cause).split())
-        yield from self._died(hand, waiting, f"raised {type(cause).__name__}: {told[:300]}")
+        reason = " ".join(str(cause).split())
+        yield from self._died(hand, waiting, f"raised {type(cause).__name__}: {reason[:300]}")
 
     def _died(self, hand: _Hand, waiting: deque[_Task[Item]], how: str) -> Iterator[tuple[Sequence[Item], None]]:
         """Replace an actor and take its batches back; the one that it was at is told apart from the one that waited."""

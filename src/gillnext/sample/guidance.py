@@ -133,7 +133,7 @@ def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guid
         added = {"text_embeds": vector, "time_ids": time_ids.repeat(len(pairs), 1)}
         return {"encoder_hidden_states": sequence, "added_cond_kwargs": added}
 
-    told, both = conditions((states, pooled)), conditions((empty, empty_pooled), (states, pooled))
+    captioned, both = conditions((states, pooled)), conditions((empty, empty_pooled), (states, pooled))
     watched = watch(unet, settings.layers)
     scheduler.set_timesteps(settings.steps, device=noise.device)
     latents = noise
@@ -141,7 +141,7 @@ def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guid
         if i < settings.share * settings.steps:
             rate = settings.scale * float(1 - scheduler.alphas_cumprod[int(t)])
             for _ in range(settings.iterations):
-                latents = move(unet, watched, latents, t, told, layouts, places, rate)
+                latents = move(unet, watched, latents, t, captioned, layouts, places, rate)
         free, grounded = unet(torch.cat([latents] * 2), t, **both).sample.chunk(2)
         latents = scheduler.step(free + guidance * (grounded - free), t, latents).prev_sample
     unet.set_attn_processor(AttnProcessor2_0())

@@ -60,8 +60,8 @@ def pictures(
     scale, way = cfg.sample.guidance, cfg.study.arms[arm].boxes
     if way == "guidance":
         return guidance.draw(pipeline, rows, pipeline.noise(keys).to(pipeline.device), cfg.guided, scale)
-    told = [with_boxes(row, cfg.sample.caption_grid) if way == "caption" else row.caption for row in rows]
-    images, _ = pipeline.draw(told, rows, keys=keys, steps=cfg.sample.steps, guidance=scale)
+    prompts = [with_boxes(row, cfg.sample.caption_grid) if way == "caption" else row.caption for row in rows]
+    images, _ = pipeline.draw(prompts, rows, keys=keys, steps=cfg.sample.steps, guidance=scale)
     return images
 
 

@@ -30,7 +30,7 @@ from gillnext.score.cmmd import embed
 from gillnext.score.text import Loader
 
 HALVES = 100  # random halves behind KID's standard error
-CURVE = (64, 128, 256, 512)  # numbers of images at which FID is told
+CURVE = (64, 128, 256, 512)  # numbers of images at which FID is computed
 DRAWS = 5  # random subsets behind each point of that curve
 MODELS = {"features": "feature network", "clip": "image-text scorer"}  # what made the reference features
 Extractor = Callable[[Tensor], Tensor]  # (B, 3, H, W) float in 0–255 to (B, D)
@@ -78,11 +78,11 @@ def make_reference(
     """
     batches = (images[i : i + 64] for i in range(0, len(images), 64))
     kept = {"features": features_of_images(images, network, device), "clip": embed(batches, clip, device)}
-    told = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "stream": source}
-    told |= {name: digests[name] for name in MODELS}
+    made_of = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "stream": source}
+    made_of |= {name: digests[name] for name in MODELS}
     with files.atomic(path) as temporary:
-        save_file(kept, temporary, metadata={"told": json.dumps(told)})  # one key: fixed order
-    return Reference(kept["features"], kept["clip"], told["images"])
+        save_file(kept, temporary, metadata={"made_of": json.dumps(made_of)})  # one key: fixed order
+    return Reference(kept["features"], kept["clip"], made_of["images"])
 
 
 def read_reference(path: Path, digests: dict[str, str]) -> Reference:
@@ -91,11 +91,11 @@ def read_reference(path: Path, digests: dict[str, str]) -> Reference:
     if not path.exists():
         raise UserError("no reference features", where=str(path), remedy=remedy)
     with safe_open(path, "np") as kept:
-        told = json.loads(kept.metadata()["told"])
+        made_of = json.loads(kept.metadata()["made_of"])
         for name, title in MODELS.items():
-            if told.get(name) != digests[name]:
+            if made_of.get(name) != digests[name]:
                 raise UserError(f"the reference features came from another {title}", where=str(path), remedy=remedy)
-        return Reference(kept.get_tensor("features"), kept.get_tensor("clip"), told["images"])
+        return Reference(kept.get_tensor("features"), kept.get_tensor("clip"), made_of["images"])
 
 
 def fid(a_ND: np.ndarray, b_MD: np.ndarray) -> float:

@@ -252,8 +252,8 @@ def need(args: argparse.Namespace, *names: str) -> None:
 def tell(reports: Sequence[dict[str, Any]]) -> None:
     """A line a report, for a log."""
     for report in reports:
-        told = ", ".join(f"{key} {value:.4g}" for key, value in sorted(report["metrics"].items()))
-        print(f"{report['name']}: {told}", file=sys.stderr)
+        metrics = ", ".join(f"{key} {value:.4g}" for key, value in sorted(report["metrics"].items()))
+        print(f"{report['name']}: {metrics}", file=sys.stderr)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -141,11 +141,11 @@ def distances_note(results: Results) -> str:
     total, apart = pairs_of(results), disagreements(results, "kid", "cmmd")
     if not apart:
         return f"KID and CMMD put all {total} pairs of arms in the same order."
-    told, shown = [pair for pair in apart if opposed(results, *pair, "kid", "cmmd")], results.config.study.shown_arms
-    named = [f"{b} is nearer than {a} by KID and farther by CMMD" for a, b in told if a in shown and b in shown]
+    clear, shown = [pair for pair in apart if opposed(results, *pair, "kid", "cmmd")], results.config.study.shown_arms
+    named = [f"{b} is nearer than {a} by KID and farther by CMMD" for a, b in clear if a in shown and b in shown]
     return (
         f"KID and CMMD agree on the order of {total - len(apart)} of {total} pairs of arms; of the others seeds tell "
-        f"{len(told) or 'none'} apart by both{': among them, ' if named else ''}{'; '.join(named)}."
+        f"{len(clear) or 'none'} apart by both{': among them, ' if named else ''}{'; '.join(named)}."
     )
 
 
@@ -210,8 +210,8 @@ def _per_image(results: Results, arm: str, seeds: list[int], key: str) -> tuple[
 
 def _two_intervals(name: str, metric: str, seeds: Estimate, images: tuple[float, float]) -> list[Cell]:
     spans = [(seeds.low, seeds.high) if seeds.half is not None else None, images]
-    told = [text(span(ends) if ends else NOTHING) for ends in spans]
-    return [text(name), text(metric_title(metric)), number(seeds.mean), *told]
+    intervals = [text(span(ends) if ends else NOTHING) for ends in spans]
+    return [text(name), text(metric_title(metric)), number(seeds.mean), *intervals]
 
 
 def relations_table(results: Results) -> Table:

@@ -20,8 +20,8 @@ def _title(metric: str) -> str:
 def _words(values: dict[str, list[float]], contrasts: int) -> str:
     """Which metrics the seeds tell apart at all, each at a level divided by the number of contrasts (Bonferroni)."""
     level = 1 - (1 - LEVEL) / contrasts
-    told = [_title(name) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
-    return "all of these" if len(told) == len(values) else ", ".join(told) or "nothing shown"
+    apart = [_title(name) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
+    return "all of these" if len(apart) == len(values) else ", ".join(apart) or "nothing shown"
 
 
 def contrasts_table(results: Results) -> Table | None:
@@ -36,7 +36,7 @@ def contrasts_table(results: Results) -> Table | None:
         return None
     columns = [Column("contrast", "contrast", left=True), Column("seeds", "seeds")]
     columns += [Column(name, title, interval=True) for name, title in METRICS.items()]
-    columns.append(Column("told", "told apart", left=True))
+    columns.append(Column("apart", "told apart", left=True))
     notes = [
         "Differences paired by training seed, ± half a 95% t interval; fixed in the settings before the runs. "
         "By rules: the evaluator that learns nothing. Told apart, metric by metric: by the interval at a level divided "

@@ -17,7 +17,7 @@ from typing import Any
 from gillnext.config import Config, arguments
 from gillnext.record import jobs as benchmarks
 from gillnext.record.jobs import Job
-from gillnext.record.results import made_in, told_by
+from gillnext.record.results import made_in, made_on
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import bars
@@ -156,7 +156,7 @@ def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | Non
     values, measured = totals(jobs, outside), files.read_json(memory)
     stamp = measured.get("provenance", {})
     built = [
-        rules_table(jobs, told_by(stamp)),
+        rules_table(jobs, made_on(stamp)),
         totals_table(values, outside is not None, "peak_mib" in (outside or {})),
         bars_table(values, config.run.tier, outside is not None, made_in(stamp)),
         backward_table(measured),

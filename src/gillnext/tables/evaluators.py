@@ -29,12 +29,12 @@ def ordering(results: Results, metric: str) -> str:
         return f"{title}: both evaluators put all {total} pairs of arms in the same order."
     agreed = f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms"
     headline = [set(pair) for pair in results.config.study.headline]
-    told = [pair for pair in apart if len(apart) <= NAMED or set(pair) in headline or opposed(results, *pair, *both)]
-    named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in told)
-    if len(told) == len(apart):
+    shown = [pair for pair in apart if len(apart) <= NAMED or set(pair) in headline or opposed(results, *pair, *both)]
+    named = "; ".join(f"{a} above {b} by the learned one, below it by the rules" for a, b in shown)
+    if len(shown) == len(apart):
         return f"{agreed}, not on {named}."
-    rest = f"{len(apart) - len(told)} are too close, or have too few seeds, for one of the two to tell"
-    return f"{agreed}; of the others, {rest}{'; named here: ' + named if told else ''}."
+    rest = f"{len(apart) - len(shown)} are too close, or have too few seeds, for one of the two to tell"
+    return f"{agreed}; of the others, {rest}{'; named here: ' + named if shown else ''}."
 
 
 def evaluators_table(results: Results) -> Table:

@@ -41,14 +41,14 @@ def onset_table(results: Results) -> Table | None:
             continue
         last = measured[0][-1][0]
         final = statistics.fmean(curve[-1][1] for curve in measured)
-        told = words([onset(curve) for curve in measured], last, measured[0][0][0])
+        began = words([onset(curve) for curve in measured], last, measured[0][0][0])
         rows.append(
             [
                 text(name),
                 text(study.arms[name].bias),
                 integer(last),
                 integer(len(measured)),
-                text(told),
+                text(began),
                 number(final),
             ]
         )

@@ -51,15 +51,15 @@ def other_code(mine: Hashes, theirs: Hashes) -> list[str]:
 
 def conditions(mine: Hashes, theirs: Hashes) -> list[str]:
     """What the two runs were made with that is not the same, in words: arithmetic, locks, settings; not the code."""
-    told = []
+    reasons = []
     for hashes, which in ((mine, "this run"), (theirs, "the kept run")):
         if hashes.get("arithmetic") != PORTABLE:
-            told.append(f"{which} has {hashes.get('arithmetic') or 'no record of its'} arithmetic")
+            reasons.append(f"{which} has {hashes.get('arithmetic') or 'no record of its'} arithmetic")
     if mine.get("lock") != theirs.get("lock") or not mine.get("lock"):
-        told.append(f"locks: {mine.get('lock')} here, {theirs.get('lock')} kept")
+        reasons.append(f"locks: {mine.get('lock')} here, {theirs.get('lock')} kept")
     if settings := other_keys(mine["settings"], theirs["settings"], INDIFFERENT):
-        told.append(f"settings: {'; '.join(settings)}")
-    return told
+        reasons.append(f"settings: {'; '.join(settings)}")
+    return reasons
 
 
 def promised(mine: Hashes, theirs: Hashes) -> list[str]:
@@ -83,7 +83,7 @@ def jobs_of(difference: Difference, most: int = 6) -> str:
     return f"{difference.stage} ({len(names)} of {difference.of} jobs: {', '.join(names[:most])}{more})"
 
 
-def told(mine: Hashes, theirs: Hashes, name: str, renew: str) -> tuple[bool, str]:
+def judged(mine: Hashes, theirs: Hashes, name: str, renew: str) -> tuple[bool, str]:
     """Whether all values are equal, and a few lines that say so or where not; `renew` is the command that mends it."""
     made = f"{mine.get('arithmetic') or 'unknown'} arithmetic, {mine.get('processor') or 'unknown processor'}"
     kept = f"{theirs.get('arithmetic') or 'unknown'} arithmetic, {theirs.get('processor') or 'unknown processor'}"

@@ -22,14 +22,14 @@ def values_row(root: Path, reference: Path) -> tuple[list[Row], list[str]]:
     found, unlike = against.differences(mine, theirs), against.unlike(mine, theirs)
     stages, promised = len(against.by_stage(mine)), against.promised(mine, theirs)
     broken = [difference for difference in found if difference.stage in promised]
-    told = [f"not the same: {'; '.join(unlike)}"] if unlike else []
+    differences = [f"not the same: {'; '.join(unlike)}"] if unlike else []
     if not found:
         what = f"values: {stages} stages equal, by hash"
-        return [Row("", what, PASS, why="; ".join(told))], []
+        return [Row("", what, PASS, why="; ".join(differences))], []
     what = f"values: {stages - len(found)} of {stages} stages equal, by hash"
     first, *others = map(against.jobs_of, broken or found)
     why = [
         f"{PROMISE}; first {first}" if broken else f"first {first}",
         *([f"then {', '.join(others)}"] if others else []),
     ]
-    return [Row("", what, FAIL if broken else REPORTED, why="; ".join([*why, *told]))], []
+    return [Row("", what, FAIL if broken else REPORTED, why="; ".join([*why, *differences]))], []

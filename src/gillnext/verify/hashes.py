@@ -87,7 +87,7 @@ def main(args: argparse.Namespace) -> None:
     if args.against:
         mine, theirs = of_run(args.results), read(args.against)
         renew = f"gillnext hashes --results {args.results} --out {args.against}"
-        equal, told = against.told(mine, theirs, str(args.against), renew)
-        print(told)
+        equal, sentence = against.judged(mine, theirs, str(args.against), renew)
+        print(sentence)
         if not equal:
             raise SystemExit(1)

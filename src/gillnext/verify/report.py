@@ -10,7 +10,7 @@ from gillnext.tables.table import NOTHING, Cell, Column, Table, text
 from gillnext.verify.tolerance import Comparison, Judged
 
 PASS, FAIL, UNDECIDED, NEITHER, REPORTED = "pass", "FAIL", "undecided", "not compared", "reported"
-TOLD = 3  # differences of a row that are told in words; the table of numbers has all
+NAMED = 3  # differences of a row that are put into words; the table of numbers has all
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def difference(number: Comparison) -> str:
 def reported(numbers: Sequence[Comparison]) -> str:
     """The first differences that nothing at hand can judge, and how many there are; "" where there are none."""
     found = [number for number in numbers if number.judged == Judged.REPORTED]
-    more = f"; and {len(found) - TOLD} more" if len(found) > TOLD else ""
-    return "; ".join(map(difference, found[:TOLD])) + more
+    more = f"; and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return "; ".join(map(difference, found[:NAMED])) + more
 
 
 def counted(row: Row) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from gillnext.config.model import Config
 
-# Left out: the arms, which are told by name; which of them run; where a run comes from; and what arithmetic was asked
-# for, as score files tell what it was.
+# Left out: the arms, which have a sentence each; which of them run; where a run comes from; and what arithmetic was
+# asked for, as score files say what it was.
 APART = ("study.arms.", "study.subset", "from_reference", "run.arithmetic")
 
 
@@ -19,10 +19,10 @@ def common_arms(mine: Config, theirs: Config) -> tuple[list[str], list[str]]:
         for config in (mine, theirs)
     )
     common = [name for name, arm in ours.items() if others.get(name) == arm]
-    told = [f"arm {name}: in this run only" for name in ours if name not in others]
-    told += [f"arm {name}: in the kept run only" for name in others if name not in ours]
-    told += [f"arm {name}: other settings in the two runs" for name in ours if name in others and name not in common]
-    return common, told
+    unlike = [f"arm {name}: in this run only" for name in ours if name not in others]
+    unlike += [f"arm {name}: in the kept run only" for name in others if name not in ours]
+    unlike += [f"arm {name}: other settings in the two runs" for name in ours if name in others and name not in common]
+    return common, unlike
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -26,7 +26,7 @@ from gillnext.claims.stage import Claim, judge, read_claims
 from gillnext.claims.verdicts import Number, Verdict, Word, in_print
 from gillnext.config import arguments
 from gillnext.config.load import load
-from gillnext.record.results import Results, told_by
+from gillnext.record.results import Results, made_on
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import runs as whole_runs
@@ -67,7 +67,7 @@ def judged_claim(verdicts: tuple[str, str], numbers: Sequence[Comparison]) -> tu
         return FAIL, "; ".join([*other, *outside])
     if other:
         return UNDECIDED, f"{other[0]}; {why_undecided(numbers)}"
-    return (REPORTED, told) if (told := report.reported(numbers)) else (PASS, "")
+    return (REPORTED, words) if (words := report.reported(numbers)) else (PASS, "")
 
 
 def verify_claim(claim: Claim, pair: Pair) -> Row:
@@ -113,8 +113,8 @@ def verify_group(group: str, mine: list[Number], theirs: list[Number], pair: Pai
     if len(outside) > most or any(number.far for number in outside):
         result = FAIL
     why += map(report.difference, outside)
-    if not why and (told := report.reported(numbers)):
-        result, why = REPORTED, [told]
+    if not why and (reported := report.reported(numbers)):
+        result, why = REPORTED, [reported]
     what = f"{group}: numbers of the main tables, at most {most} outside"
     return Row("", what, result, numbers=numbers, why="; ".join(why))
 
@@ -127,10 +127,10 @@ def allowed(n: int) -> int:
 def made_where(pair: Pair) -> dict[str, str]:
     """Which run -> arithmetic and machine that made it, in words."""
     runs = {"This run": pair.mine, "The kept run": pair.theirs}
-    return {which: told_by(results.memory.get("provenance", {})) for which, results in runs.items()}
+    return {which: made_on(results.memory.get("provenance", {})) for which, results in runs.items()}
 
 
-def notes(pair: Pair, told: list[str], rows: list[Row]) -> list[str]:
+def notes(pair: Pair, left_out: list[str], rows: list[Row]) -> list[str]:
     """What a reader of the tables must know."""
     n, found = len(pair.runs.runs), [f"{which}: {made}" for which, made in made_where(pair).items()]
     judged = [c for row in rows for c in row.numbers if c.runs and c.half is not None]
@@ -146,7 +146,7 @@ def notes(pair: Pair, told: list[str], rows: list[Row]) -> list[str]:
         )
     if settings := other_settings(pair.mine.config, pair.theirs.config):
         found.append(f"Settings that are not the kept run's: {'; '.join(settings)}.")
-    return found + ([f"Not compared: {'; '.join(told)}."] if told else [])
+    return found + ([f"Not compared: {'; '.join(left_out)}."] if left_out else [])
 
 
 def _results(root: Path) -> Results:
@@ -175,12 +175,12 @@ def verify(
     """
     known = read_claims(claims)
     pair = _pair(root, reference, known, runs)
-    arms, told = common_arms(pair.mine.config, pair.theirs.config)
+    arms, left_out = common_arms(pair.mine.config, pair.theirs.config)
     by_hash, said = values_row(root, reference)
     rows = by_hash + [verify_claim(claim, pair) for claim in known]
     here, there = groups(pair.mine, arms), groups(pair.theirs, arms)
     rows += [verify_group(group, here[group], there[group], pair) for group in here]
-    said += notes(pair, told, rows)
+    said += notes(pair, left_out, rows)
     with files.atomic(out) as folder:
         folder.mkdir()
         write(folder, [report.rows_table(rows, said), report.numbers_table(rows, said)])

@@ -3,7 +3,7 @@
 With n whole runs at hand, one run more lies within t(0.975, n − 1)·s·√(1 + 1/n) of their mean 95 times in 100 if all
 are drawn alike (`gillnext.tables.runs`). Neither the seeds of one run nor the binomial error of its counts stand in for
 it: every run trains its own data models, base and scorers, and these decide most numbers. With fewer than two runs
-nothing is known, and a difference is told and not judged. The floor is what passes without being told: a few pictures
+nothing is known, and a difference is reported and not judged. The floor is what passes unmentioned: a few pictures
 in 500. Floors are set, not measured. Numbers that no training decides have a tolerance of their own (`FIXED`) and need
 no runs."""
 

@@ -69,7 +69,7 @@ def _rows(path: Path) -> str:
 def _header(data: BinaryIO) -> dict[str, Any]:
     size = int.from_bytes(data.read(8), "little")
     header = json.loads(data.read(size))
-    return {name: told for name, told in header.items() if name != "__metadata__"}
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def _tensors(path: Path) -> str:

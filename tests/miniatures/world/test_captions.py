@@ -43,8 +43,8 @@ def test_every_stated_relation_holds_by_the_margin(split):
 def test_a_strong_caption_names_exactly_the_objects_of_its_scene(split):
     for scene, _, caption, facts in stated(split):
         assert {name for name in NAMES if name in caption} == set(scene.names)
-        told = {r.subject for r in facts} | {r.reference for r in facts if r.reference is not None}
-        assert told == set(range(len(scene.objects)))
+        mentioned = {r.subject for r in facts} | {r.reference for r in facts if r.reference is not None}
+        assert mentioned == set(range(len(scene.objects)))
 
 
 def test_the_sentence_read_by_itself_says_what_the_boxes_say():
@@ -129,9 +129,9 @@ def test_openings_and_endings_hold_no_object_and_no_place():
 
 
 def test_captions_of_one_split_do_not_occur_in_the_other():
-    told = {s: {caption for _, _, caption, _ in stated(s)} for s in SPLITS}
+    captions = {s: {caption for _, _, caption, _ in stated(s)} for s in SPLITS}
     noisy = {s: {noise.noise(seeds.rng("n", s, i), s) for i in range(2000)} for s in SPLITS}
-    assert not told["train"] & told["world"]
+    assert not captions["train"] & captions["world"]
     shared = noisy["train"] & noisy["world"]
     assert len(shared) < 5, shared
 

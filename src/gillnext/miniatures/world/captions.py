@@ -137,37 +137,37 @@ class _Writer:
             return self.template("place").format(d=corner, A=self.full(i)), relations
         return self.template("place").format(d=self.words(found[0])[0], A=self.full(i)), relations
 
-    def relative(self, i: int, told: list[int], reference: int | None = None) -> Stated | None:
-        """猫在树的左边: object i by one that was told before, or by `reference`, which is named here."""
-        others = told if reference is None else [reference]
+    def relative(self, i: int, mentioned: list[int], reference: int | None = None) -> Stated | None:
+        """猫在树的左边: object i by one that was mentioned before, or by `reference`, which is named here."""
+        others = mentioned if reference is None else [reference]
         found = [(d, j) for j in others for d in DIRECTIONS if self.is_(i, d, j)]
         if not found:
             return None
         relation, j = _pick(self.rng, found)
-        b = self.full(j) if j not in told and self.rng.random() < 0.5 else self.name(j)
+        b = self.full(j) if j not in mentioned and self.rng.random() < 0.5 else self.name(j)
         a = self.full(i) if self.rng.random() < 0.75 else self.name(i)
         text = self.template("relative").format(d=self.words(relation)[0], A=a, B=b)
         return text, [Relation(i, relation, j)]
 
     def chain(self) -> Stated | None:
-        """A clause for every object, each by the image or by an object told before."""
+        """A clause for every object, each by the image or by an object mentioned before."""
         first, rest = self.order[0], self.order[1:]
-        opening, told = None, [first]
+        opening, mentioned = None, [first]
         if rest and self.rng.random() < 0.6:
             opening = self.relative(rest[0], [], first)
-            told, rest = ([first, rest[0]], rest[1:]) if opening else (told, rest)
+            mentioned, rest = ([first, rest[0]], rest[1:]) if opening else (mentioned, rest)
         opening = opening or self.placed(first)
         if opening is None:
             return None
         clauses, relations = [opening[0]], list(opening[1])
         for i in rest:
-            here, by = self.placed(i), self.relative(i, told)
+            here, by = self.placed(i), self.relative(i, mentioned)
             clause = by if by and (here is None or self.rng.random() < 0.7) else here
             if clause is None:
                 return None
             clauses.append(clause[0])
             relations += clause[1]
-            told.append(i)
+            mentioned.append(i)
         return "，".join(clauses), relations
 
 

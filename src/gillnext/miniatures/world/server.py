@@ -120,8 +120,8 @@ def _picture(data: bytes) -> web.Response:
     return web.Response(body=data, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-async def serve(world: Path, port: int, told: Callable[[str], None], until: asyncio.Event) -> None:
-    """Serve on loopback until the event is set; `told` gets "127.0.0.1:port" once the server listens."""
+async def serve(world: Path, port: int, announce: Callable[[str], None], until: asyncio.Event) -> None:
+    """Serve on loopback until the event is set; `announce` gets "127.0.0.1:port" once the server listens."""
     site = Site(world)
     server = web.Server(site.answer, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
@@ -129,7 +129,7 @@ async def serve(world: Path, port: int, told: Callable[[str], None], until: asyn
     try:
         listener = web.TCPSite(runner, "127.0.0.1", port, backlog=1024)
         await listener.start()
-        told("{}:{}".format(*runner.addresses[0][:2]))
+        announce("{}:{}".format(*runner.addresses[0][:2]))
         await until.wait()
     finally:
         await runner.cleanup()

@@ -135,12 +135,12 @@ def shard_rows(config: Config, shard: int, labels: np.ndarray, faults: np.ndarra
             fault = fault if pool else ""
         if label == "none":
             kind, caption = noise_family(seeds.rng("world-caption", seed, k), "world")
-            told = (kind, caption, k if scene is None else scene, "[]", "")
+            written = (kind, caption, k if scene is None else scene, "[]", "")
         else:
-            told = spatial_row(seed, k, total, label, scene)
+            written = spatial_row(seed, k, total, label, scene)
         if fault != "duplicate":
-            earlier[label].append(told[2])
-        kind, caption, scene, relations, missing = told
+            earlier[label].append(written[2])
+        kind, caption, scene, relations, missing = written
         rows.append(Row(k - start, url(config, k), caption, label, kind, scene, fault, relations, missing))
     return rows
 
