@@ -33,6 +33,7 @@ wildcard_constraints:
     part=r"\d+",
     split="test|relations|swapped",
     heldout="|".join(HELDOUT),
+    figure=r"\w+",
 
 
 include: "workflow/rules/image.smk"
@@ -43,6 +44,7 @@ include: "workflow/rules/scorers.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/planner.smk"
 include: "workflow/rules/adapter.smk"
+include: "workflow/rules/memory.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/inputs.smk"

@@ -16,8 +16,8 @@ from gillnext import cli
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.diffusion.objective import training_scheduler
-from gillnext.memory import families, kolors, measure, stage
-from gillnext.memory.families import Folders
+from gillnext.memory import kolors, measure, stage, workloads
+from gillnext.memory.workloads import Folders
 from gillnext.miniatures import small_unet
 from gillnext.runtime.errors import UserError
 
@@ -59,7 +59,7 @@ def held(result, mode):
 KEYS = {
     "saved_bytes", "peak_bytes", "static_bytes", "peak_rss_bytes", "seconds", "losses", "trained_parameters",
 }  # fmt: skip
-FAMILY = {"modes", "max_gradient_difference", "parameters", "batch", "trace"}
+WORKLOAD = {"modes", "max_gradient_difference", "parameters", "batch", "trace"}
 
 
 def test_the_file_has_every_mode_and_measure(result):
@@ -75,15 +75,15 @@ def test_the_file_has_every_mode_and_measure(result):
         "hashes",
         "provenance",
     }
-    assert set(result) == FAMILY | whole
-    assert set(result["gill"]) == FAMILY | {"tasks"}
+    assert set(result) == WORKLOAD | whole
+    assert set(result["gill"]) == WORKLOAD | {"tasks"}
     assert set(result["modes"]) == {"single", "summed", "split", "accumulated", "checkpointed", "full"}
-    assert set(result["gill_l2"]) == FAMILY | {"tasks"} and set(result["hashes"]) == {"base", "cache", "language"}
+    assert set(result["gill_l2"]) == WORKLOAD | {"tasks"} and set(result["hashes"]) == {"base", "cache", "language"}
     assert set(result["gill"]["modes"]) == set(result["modes"]) - {"full"}
     assert set(result["gill_l2"]["modes"]) == {"single", "summed", "split"}
-    for family in (result, result["gill"], result["gill_l2"]):
-        for mode, row in family["modes"].items():
-            chosen = mode == "single" and "tasks" in family  # by steps before the first that is measured
+    for workload in (result, result["gill"], result["gill_l2"]):
+        for mode, row in workload["modes"].items():
+            chosen = mode == "single" and "tasks" in workload  # by steps before the first that is measured
             assert set(row) == KEYS - ({"peak_rss_bytes"} if chosen else set())
             assert row["losses"] == (1 if mode in ("single", "full") else 3)
             assert row["seconds"] > 0 and row["peak_bytes"] >= row["saved_bytes"] > 0
@@ -135,12 +135,12 @@ def test_checkpointing_holds_less_and_full_training_more(result):
 
 
 def test_the_trace_of_a_step_peaks_where_the_mode_does(result):
-    for family in (result, result["gill"]):
-        assert set(family["trace"]) == {"summed", "split", "checkpointed"}
-        for mode, points in family["trace"].items():
+    for workload in (result, result["gill"]):
+        assert set(workload["trace"]) == {"summed", "split", "checkpointed"}
+        for mode, points in workload["trace"].items():
             places = [x for x, _ in points]
             assert len(points) <= 200 and places == sorted(places) and places[-1] == 1
-            assert max(y for _, y in points) == family["modes"][mode]["peak_bytes"]
+            assert max(y for _, y in points) == workload["modes"][mode]["peak_bytes"]
 
 
 def test_the_three_losses_are_caption_and_boxes_boxes_alone_and_caption_alone(tiny):
@@ -149,12 +149,12 @@ def test_the_three_losses_are_caption_and_boxes_boxes_alone_and_caption_alone(ti
     def first(k):
         return objective.draw(cache, scheduler, 2, 0.0, 64, ("memory", k))
 
-    both, boxes, caption = families.tasks(first, 3)
+    both, boxes, caption = workloads.tasks(first, 3)
     assert both.states.any() and not both.dropped.any()
     assert not boxes.states.any() and not boxes.pooled.any() and not boxes.dropped.any()
     assert caption.states.any() and caption.dropped.all()
     assert not torch.equal(both.noisy, boxes.noisy)
-    (single,) = families.tasks(first, 1)
+    (single,) = workloads.tasks(first, 1)
     assert torch.equal(single.noisy, both.noisy)
 
 
@@ -199,7 +199,7 @@ def test_kolors_work_runs_shrunken(tiny, monkeypatch, precision):
     config = sized(tiny.config, run=dataclasses.replace(tiny.config.run, precision=precision))
     held, gradients = {}, {}
     for mode in ("single", "split", "summed", "full"):
-        work = families.unet_at_kolors_size(config, mode, None)
+        work = workloads.unet_at_kolors_size(config, mode, None)
         row = measure.measure(work, mode, 1)
         held[mode], gradients[mode] = row["saved_bytes"], row["gradient"]
         assert work.batch == 1 and np.isfinite(row["gradient"]).all() and row["gradient"].any()

@@ -5,25 +5,27 @@ from types import SimpleNamespace
 import matplotlib.font_manager
 import numpy as np
 import pytest
+from all_figures import draw_all
 from PIL import Image
 
 from gillnext.config.model import Arm
-from gillnext.paper import gradients, style
-from gillnext.paper.figures import FIGURES, figures
-from gillnext.paper.gradients import look
+from gillnext.paper import style
+from gillnext.paper.figure import NAMES
+from gillnext.paper.figures import gradients
 from gillnext.record import gather
 from gillnext.runtime.errors import UserError
 
 
 def test_every_figure_is_drawn_twice_the_same(results_root, config, tmp_path):
-    captions = figures(config, results_root, tmp_path / "one")
-    figures(config, results_root, tmp_path / "two")
-    assert set(captions) == set(FIGURES) - {"gradients"}  # no two arms differ in coordinates alone
-    for name in captions:
-        for kind in ("svg", "png"):
-            first, second = ((tmp_path / n / f"{name}.{kind}").read_bytes() for n in ("one", "two"))
+    drawn = draw_all(config, results_root, tmp_path / "one")
+    draw_all(config, results_root, tmp_path / "two")
+    assert set(drawn) == set(NAMES) - {"gradients"}  # no two arms differ in coordinates alone
+    assert not list((tmp_path / "one/gradients").iterdir())
+    for name in drawn:
+        for file in ("caption.txt", f"{name}.svg", f"{name}.png"):
+            first, second = ((tmp_path / n / name / file).read_bytes() for n in ("one", "two"))
             assert first == second, name
-    assert np.asarray(Image.open(tmp_path / "one/samples.png").convert("L")).std() > 10
+    assert np.asarray(Image.open(tmp_path / "one/samples/samples.png").convert("L")).std() > 10
 
 
 def test_the_chinese_font_has_the_glyphs_of_the_classes():
@@ -38,7 +40,7 @@ def test_without_a_breakdown_its_figure_is_left_out(results_root, config, tmp_pa
     path = results_root / "scores/attn1/0.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"breakdown"', '"other"'), encoding="utf-8")
     gather.gather(config, results_root)
-    assert not {"breakdown", "classes"} & figures(config, results_root, tmp_path / "f").keys()
+    assert not {"breakdown", "classes"} & set(draw_all(config, results_root, tmp_path / "f"))
 
 
 def test_a_missing_sample_is_named_with_its_command(results_root, config):
@@ -51,7 +53,7 @@ def test_a_missing_sample_is_named_with_its_command(results_root, config):
 
 def test_no_two_coordinate_conventions_look_alike():
     kinds = [(c, f) for c in ("unit", "raw", "clamp") for f in ("gligen", "sin2pi")]
-    looks = {str(look(Arm(coordinates=c, frequencies=f))) for c, f in kinds}
+    looks = {str(gradients.look(Arm(coordinates=c, frequencies=f))) for c, f in kinds}
     assert len(looks) == len(kinds)
 
 
@@ -60,20 +62,14 @@ def test_arms_without_an_adapter_are_grey(config):
     assert colours["base"] == "#A6A6A6" and len(set(colours.values())) == 3
 
 
-def test_gradient_norms_are_drawn_by_the_largest_of_each_window(monkeypatch, tmp_path):
+def test_gradient_norms_are_drawn_by_the_largest_of_each_window():
     """One step's spike is what the claim is about: a mean over its window would hide it."""
     arms = {"attn2": Arm(), "attn2-raw": Arm(coordinates="raw"), "full": Arm(unet_lr=1e-3)}
     runs = {"attn2": [[1.0] * 80, [2.0] * 80], "attn2-raw": [[1.0] * 79 + [50.0]] * 2}
     results = SimpleNamespace(
         config=SimpleNamespace(study=SimpleNamespace(arms=arms)), histories=lambda arm, file: runs[arm]
     )
-    drawn = []
-    monkeypatch.setattr(gradients.style, "save", lambda figure, folder, name: drawn.append(figure))
-    assert gradients.gradients(results, tmp_path) is not None
-    (axes,) = drawn[0].axes
+    (axes,) = gradients.draw(results)[0].axes
     lines = {line.get_label(): line.get_ydata().tolist() for line in axes.lines}
     assert lines == {"unit, gligen": [1.5] * 40, "raw, gligen": [1.0] * 39 + [50.0]}
-    assert (
-        gradients.gradients(SimpleNamespace(config=SimpleNamespace(study=SimpleNamespace(arms={"a": Arm()}))), tmp_path)
-        is None
-    )
+    assert gradients.draw(SimpleNamespace(config=SimpleNamespace(study=SimpleNamespace(arms={"a": Arm()})))) is None

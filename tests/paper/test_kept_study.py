@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pypdf
 import pytest
+from all_figures import draw_all
 
 from gillnext.claims.stage import claims
 from gillnext.config.load import load
-from gillnext.paper.figures import figures
 from gillnext.paper.stage import paper
 from gillnext.tables.cost import cost
 from gillnext.tables.stage import tables
@@ -27,7 +27,7 @@ def study(tmp_path_factory):
     tables(config, KEPT, out / "tables")
     cost(config, KEPT / "jobs.parquet", KEPT / "memory.json", out / "cost")
     claims(config, ROOT / "reference/claims.yaml", KEPT, out / "claims")
-    figures(config, KEPT, out / "figures")
+    draw_all(config, KEPT, out / "figures")
     pdf = paper(config, out, ROOT / "paper", out / "paper" / "paper.pdf")
     cells = [
         cell

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pypdf
 import pytest
+from all_figures import draw_all
 
 from gillnext.claims.stage import claims
-from gillnext.paper.figures import figures
 from gillnext.paper.stage import paper
 from gillnext.runtime.errors import UserError
 from gillnext.tables.cost import cost
@@ -25,7 +25,7 @@ def run(results_root, config) -> Path:
     tables(config, results_root, results_root / "tables")
     cost(config, results_root / "benchmarks", results_root / "memory.json", results_root / "cost")
     claims(config, ROOT / "reference/claims.yaml", results_root, results_root / "claims")
-    figures(config, results_root, results_root / "figures")
+    draw_all(config, results_root, results_root / "figures")
     return results_root
 
 
@@ -63,10 +63,7 @@ def test_a_missing_number_fails_the_build_by_name(run, config):
 
 
 def test_a_missing_figure_or_folder_is_named(run, config):
-    path = run / "figures/captions.json"
-    captions = json.loads(path.read_text(encoding="utf-8"))
-    del captions["following"]
-    path.write_text(json.dumps(captions), encoding="utf-8")
+    (run / "figures/following/caption.txt").unlink()
     with pytest.raises(UserError, match="following"):
         paper(config, run, ROOT / "paper", run / "paper.pdf")
     shutil.rmtree(run / "cost")

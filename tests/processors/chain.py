@@ -7,7 +7,8 @@ Inputs are those of a finished smoke run, cut to a few rows, so that no stage wa
 the stage's own; trainings take a step or two, at the demo's widths. Scenes that a stage draws for itself are a handful.
 Left out are stages that start other programs, which an emulator would run on the real processor: download asks a
 server, memory measures processes; and what follows the tables, which computes nothing.
-Prints one line a stage and writes `hashes.json`. Two processors agree where these are equal in `stages`.
+Prints one line a stage and writes `hashes.json`. Two processors agree where these are equal in `stages`. A chain that
+was ended goes on after the last stage in `hashes.json`, where code, run and processor are the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import importlib
 import itertools
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -25,9 +27,9 @@ from typing import Any
 import yaml
 
 from gillnext import cli
-from gillnext.runtime import arithmetic, files, machine
+from gillnext.runtime import arithmetic, files, machine, provenance
 
-SCENES = 8  # that a stage draws for itself, at most
+SCENES = 6  # that a stage draws for itself, at most
 SHORT = ("world", "heldout", "classifier", "windows", "tables")
 
 TOY = {
@@ -38,13 +40,13 @@ TOY = {
     "evaluator": {"corpus": 4, "steps": 1, "batch": 2},
     "features": {"corpus": 4, "steps": 1, "batch": 2},
     "clip": {"corpus": 4, "steps": 1, "batch": 2},
-    "vae": {"corpus": 4, "steps": 2, "batch": 1},
+    "vae": {"corpus": 2, "steps": 1, "batch": 1},
     "text": {"corpus": 40, "steps": 2, "batch": 2},
     "base": {"corpus": 2, "window_steps": 1, "window_batch": 1, "steps": 1, "batch": 1, "threads": 1},
     "planner": {"steps": 2, "batch": 2, "test": 2},
-    "adapter": {"steps": 2, "batch": 1, "checkpoint_every": 0, "snapshot_every": 1},
+    "adapter": {"steps": 1, "batch": 1, "checkpoint_every": 0, "snapshot_every": 1},
     "curve": {"images": 1},
-    "sample": {"test": 2, "val": 1, "relations": 2, "steps": 2, "batch": 2},
+    "sample": {"test": 1, "val": 1, "relations": 1, "steps": 2, "batch": 1},
     "study": {"seeds": [0]},
 }
 
@@ -109,7 +111,7 @@ class Chain:
         drawn = [*arm, "--base", model("base")]
         shards = [str(path) for path in sorted((self.out / "world/shards").glob("*.csv"))]
         plans = self.rows("world/heldout/relations.jsonl")
-        val, test = self.rows("world/heldout/val.jsonl", 1), self.rows("world/heldout/test.jsonl")
+        val, test = self.rows("world/heldout/val.jsonl", 1), self.rows("world/heldout/test.jsonl", 1)
         pictures, reference = str(root / "samples/attn2/0/test"), str(root / "reference")
         return {
             "world": (["--out", made("world")], ["world/world.json", "world/shards", "world/truth"]),
@@ -122,7 +124,7 @@ class Chain:
                 ["filtered.parquet"],
             ),
             "annotate": (
-                ["--index", self.rows("index/0.jsonl", 4), "--model", model("annotator"), "--out", made("found.jsonl")],
+                ["--index", self.rows("index/0.jsonl"), "--model", model("annotator"), "--out", made("found.jsonl")],
                 ["found.jsonl"],
             ),
             "windows": ([*on_base, made("windows")], ["windows"]),
@@ -172,19 +174,36 @@ def named(stages: list[str]) -> list[str]:
     return {"all": list(known), "short": list(SHORT)}.get(stages[0], [name for name in known if name in stages])
 
 
-def run(chain: Chain, stages: list[str], about: dict[str, Any]) -> None:
-    """Write the hash of the values that each stage makes, as it ends, with what is known `about` the machine."""
+def about(root: Path, stages: list[str]) -> dict[str, Any]:
+    """What decides or explains the values: the machine, the code, the run that inputs are of, the stages."""
+    code = [provenance.code_hash(), files.sha256(Path(__file__))[:16]]
+    here = {"processor": machine.processor(), "isa": machine.isa(), "libc": machine.libc()}
+    return here | {"code": code, "run": files.sha256(root / "hashes.json")[:16], "chain": stages}
+
+
+def ended(out: Path, known: dict[str, Any]) -> dict[str, str]:
+    """The stages that ended in an earlier call of the same chain; of another, the folder is emptied."""
+    path = out / "hashes.json"
+    before = files.read_json(path) if path.exists() else {}
+    if {key: before.get(key) for key in known} == known:
+        return before["stages"]
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    return {}
+
+
+def run(chain: Chain, stages: list[str], hashes: dict[str, str], known: dict[str, Any]) -> None:
+    """Write the hash of the values that each stage makes, as it ends, after those at hand."""
     from gillnext.verify.values import of_output
 
-    hashes: dict[str, str] = {}
-    for name in stages:
+    for name in [name for name in stages if name not in hashes]:
         began = time.monotonic()
         extra, outputs = chain.commands()[name]
         own = {"tables": ["--config", str(chain.root / "config.json")], "templates": []}.get(name, chain.config)
         if status := cli.main([name, *own, *extra]):
             raise SystemExit(f"{name} ended with status {status}")
         hashes[name] = of_output(chain.out, outputs)
-        files.write_json(chain.out / "hashes.json", {**about, "stages": hashes})
+        files.write_json(chain.out / "hashes.json", {**known, "stages": hashes})
         print(f"{name:<11} {hashes[name][:16]}  {time.monotonic() - began:6.1f} s", flush=True)
 
 
@@ -199,15 +218,16 @@ def arguments(description: str | None, out: str) -> argparse.Namespace:
 
 
 def main() -> None:
-    args = arguments(__doc__, "folder for what the stages make; must not exist")
+    args = arguments(__doc__, "folder for what the stages make")
     arithmetic.begin("portable")
     if args.without_numpy_avx2:
         load_numpy_without("X86_V3")
-    args.out.mkdir(parents=True)
-    chain, stages = Chain(args.run, args.out), named(args.stages)
-    print(f"{machine.processor()}: {' '.join(stages)}", flush=True)
+    stages = named(args.stages)
+    known = about(args.run, stages)
+    hashes = ended(args.out, known)
+    print(f"{known['processor']}: {' '.join(stages)}" + f"; {len(hashes)} ended before" * bool(hashes), flush=True)
     draw_few()
-    run(chain, stages, {"processor": machine.processor(), "isa": machine.isa(), "libc": machine.libc()})
+    run(Chain(args.run, args.out), stages, hashes, known)
 
 
 if __name__ == "__main__":

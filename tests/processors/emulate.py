@@ -7,7 +7,7 @@ Needs qemu-x86_64 (Debian: qemu-user). The emulated processors report other cach
 third level, by which oneDNN might choose its blocks. Also runs the chain natively as machines differ that share a
 processor: one visible core, and oneDNN held to lesser instruction sets. Each runs in a process of its own, two at a
 time; a log of each and `processors.json`, which tells who agreed, lie in `--out`. Ends with status 1 where one does
-not agree.
+not agree. A call that was ended goes on where it was, stage by stage.
 
 Emulated are the processor's instructions. Not emulated: the C library, which is this machine's, and programs that a
 stage starts, of which these stages have none. qemu computes approximate reciprocals exactly, as no processor does.
@@ -68,16 +68,18 @@ ALL = [
 def chained(variant: Variant, args: argparse.Namespace, stages: list[str], *options: str) -> dict[str, Any]:
     """What the chain says of some stages of one variant: hashes by stage, or the error that ended it."""
     out = args.out / "".join([variant.name.replace(", ", "-").replace(" ", "-"), *options])
-    shutil.rmtree(out, ignore_errors=True)
     command = [*variant.before, sys.executable, "-W", "ignore", chain.__file__, "--run", str(args.run)]
     command += ["--out", str(out), "--stages", *stages, *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | arithmetic.variables("portable") | variant.environment
-    with open(args.out / f"{out.name}.log", "w", encoding="utf-8") as log:
+    with open(args.out / f"{out.name}.log", "a", encoding="utf-8") as log:
         status = subprocess.run(command, env=environment, stdout=log, stderr=subprocess.STDOUT).returncode
     hashes = out / "hashes.json"  # of the stages that ended, where one did not
     made = files.read_json(hashes) if hashes.exists() else {"stages": {}}
-    shutil.rmtree(out, ignore_errors=True)
-    return made | ({"error": f"status {status}: {log.name}"} if status else {})
+    if status:
+        return made | {"error": f"status {status}: {log.name}"}
+    shutil.rmtree(out)
+    files.write_json(hashes, made)  # another call has the values from here
+    return made
 
 
 def run(variant: Variant, args: argparse.Namespace) -> dict[str, Any]:

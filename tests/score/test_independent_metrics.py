@@ -12,7 +12,7 @@ import torch
 from gillnext.boxes import iou
 from gillnext.instruments.detections import Detections
 from gillnext.miniatures.world import prior, scenes
-from gillnext.score import boxes, chance, distribution, precision, text
+from gillnext.score import boxes, chance, fid_kid, precision, text
 from gillnext.score.boxes import Requested
 
 THRESHOLDS = np.arange(10) * 0.05 + 0.5
@@ -148,10 +148,10 @@ def test_fid_is_torchmetrics_own_on_the_same_features():
     metric = FrechetInceptionDistance(feature=AsItIs(8)).set_dtype(torch.float64)
     metric.update(torch.from_numpy(b), real=True)
     metric.update(torch.from_numpy(a), real=False)
-    assert distribution.fid(a, b) == pytest.approx(metric.compute().item(), rel=1e-6)
+    assert fid_kid.fid(a, b) == pytest.approx(metric.compute().item(), rel=1e-6)
     # Covariances divided by n in place of n − 1 would be seen.
     scaled = a.mean(0) + (a - a.mean(0)) * np.sqrt(89 / 90)
-    assert abs(distribution.fid(scaled, b) / distribution.fid(a, b) - 1) > 1e-5
+    assert abs(fid_kid.fid(scaled, b) / fid_kid.fid(a, b) - 1) > 1e-5
 
 
 def test_fid_is_torch_fidelitys_on_the_same_features():
@@ -160,7 +160,7 @@ def test_fid_is_torch_fidelitys_on_the_same_features():
     a, b = features_of(3, 90), features_of(4, 70)
     theirs = (fid_features_to_statistics(torch.from_numpy(features)) for features in (a, b))
     expected = fid_statistics_to_metric(*theirs, verbose=False)[KEY_METRIC_FID]
-    assert distribution.fid(a, b) == pytest.approx(expected, rel=1e-6)
+    assert fid_kid.fid(a, b) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:Metric `Kernel Inception Distance`")
@@ -171,7 +171,7 @@ def test_kid_is_torchmetrics_own_on_all_images_at_once():
     metric = KernelInceptionDistance(feature=AsItIs(8), subsets=1, subset_size=60).set_dtype(torch.float64)
     metric.update(torch.from_numpy(b), real=True)
     metric.update(torch.from_numpy(a), real=False)
-    assert distribution.kid(a, b)[0] == pytest.approx(metric.compute()[0].item(), rel=1e-5)
+    assert fid_kid.kid(a, b)[0] == pytest.approx(metric.compute()[0].item(), rel=1e-5)
 
 
 def test_clip_score_cuts_the_mean_off_at_zero_and_not_each_image():

@@ -11,7 +11,7 @@ from scipy import ndimage
 from gillnext.layouts import Layout
 from gillnext.miniatures import templates
 from gillnext.miniatures.world import captions, prior, scenes
-from gillnext.score import boxes, chance, cmmd, distribution, relations
+from gillnext.score import boxes, chance, cmmd, fid_kid, relations
 from gillnext.score.boxes import Requested
 
 COUNT, SEED = 160, 33
@@ -88,7 +88,7 @@ def test_pictures_that_lack_every_second_object_score_about_half():
 
 def test_the_blurrier_the_pictures_the_worse_each_score(pictures, found):
     few, real = pictures[:80], pictures[80:]
-    against = distribution.features_of_images(real, edges)
+    against = fid_kid.features_of_images(real, edges)
     rows = [[metrics(WANTED[:80], found[:80])["miou"]]]
     rows[0] += _distances(few, against)
     for sigma in (2, 4):
@@ -101,9 +101,9 @@ def test_the_blurrier_the_pictures_the_worse_each_score(pictures, found):
 
 
 def _distances(pictures, against):
-    features = distribution.features_of_images(pictures, edges)
+    features = fid_kid.features_of_images(pictures, edges)
     unit = [f / np.linalg.norm(f, axis=1, keepdims=True) for f in (features, against)]
-    return distribution.fid(features, against), distribution.kid(features, against)[0], cmmd.cmmd(*unit)
+    return fid_kid.fid(features, against), fid_kid.kid(features, against)[0], cmmd.cmmd(*unit)
 
 
 def test_half_the_samples_leave_the_means_and_kid_and_raise_fid(pictures, found):
@@ -112,9 +112,9 @@ def test_half_the_samples_leave_the_means_and_kid_and_raise_fid(pictures, found)
     assert half["success50"] == pytest.approx(whole["success50"], abs=0.03)
     assert half["miou"] == pytest.approx(whole["miou"], abs=0.02)
     reference = np.stack([scenes.render(scenes.sample(SEED, "other", i)) for i in range(400)])
-    a, b = (distribution.features_of_images(x, network) for x in (pictures, reference))
-    assert distribution.fid(a[::2], b) > 1.3 * distribution.fid(a, b)
-    (kid, error), (half_kid, half_error) = distribution.kid(a, b), distribution.kid(a[::2], b)
+    a, b = (fid_kid.features_of_images(x, network) for x in (pictures, reference))
+    assert fid_kid.fid(a[::2], b) > 1.3 * fid_kid.fid(a, b)
+    (kid, error), (half_kid, half_error) = fid_kid.kid(a, b), fid_kid.kid(a[::2], b)
     assert abs(half_kid - kid) < 3 * np.hypot(error, half_error)
 
 

@@ -42,13 +42,6 @@ def test_wall_clock_is_the_time_in_which_any_job_ran():
     assert benchmarks.peak_mib(jobs) == 400.0
 
 
-def test_json_lines_are_read_as_the_table_is(tmp_path):
-    (tmp_path / "rule").mkdir()
-    (tmp_path / "rule/job.jsonl").write_text('{"s": 2.5, "max_rss": "NA", "cpu_time": "NA"}\n', encoding="utf-8")
-    (job,) = benchmarks.read(tmp_path)
-    assert (job.rule, job.seconds, job.peak_mib) == ("rule", 2.5, None)
-
-
 def test_bars_on_time_follow_the_tier_and_a_clock_from_outside_has_the_last_word(results_root, config, tmp_path):
     wall = tmp_path / "wall.json"
     wall.write_text('{"seconds": 1560.0}', encoding="utf-8")

@@ -136,7 +136,7 @@ def test_one_seed_gives_tables_without_intervals(results_root, tmp_path):
 
 def test_the_memory_table_has_both_families_of_losses(results_root, config, tmp_path):
     tables(config, results_root, tmp_path / "t")
-    rows = {(r["family"], r["mode"]): r for r in rows_of(tmp_path / "t/memory.csv")}
+    rows = {(r["workload"], r["mode"]): r for r in rows_of(tmp_path / "t/memory.csv")}
     assert len(rows) == 6 + 5 + 3
     assert float(rows["UNet", "split"]["against_summed"]) == pytest.approx(-66.7)
     assert float(rows["GILL-like", "split"]["against_summed"]) == pytest.approx(-16.0)
@@ -150,4 +150,4 @@ def test_the_memory_table_has_both_families_of_losses(results_root, config, tmp_
 def test_without_gills_losses_the_memory_table_is_the_unets(results_root, config, tmp_path):
     edit(results_root / "memory.json", lambda m: [m.pop("gill"), m.pop("gill_l2"), m.pop("additivity")])
     tables(config, results_root, tmp_path / "t")
-    assert {r["family"] for r in rows_of(tmp_path / "t/memory.csv")} == {"UNet"}
+    assert {r["workload"] for r in rows_of(tmp_path / "t/memory.csv")} == {"UNet"}

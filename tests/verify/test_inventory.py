@@ -9,7 +9,7 @@ from gillnext.verify.inventory import NEEDS, Stage, stages, upstream
 
 ROOT = Path(__file__).parents[2]
 # Made of scores alone, after the tables: costs, drawings, and what compares.
-AFTER = {"gather", "figures", "cost", "paper", "html", "hashes", "verify"}
+AFTER = {"gather", "figure", "cost", "paper", "html", "hashes", "verify"}
 
 
 def blocks():

@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from all_figures import draw_all
 
 from gillnext.claims.stage import claims
 from gillnext.cli import main
-from gillnext.paper.figures import figures
 from gillnext.paper.stage import paper
 from gillnext.record import jobs
 from gillnext.runtime import files
@@ -27,7 +27,7 @@ def made(config, read: Path, out: Path) -> dict[str, bytes]:
     kept_jobs = read / "jobs.parquet"
     cost(config, kept_jobs if kept_jobs.exists() else read / "benchmarks", read / "memory.json", out / "cost")
     claims(config, ROOT / "reference/claims.yaml", read, out / "claims")
-    figures(config, read, out / "figures")
+    draw_all(config, read, out / "figures")
     paper(config, out, ROOT / "paper", out / "paper.pdf")
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = {
     "world", "heldout", "prior", "classifier", "annotator", "evaluator", "templates", "features", "clip", "vae", "text",
     "windows", "base", "filter", "download", "annotate", "planner", "plan", "cache", "adapter", "curve", "memory",
-    "sample", "ceilings", "score", "relations", "quality", "gather", "tables", "cost", "claims", "figures", "paper",
+    "sample", "ceilings", "score", "relations", "quality", "gather", "tables", "cost", "claims", "figure", "paper",
     "hashes", "html", "all",
 }  # fmt: skip
 

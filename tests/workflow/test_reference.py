@@ -11,12 +11,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 import fake_results
 
 from gillnext.config.load import from_dict
+from gillnext.paper.figure import NAMES
 from gillnext.record import gather
 from gillnext.verify.keep import keep
 
 FROM = ["--config", "from_reference=reference/demo"]
 TARGET = ["--cores", "2", *FROM, "--", "results/demo-reference/paper/paper.pdf"]
-RULES = {"tables", "claims", "figures", "cost", "paper", "html", "all"}
+JOBS = dict.fromkeys(["tables", "claims", "cost", "paper", "html", "all"], 1) | {"figure": len(NAMES)}
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def reference(checkout, tmp_path):
 
 def test_the_rules_from_the_tables_on_are_all_that_run(checkout, reference):
     jobs, output = checkout.jobs(*FROM, "--printshellcmds")
-    assert jobs == dict.fromkeys(RULES, 1)
+    assert jobs == JOBS
     assert "--results reference/demo --out results/demo-reference/tables" in output
     assert "results/demo/" not in output
 
@@ -39,14 +40,14 @@ def test_the_rules_from_the_tables_on_are_all_that_run(checkout, reference):
 def test_settings_are_the_kept_runs(checkout, reference):
     """Arms that config.yaml names by now and the kept run does not have are not asked for."""
     checkout.edit("config.yaml", "subset: [base, attn1, attn2]", "subset: []")
-    assert checkout.jobs(*FROM)[0] == dict.fromkeys(RULES, 1)
+    assert checkout.jobs(*FROM)[0] == JOBS
 
 
 def test_a_second_call_does_nothing_and_the_kept_run_stays_as_it_is(checkout, reference):
     before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
     status, output = checkout.snakemake(*TARGET)
     assert status == 0, output
-    assert checkout.ran() == ["claims", "cost", "figures", "paper", "tables"]
+    assert checkout.ran() == ["claims", "cost", *["figure"] * len(NAMES), "paper", "tables"]
     assert [path.name for path in (checkout.root / "results").iterdir()] == ["demo-reference"]
     assert "Nothing to be done" in checkout.snakemake(*TARGET)[1]
     assert before == {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}

@@ -8,6 +8,7 @@ import pytest
 
 from gillnext.cli import STAGES
 from gillnext.config.model import Config
+from gillnext.paper.figure import NAMES
 from gillnext.runtime.imports import UNFOLLOWED, closure
 
 ROOT = Path(__file__).parents[2]
@@ -18,15 +19,27 @@ INDIFFERENT = {"ray"}  # the same answers on any devices (tests/runtime/test_sta
 
 
 def rules():
+    """Each rule that has code, with its text; one that is another's with other inputs has that one's command."""
+    found = {}
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for block in re.split(r"\n(?=rule )", path.read_text(encoding="utf-8")):
-            if (name := re.match(r"rule (\w+):", block)) and "code=code(" in block:
-                yield pytest.param(name[1], block, id=name[1])
+        for block in re.split(r"\n(?=rule |use rule )", path.read_text(encoding="utf-8")):
+            if like := re.match(r"use rule (\w+) as (\w+) with:", block):
+                found[like[2]] = block.rstrip() + found[like[1]][found[like[1]].index("\n    shell:") :]
+            elif name := re.match(r"rule (\w+):", block):
+                found[name[1]] = block
+    for name, block in found.items():
+        if "code=code(" in block:
+            yield pytest.param(name, block.replace("{rule}", name), id=name)
 
 
 def strings(block, call):
     found = re.search(rf"{call}=\w+\((.*?)\)", block, re.S)
     return set(re.findall(r'"([^"]+)"', found[1])) if found else set()
+
+
+def modules(block):
+    """The modules that a rule names; of every figure, where one is a wildcard."""
+    return {name.format(figure=figure) for name in strings(block, "code") for figure in NAMES}
 
 
 @pytest.mark.parametrize(("rule", "block"), rules())
@@ -35,7 +48,7 @@ def test_a_rule_names_the_settings_that_its_code_reads(rule, block):
         return
     declared = strings(block, "settings") | INDIFFERENT
     read = set()
-    for module in strings(block, "code"):
+    for module in modules(block):
         for path in closure(module, ROOT / "src", skip=["gillnext.config", "gillnext.cli"]):
             if path.suffix == ".py":
                 text = path.read_text(encoding="utf-8")
@@ -58,8 +71,7 @@ def test_a_rule_is_logged_and_measured(rule, block):
     order = ["input", "output", "params", "log", "benchmark", "threads", "resources", "message", "shell"]
     if "{params." not in block:  # a stage that reads no settings
         order.remove("params")
-    if "    threads:" not in block:  # one
-        order.remove("threads")
+    order = [name for name in order if name not in ("threads", "resources") or f"    {name}:" in block]
     places = [block.index(f"    {directive}:") for directive in order]
     assert places == sorted(places)
     assert "> {log} 2>&1" in block
@@ -86,7 +98,7 @@ METHOD = {
 def test_no_stage_of_the_method_is_made_of_the_drawn_world(rule, block):
     """So an edited noun of the demo redoes no adapter, filter or sample where scenes are others."""
     served = "gillnext.miniatures.world.serve"  # which the download asks, of the drawn world alone
-    code = {path for module in strings(block, "code") - {served} for path in closure(module, ROOT / "src", UNFOLLOWED)}
+    code = {path for module in modules(block) - {served} for path in closure(module, ROOT / "src", UNFOLLOWED)}
     assert code and not {path.name for path in code if "world" in path.parts}
 
 

@@ -1,4 +1,4 @@
-# The spatial adapter: one cache for all arms, one run for every arm and seed, and the memory comparison.
+# The spatial adapter: one cache for all arms, one run for every arm and seed.
 
 
 rule cache:
@@ -19,7 +19,6 @@ rule cache:
     priority: 90
     threads: cfg.run.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "cache: encoding the annotated images and captions"
@@ -45,37 +44,9 @@ rule adapter:
     priority: 80
     threads: cfg.run.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
         "gillnext adapter --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
         "--base {input.base} --cache {input.cache} --out {output.adapter} > {log} 2>&1"
-
-
-rule memory:
-    input:
-        base=rules.base.output.model,
-        cache=rules.cache.output.cache,
-        language=trained("classifier"),
-        code=code("gillnext.memory.stage"),
-    output:
-        scores="<results>/memory.json",
-    params:
-        config=CONFIG,
-        language=model("classifier"),
-        settings=settings("run", "memory", "adapter", "study.reference", f"study.arms.{cfg.study.reference}"),
-    log:
-        "<results>/logs/memory.log",
-    benchmark:
-        "<results>/benchmarks/memory/all.tsv"
-    threads: cfg.run.threads
-    resources:
-        mem_mb=3000,
-        gpu=GPU,
-    message:
-        "memory: measuring summed, split, accumulated and checkpointed backward"
-    shell:
-        "gillnext memory --config {params.config} --base {input.base} --cache {input.cache} "
-        "--language {params.language} --out {output.scores} > {log} 2>&1"

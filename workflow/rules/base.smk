@@ -28,7 +28,6 @@ rule windows:
     priority: 100
     threads: cfg.base.window_threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "windows: training the UNet on windows around one object"
@@ -65,7 +64,6 @@ rule base:
     priority: 100
     threads: cfg.base.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "base: training the UNet on pictures"

@@ -104,8 +104,11 @@ def code(*modules):
     """`input.code` of a rule: the package's files that its stage imports, however indirectly, and the image that they run
     in.
 
-    Left out: the configuration's modules (settings are followed by value), the command line (it names every stage).
+    Left out: the configuration's modules (settings are followed by value), the command line (it names every stage). A
+    module's name may hold wildcards.
     """
+    if any("{" in module for module in modules):
+        return lambda wildcards: code(*(module.format(**wildcards) for module in modules))
     try:
         found = {path for module in modules for path in closure(module, Path(source("src")), skip=UNFOLLOWED)}
     except (ModuleNotFoundError, SyntaxError) as error:

@@ -21,7 +21,6 @@ rule filter:
     priority: 60
     threads: cfg.run.threads * HANDS
     resources:
-        mem_mb=1500,
         gpu=GPU * HANDS,
     message:
         "filter: keeping the spatial captions of part {wildcards.part}"
@@ -50,7 +49,6 @@ rule download:
         "<results>/benchmarks/download/{part}.tsv"
     priority: 60
     resources:
-        mem_mb=2000,
         web=1,  # so that --resources web=4 lets no more than four parts ask the web at a time
     message:
         "download: fetching the images of part {wildcards.part}"
@@ -79,10 +77,42 @@ rule annotate:
     priority: 60
     threads: cfg.run.threads * HANDS
     resources:
-        mem_mb=2000,
         gpu=GPU * HANDS,
     message:
         "annotate: writing boxes for part {wildcards.part}"
     shell:
         "gillnext annotate --config {params.config} --index {input.index} --model {params.model} "
         "--out {output.layouts} > {log} 2>&1"
+
+
+# What the data stages made of the demo's shards, against the world's truth.
+rule quality:
+    input:
+        about="<results>/world/world.json",
+        lexicon=cfg.filter.lexicon or [],
+        truth=rules.world.output.truth,
+        filtered=expand("<results>/filtered/{part}.parquet", part=PARTS),
+        index=expand("<results>/index/{part}.jsonl", part=PARTS),
+        images=expand("<results>/images/{part}", part=PARTS),
+        layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+        model=trained("annotator"),
+        code=code("gillnext.miniatures.quality"),
+    output:
+        scores="<results>/scores/data.json",
+    params:
+        config=CONFIG,
+        world=folder("world"),
+        model=model("annotator"),
+        settings=settings("run.seed", "run.threads", "run.device", "world", "filter", "annotate"),
+    log:
+        "<results>/logs/quality.log",
+    benchmark:
+        "<results>/benchmarks/quality/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        gpu=GPU,
+    message:
+        "quality: filter, download and annotation against the world's truth"
+    shell:
+        "gillnext quality --config {params.config} --world {params.world} --filtered {input.filtered} "
+        "--index {input.index} --layouts {input.layouts} --model {params.model} --out {output.scores} > {log} 2>&1"

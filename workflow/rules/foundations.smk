@@ -16,15 +16,14 @@ rule classifier:
     priority: 60
     threads: cfg.run.threads
     resources:
-        mem_mb=1500,
         gpu=GPU,
     message:
         "classifier: training the caption classifier"
     shell:
-        "gillnext classifier --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {rule} --config {params.config} --out {output.model} > {log} 2>&1"
 
 
-rule annotator:
+use rule classifier as annotator with:
     input:
         code=code("gillnext.miniatures.annotator"),
     output:
@@ -36,15 +35,8 @@ rule annotator:
         "<results>/logs/annotator.log",
     benchmark:
         "<results>/benchmarks/annotator/all.tsv"
-    priority: 60
-    threads: cfg.run.threads
-    resources:
-        mem_mb=2000,
-        gpu=GPU,
     message:
         "annotator: training the box annotator"
-    shell:
-        "gillnext annotator --config {params.config} --out {output.model} > {log} 2>&1"
 
 
 # Autoencoder, text encoder and what base.smk makes of them: the critical path, which goes first wherever it can.
@@ -63,15 +55,14 @@ rule vae:
     priority: 100
     threads: cfg.vae.threads
     resources:
-        mem_mb=2000,
         gpu=GPU,
     message:
         "vae: training the autoencoder"
     shell:
-        "gillnext vae --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {rule} --config {params.config} --out {output.model} > {log} 2>&1"
 
 
-rule text:
+use rule vae as text with:
     input:
         code=code("gillnext.miniatures.text"),
     output:
@@ -83,12 +74,6 @@ rule text:
         "<results>/logs/text.log",
     benchmark:
         "<results>/benchmarks/text/all.tsv"
-    priority: 100
     threads: cfg.run.threads
-    resources:
-        mem_mb=2000,
-        gpu=GPU,
     message:
         "text: training the text encoder"
-    shell:
-        "gillnext text --config {params.config} --out {output.model} > {log} 2>&1"

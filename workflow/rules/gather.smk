@@ -22,8 +22,6 @@ rule gather:
         "<results>/logs/gather.log",
     benchmark:
         "<results>/benchmarks/gather/all.tsv"
-    resources:
-        mem_mb=1000,
     message:
         "gather: scores and trainings into tidy tables"
     shell:

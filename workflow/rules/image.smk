@@ -17,8 +17,6 @@ if SWITCHED_ON:
         log:
             f"{RESULTS}/logs/image.log",
         threads: 2
-        resources:
-            mem_mb=4000,
         container:
             None
         message:

@@ -1,6 +1,7 @@
 # Inputs of the rules that tell of a run: score and benchmark files, its record, the whole runs at hand. No rules here.
 import shlex
 
+FIGURES = [path.stem for path in sorted(Path(source("src/gillnext/paper/figures")).glob("[!_]*.py"))]
 WHOLE_RUNS = [name for name in [source(f"reference/runs/{cfg.run.tier}.csv")] if Path(name).is_file()]
 
 
@@ -36,11 +37,12 @@ def benchmarks():
         "plan",
         "cache",
     ]
-    jobs += ["memory", "ceilings", "quality", "gather", "tables", "claims", "figures"]
+    jobs += ["memory", "ceilings", "quality", "gather", "tables", "claims"]
     jobs += [role for role in ("classifier", "annotator") if trained(role)]
     names = [f"{job}/all" for job in jobs]
     names += expand("heldout/{heldout}", heldout=HELDOUT)
     names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
+    names += expand("figure/{figure}", figure=FIGURES)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("curve/{arm}-{seed}", TRAINED)
     names += runs("score/{arm}-{seed}", ARMS)
     for split, arms in DRAWN.items():

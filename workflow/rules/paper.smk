@@ -1,37 +1,4 @@
-# From score files to the paper: quality against the world's truth, tables, costs, claims, figures, PDF, report.
-
-
-rule quality:
-    input:
-        about="<results>/world/world.json",
-        lexicon=cfg.filter.lexicon or [],
-        truth=rules.world.output.truth,
-        filtered=expand("<results>/filtered/{part}.parquet", part=PARTS),
-        index=expand("<results>/index/{part}.jsonl", part=PARTS),
-        images=expand("<results>/images/{part}", part=PARTS),
-        layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
-        model=trained("annotator"),
-        code=code("gillnext.miniatures.quality"),
-    output:
-        scores="<results>/scores/data.json",
-    params:
-        config=CONFIG,
-        world=folder("world"),
-        model=model("annotator"),
-        settings=settings("run.seed", "run.threads", "run.device", "world", "filter", "annotate"),
-    log:
-        "<results>/logs/quality.log",
-    benchmark:
-        "<results>/benchmarks/quality/all.tsv"
-    threads: cfg.run.threads
-    resources:
-        mem_mb=2000,
-        gpu=GPU,
-    message:
-        "quality: filter, download and annotation against the world's truth"
-    shell:
-        "gillnext quality --config {params.config} --world {params.world} --filtered {input.filtered} "
-        "--index {input.index} --layouts {input.layouts} --model {params.model} --out {output.scores} > {log} 2>&1"
+# From the record of a run to the paper: tables, claims, figures, costs, PDF.
 
 
 rule tables:
@@ -56,8 +23,6 @@ rule tables:
         "<results>/logs/tables.log",
     benchmark:
         "<results>/benchmarks/tables/all.tsv"
-    resources:
-        mem_mb=1000,
     message:
         "tables: collecting the scores"
     shell:
@@ -86,8 +51,6 @@ rule claims:
         "<results>/logs/claims.log",
     benchmark:
         "<results>/benchmarks/claims/all.tsv"
-    resources:
-        mem_mb=1000,
     message:
         "claims: what the scores say of every claim"
     shell:
@@ -95,15 +58,15 @@ rule claims:
         "--out {output.claims} > {log} 2>&1"
 
 
-rule figures:
+rule figure:
     input:
         record=RECORD,
         pictures="<run>/pictures.zip",
-        code=code("gillnext.paper.figures"),
+        code=code("gillnext.paper.figure", "gillnext.paper.figures.{figure}"),
     output:
-        figures=report(
-            directory("<results>/figures"),
-            patterns=["{figure}.svg"],
+        figure=report(
+            directory("<results>/figures/{figure}"),
+            patterns=["{name}.svg"],
             caption="../report/figures.rst",
             category="Figures",
             labels={"figure": "{figure}"},
@@ -113,12 +76,69 @@ rule figures:
         results=folder(of=RUN),
         settings=everything,
     log:
-        "<results>/logs/figures.log",
+        "<results>/logs/figure/{figure}.log",
     benchmark:
-        "<results>/benchmarks/figures/all.tsv"
-    resources:
-        mem_mb=1500,
+        "<results>/benchmarks/figure/{figure}.tsv"
     message:
-        "figures: drawing the paper's figures"
+        "figure: drawing {wildcards.figure}"
     shell:
-        "gillnext figures --config {params.config} --results {params.results} --out {output.figures} > {log} 2>&1"
+        "gillnext figure {wildcards.figure} --config {params.config} --results {params.results} "
+        "--out {output.figure} > {log} 2>&1"
+
+
+rule cost:
+    input:
+        benchmarks=benchmarks(),
+        memory="<run>/memory.json",
+        code=code("gillnext.tables.cost"),
+    output:
+        cost=report(
+            directory("<results>/cost"),
+            patterns=["{table}.csv"],
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"table": "{table}"},
+        ),
+    params:
+        config=CONFIG,
+        benchmarks=folder("jobs.parquet" if cfg.from_reference else "benchmarks", of=RUN),
+        settings=settings("run.tier", "study"),
+    log:
+        "<results>/logs/cost.log",
+    benchmark:
+        "<results>/benchmarks/cost/all.tsv"
+    message:
+        "cost: seconds and peak memory of every rule"
+    shell:
+        "gillnext cost --config {params.config} --benchmarks {params.benchmarks} --memory {input.memory} "
+        "--out {output.cost} > {log} 2>&1"
+
+
+rule paper:
+    input:
+        tables=rules.tables.output.tables,
+        claims=rules.claims.output.claims,
+        figures=expand("<results>/figures/{figure}", figure=FIGURES),
+        cost=rules.cost.output.cost,
+        sources=tree("paper"),
+        code=code("gillnext.paper.stage"),
+    output:
+        pdf=report(
+            "<results>/paper/paper.pdf",
+            caption="../report/paper.rst",
+            category="Paper",
+        ),
+    params:
+        config=CONFIG,
+        results=folder(),
+        source=lambda wildcards: source("paper"),
+        settings=everything,
+    log:
+        "<results>/logs/paper.log",
+    benchmark:
+        "<results>/benchmarks/paper/all.tsv"
+    message:
+        "paper: typesetting the PDF"
+    shell:
+        "gillnext paper --config {params.config} --results {params.results} --source {params.source:q} "
+        "--out {output.pdf} > {log} 2>&1"

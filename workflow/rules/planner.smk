@@ -17,7 +17,6 @@ rule planner:
     priority: 60
     threads: cfg.run.threads
     resources:
-        mem_mb=2000,
         gpu=GPU,
     message:
         "planner: training on the annotated layouts"
@@ -45,7 +44,6 @@ rule plan:
     priority: 20
     threads: cfg.run.threads
     resources:
-        mem_mb=2000,
         gpu=GPU,
     message:
         "plan: planning layouts for the held-out captions"

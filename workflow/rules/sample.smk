@@ -28,7 +28,6 @@ rule sample:
     priority: 70
     threads: cfg.run.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "sample: drawing the {wildcards.split} layouts with arm {wildcards.arm}, seed {wildcards.seed}"
@@ -64,7 +63,6 @@ rule curve:
         "<results>/benchmarks/curve/{arm}-{seed}.tsv"
     threads: cfg.run.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "curve: box fidelity over the training of arm {wildcards.arm}, seed {wildcards.seed}"

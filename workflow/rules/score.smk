@@ -25,7 +25,6 @@ rule ceilings:
     priority: 40
     threads: cfg.run.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "ceilings: scoring real pictures, and real pictures through the autoencoder"
@@ -56,7 +55,6 @@ rule score:
         "<results>/benchmarks/score/{arm}-{seed}.tsv"
     threads: cfg.run.threads
     resources:
-        mem_mb=3000,
         gpu=GPU,
     message:
         "score: arm {wildcards.arm}, seed {wildcards.seed}"
@@ -85,7 +83,6 @@ rule relations:
         "<results>/benchmarks/relations/{arm}-{seed}.tsv"
     threads: cfg.run.threads
     resources:
-        mem_mb=2000,
         gpu=GPU,
     message:
         "relations: caption to picture, arm {wildcards.arm}, seed {wildcards.seed}"
@@ -114,7 +111,6 @@ rule swapped:
         "<results>/benchmarks/swapped/{arm}-{seed}.tsv"
     threads: cfg.run.threads
     resources:
-        mem_mb=2000,
         gpu=GPU,
     message:
         "swapped: arm {wildcards.arm}, seed {wildcards.seed}, phrases swapped"

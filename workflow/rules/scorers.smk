@@ -17,12 +17,11 @@ rule evaluator:
     priority: 40
     threads: cfg.run.threads
     resources:
-        mem_mb=2000,
         gpu=GPU,
     message:
         "evaluator: training the box evaluator"
     shell:
-        "gillnext evaluator --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {rule} --config {params.config} --out {output.model} > {log} 2>&1"
 
 
 rule templates:
@@ -35,15 +34,13 @@ rule templates:
     benchmark:
         "<results>/benchmarks/templates/all.tsv"
     priority: 40
-    resources:
-        mem_mb=1000,
     message:
         "templates: drawing the templates of the evaluator that learns nothing"
     shell:
         "gillnext templates --out {output.model} > {log} 2>&1"
 
 
-rule features:
+use rule evaluator as features with:
     input:
         code=code("gillnext.miniatures.features"),
     output:
@@ -55,18 +52,11 @@ rule features:
         "<results>/logs/features.log",
     benchmark:
         "<results>/benchmarks/features/all.tsv"
-    priority: 40
-    threads: cfg.run.threads
-    resources:
-        mem_mb=2000,
-        gpu=GPU,
     message:
         "features: training the image feature network"
-    shell:
-        "gillnext features --config {params.config} --out {output.model} > {log} 2>&1"
 
 
-rule clip:
+use rule evaluator as clip with:
     input:
         code=code("gillnext.miniatures.clip"),
     output:
@@ -78,12 +68,5 @@ rule clip:
         "<results>/logs/clip.log",
     benchmark:
         "<results>/benchmarks/clip/all.tsv"
-    priority: 40
-    threads: cfg.run.threads
-    resources:
-        mem_mb=2000,
-        gpu=GPU,
     message:
         "clip: training the image-text scorer"
-    shell:
-        "gillnext clip --config {params.config} --out {output.model} > {log} 2>&1"

@@ -21,8 +21,6 @@ rule hashes:
         "<results>/logs/hashes.log",
     benchmark:
         "<results>/benchmarks/hashes/all.tsv"
-    resources:
-        mem_mb=1000,
     message:
         "hashes: hashing the values that each stage made"
     shell:
@@ -61,8 +59,6 @@ if VERIFIABLE:
             "<results>/logs/verify.log",
         benchmark:
             "<results>/benchmarks/verify/all.tsv"
-        resources:
-            mem_mb=1000,
         message:
             "verify: this run against the one that is kept"
         shell:

@@ -17,8 +17,6 @@ rule world:
     benchmark:
         "<results>/benchmarks/world/all.tsv"
     priority: 60
-    resources:
-        mem_mb=1000,
     message:
         "world: drawing Mini-Wukong's shards"
     shell:
@@ -39,8 +37,6 @@ rule heldout:
     benchmark:
         "<results>/benchmarks/heldout/{heldout}.tsv"
     priority: 60
-    resources:
-        mem_mb=1000,
     message:
         "heldout: drawing the layouts of {wildcards.heldout}"
     shell:
@@ -62,8 +58,6 @@ rule prior:
     benchmark:
         "<results>/benchmarks/prior/all.tsv"
     priority: 60
-    resources:
-        mem_mb=1000,
     message:
         "prior: drawing boxes for the chance level"
     shell:
@@ -81,8 +75,6 @@ rule swap:
     benchmark:
         "<results>/benchmarks/swap/all.tsv"
     priority: 60
-    resources:
-        mem_mb=1000,
     message:
         "swap: swapping the test layouts' phrases between boxes"
     shell:

@@ -2,13 +2,14 @@
 
     none      0
     box       0 where p lies in b, or is the nearest pixel to its centre; −∞ elsewhere
-    fourier   s_h · k(p, b),  k(p, b) = mean over f and x, y of cos(ω_f · (p − c_b))
+    fourier   s_h · π(p, b),  π(p, b) = mean over k and x, y of cos(f_k · (p − c_b))
 
-c_b is the box's centre, s_h the head's learned strength. The frequencies ω are geometric from 1 to 4π radians per image
-side: low ones make k a round hill, 1 − |p − c_b|²·mean(ω²)/4 near its top. Those of GLIGEN's features go up to 56, at
-which k is a cross with ripples: a corner of the box lies lower than a far pixel of the same row.
+c_b is the box's centre, s_h the head's learned strength, π the proximity. The frequencies f are geometric from 1 to
+12.6 radians (two turns) per image side: low ones make π a round hill, 1 − |p − c_b|²·mean(f²)/4 near its top. Those of
+GLIGEN's features go up to 56, at which π is a cross with ripples: a corner of the box lies lower than a far pixel of
+the same row.
 
-The null token stands nowhere: under `fourier` it has the same k everywhere, `NULL_LEVEL`, and takes over from a box
+The null token stands nowhere: under `fourier` it has the same π everywhere, `NULL_LEVEL`, and takes over from a box
 where that is farther away; under the others 0. Empty slots have −∞.
 
 Letters: B batch, P pixels of an attention map, N box slots (the last is the null token's), F frequencies.
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from gillnext.adapter.fourier import BANDS
 
-NULL_LEVEL = 0.8  # k at 0.16 of the image from a box's centre
+NULL_LEVEL = 0.8  # the proximity at 0.16 of the image from a box's centre
 STRENGTH = 60.0  # initial s
 STRENGTH_UNIT = 20.0  # s is learned in this unit, so that Adam moves it as fast as it has to
 
@@ -41,7 +42,7 @@ def pixel_centres(height: int, width: int) -> Tensor:
 
 
 def proximity(pixels_P2: Tensor, boxes_BN4: Tensor, omega_F: Tensor) -> Tensor:
-    """k(p, b), (B, P, N) in [-1, 1]; 1 at the box's centre."""
+    """π(p, b), (B, P, N) in [-1, 1]; 1 at the box's centre."""
     centres_BN2 = (boxes_BN4[..., :2] + boxes_BN4[..., 2:]) / 2
     offset_BPN2 = pixels_P2[None, :, None] - centres_BN2[:, None]
     return torch.cos(offset_BPN2[..., None] * omega_F.to(boxes_BN4)).mean((-1, -2))
@@ -57,7 +58,7 @@ def inside(pixels_P2: Tensor, boxes_BN4: Tensor) -> Tensor:
 
 
 def levels(name: str, pixels_P2: Tensor, boxes_BN4: Tensor, valid_BN: Tensor, omega_F: Tensor) -> Tensor:
-    """What the bias `name` says before any strength, (B, P, N): k for `fourier`, 0 or −∞ for `box`, 0 for `none`; −∞ in
+    """What the bias `name` says before any strength, (B, P, N): π for `fourier`, 0 or −∞ for `box`, 0 for `none`; −∞ in
     slots that may not be attended.
     """
     if name == "fourier":

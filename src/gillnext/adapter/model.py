@@ -6,6 +6,8 @@
     unet(x, t, states, added_cond_kwargs=…, cross_attention_kwargs=adapter.keywords(grounding))
 
 Its equations are in docs/adapter.md; the gated site is GLIGEN's own block (Li et al., 2023, eq. 8).
+
+Letters: B batch, N box slots, C width of a phrase's embedding, E of a box's Fourier features, D of a token.
 """
 
 from __future__ import annotations
@@ -117,15 +119,15 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
             phrases_BNC = torch.zeros_like(phrases_BNC)
         if dropped_B is not None:
             real_BN = real_BN & ~dropped_B[:, None]
-        where = fourier.embed(self.coordinates_of(boxes_BN4), self.omega_F)
-        tokens = self.mlp(torch.cat([self.phrase(phrases_BNC), where], -1))
-        tokens = torch.where(real_BN[..., None], tokens, self.null.to(tokens))
-        null = self.null.to(tokens).expand(len(tokens), 1, -1)
-        always = torch.ones_like(real_BN[:, :1])
+        where_BNE = fourier.embed(self.coordinates_of(boxes_BN4), self.omega_F)
+        tokens_BND = self.mlp(torch.cat([self.phrase(phrases_BNC), where_BNE], -1))
+        tokens_BND = torch.where(real_BN[..., None], tokens_BND, self.null.to(tokens_BND))
+        null_B1D = self.null.to(tokens_BND).expand(len(tokens_BND), 1, -1)
+        always_B1 = torch.ones_like(real_BN[:, :1])
         return Grounding(
-            tokens_BND=torch.cat([tokens, null], 1),
+            tokens_BND=torch.cat([tokens_BND, null_B1D], 1),
             boxes_BN4=torch.cat([boxes_BN4, torch.zeros_like(boxes_BN4[:, :1])], 1),
-            valid_BN=torch.cat([real_BN, always], 1),
+            valid_BN=torch.cat([real_BN, always_B1], 1),
             bias="none" if self.config.site == "gated" else self.config.bias,
             size=size,
             omega_F=self.bias_omega_F,

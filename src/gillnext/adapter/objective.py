@@ -92,13 +92,14 @@ class Denoiser(nn.Module):
         self.adapter, self.unet = adapter, unet
 
     def forward(self, batch: Batch) -> Tensor:
+        """A number; `Batch` has the shapes."""
         size = (batch.noisy.shape[-2], batch.noisy.shape[-1])
         grounding = self.adapter(batch.boxes, batch.phrases, batch.real, size, batch.dropped)
-        prediction = self.unet(
+        prediction_B4hw = self.unet(
             batch.noisy,
             batch.timesteps,
             batch.states,
             added_cond_kwargs={"text_embeds": batch.pooled, "time_ids": batch.time_ids},
             cross_attention_kwargs=self.adapter.keywords(grounding),
         ).sample
-        return F.mse_loss(prediction.float(), batch.target)
+        return F.mse_loss(prediction_B4hw.float(), batch.target)

@@ -4,7 +4,8 @@ A grounded layer's output is  Attn(q, K, V) + A,  A = softmax(q·Kᵇᵀ/√d + 
 of the box tokens and the layer's frozen query and output projections (the decoupled form of IP-Adapter, Ye et al.,
 2023).
 
-Letters: B batch, P pixels, N box slots, H heads, D width of a head, I = H·D, W width of the part of a token.
+Letters: B batch, P pixels, T text tokens (or pixels, in self-attention), N box slots, H heads, D width of a head,
+I = H·D, C width of what enters the layer, W width of the part of a token.
 """
 
 from __future__ import annotations
@@ -64,20 +65,19 @@ class Ungrounded(AttnProcessor2_0):
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
 
 
-def heads_of(attn: Attention, query: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Projected queries (B, P, H·d) and the layer's keys and values of (B, T, C), each as (B, H, length, d)."""
-    q, k, v = (
-        rearrange(x, "b t (h d) -> b h t d", h=attn.heads) for x in (query, attn.to_k(context), attn.to_v(context))
-    )
-    return q, k, v
+def heads_of(attn: Attention, query_BPI: Tensor, context_BTC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Projected queries as (B, H, P, D), and the layer's keys and values of a context, each as (B, H, T, D)."""
+    parts = (query_BPI, attn.to_k(context_BTC), attn.to_v(context_BTC))
+    q_BHPD, k_BHTD, v_BHTD = (rearrange(x, "b t (h d) -> b h t d", h=attn.heads) for x in parts)
+    return q_BHPD, k_BHTD, v_BHTD
 
 
-def leave(attn: Attention, out: Tensor, entered: Tensor) -> Tensor:
-    """(B, P, H·d) through the layer's output projection, with its residual connection to what entered, (B, P, C)."""
-    out = attn.to_out[1](attn.to_out[0](out))
+def leave(attn: Attention, out_BPI: Tensor, entered_BPC: Tensor) -> Tensor:
+    """Through the layer's output projection, with its residual connection to what entered: (B, P, C)."""
+    left_BPC = attn.to_out[1](attn.to_out[0](out_BPI))
     if attn.residual_connection:
-        out = out + entered
-    return out / attn.rescale_output_factor
+        left_BPC = left_BPC + entered_BPC
+    return left_BPC / attn.rescale_output_factor
 
 
 class Grounded:
@@ -101,13 +101,14 @@ class Grounded:
         """(B, P, C) to (B, P, C); `grounding` None leaves the frozen layer alone."""
         if attn.spatial_norm is not None or attn.group_norm is not None or attn.norm_cross:
             raise TypeError("the adapter goes into the transformer blocks of SDXL-style UNets only")
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query = attn.to_q(hidden_states)
-        q, k, v = heads_of(attn, query, context)
+        context_BTC = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query_BPI = attn.to_q(hidden_states)
+        q_BHPD, k_BHTD, v_BHTD = heads_of(attn, query_BPI, context_BTC)
         if attention_mask is not None:
-            attention_mask = attn.prepare_attention_mask(attention_mask, context.shape[1], len(context))
+            attention_mask = attn.prepare_attention_mask(attention_mask, context_BTC.shape[1], len(context_BTC))
             attention_mask = rearrange(attention_mask, "(b h) q t -> b h q t", h=attn.heads)
-        out = rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask), "b h t d -> b t (h d)")
+        out_BHPD = F.scaled_dot_product_attention(q_BHPD, k_BHTD, v_BHTD, attn_mask=attention_mask)
+        out_BPI = rearrange(out_BHPD, "b h p d -> b p (h d)")
         if grounding is not None:
-            out = out + self.layer(query, grounding).to(out.dtype)
-        return leave(attn, out, hidden_states)
+            out_BPI = out_BPI + self.layer(query_BPI, grounding).to(out_BPI.dtype)
+        return leave(attn, out_BPI, hidden_states)

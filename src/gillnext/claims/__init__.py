@@ -1,1 +1,1 @@
-"""The design notes' claims, each judged by a rule from the score files that exist."""
+"""The design notes' claims, each judged by a rule from the scores that a run has."""

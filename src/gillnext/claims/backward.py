@@ -54,8 +54,8 @@ def _held(before: dict[str, float], after: dict[str, float]) -> str:
 
 def _gill_too(rule: dict[str, Any], results: Results, against: str) -> str:
     more = ""
-    for family, words in SHAPED.items() if rule.get("also") == "gill" else ():
-        modes = modes_of(results, family)
+    for workload, words in SHAPED.items() if rule.get("also") == "gill" else ():
+        modes = modes_of(results, workload)
         if {rule["mode"], against} <= set(modes):
             more += f"; {words} {_held(modes[against], modes[rule['mode']])}"
     return more

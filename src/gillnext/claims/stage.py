@@ -1,4 +1,4 @@
-"""Gives every claim of the design notes its verdict, from the score files that exist.
+"""Gives every claim of the design notes its verdict, from the scores that a run has.
 
     gillnext claims --claims reference/claims.yaml --results results/demo --out results/demo/claims
 
@@ -84,22 +84,11 @@ def judge_all(claims: list[Claim], results: Results) -> list[dict[str, Any]]:
     """One record a claim: what was claimed, what was measured, the verdict and its reason."""
     tier, records = results.config.run.tier, []
     for claim in claims:
-        verdict = judge(claim, results)
-        records.append(
-            {
-                "id": claim.id,
-                "claim": claim.claim,
-                "source": claim.source,
-                "claimed": claim.claimed,
-                "test": claim.test,
-                "power": claim.power(tier),
-                "measured": verdict.measured,
-                "verdict": in_print(verdict.word, tier),
-                "word": str(verdict.word),
-                "reason": verdict.reason,
-                "doubt": " ".join(claim.doubt.split()),
-            }
-        )
+        verdict, power = judge(claim, results), claim.power(tier)
+        stated = {key: getattr(claim, key) for key in ("id", "claim", "source", "claimed", "test")}
+        found = {"measured": verdict.measured, "verdict": in_print(verdict.word, tier), "word": str(verdict.word)}
+        found |= {"power": power, "reason": verdict.reason, "doubt": " ".join(claim.doubt.split())}
+        records.append(stated | found)
     return records
 
 
@@ -117,15 +106,8 @@ def claims(config: Config, source: Path, root: Path, out: Path) -> list[dict[str
     counts = Counter(record["verdict"] for record in records)
     with files.atomic(out) as folder:
         folder.mkdir()
-        files.write_json(
-            folder / "claims.json",
-            {
-                "tier": config.run.tier,
-                "seeds": list(seeds),
-                "claims": records,
-                "counts": dict(counts),
-            },
-        )
+        about = {"tier": config.run.tier, "seeds": list(seeds), "claims": records, "counts": dict(counts)}
+        files.write_json(folder / "claims.json", about)
         files.write_text(folder / "claims.csv", to_csv(table))
         files.write_text(folder / "claims.tex", to_tex(table))
     return records

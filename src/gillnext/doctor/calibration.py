@@ -29,7 +29,7 @@ from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH
 from gillnext.miniatures.training_samples import TrainingSamples
 from gillnext.record import jobs as benchmarks
-from gillnext.runtime import files, machine, training
+from gillnext.runtime import machine, training
 from gillnext.runtime.errors import UserError
 from gillnext.tables import cost
 
@@ -183,8 +183,8 @@ class KeptRun:
         """Of reference/TIER; None where no run is kept there, or none that trained."""
         if not (folder / benchmarks.NAME).is_file():
             return None
-        jobs, wall = benchmarks.read(folder / benchmarks.NAME), folder / "wall.json"
-        totals = cost.totals(jobs, files.read_json(wall) if wall.exists() else None)
+        jobs = benchmarks.read(folder / benchmarks.NAME)
+        totals = cost.totals(jobs)
         weights = {
             step: sum(job.cpu_seconds or job.seconds for job in jobs if job.rule in rules)
             for step, rules in RULES.items()

@@ -8,8 +8,8 @@ distance to the text encoder's output; this model generates through the UNet and
     gill = Gill(language, Denoiser(adapter, unet), features=256, states=32)
     loss = losses.captioning(gill, batch) + losses.retrieval(gill, batch) + losses.generation(gill, batch)
 
-Letters of shapes: B samples, L caption tokens, K prefix tokens, R [IMG] tokens, H width of the LM, V visual features,
-W words of the LM, T text states, C their width, P pooled width, E retrieval width, M width of the mapper.
+Letters of shapes: B samples, L caption tokens, K prefix tokens, R [IMG] tokens, Q all that the LM reads, H its width,
+W its words, V visual features, T text states, C their width, P pooled width, E retrieval width, M width of the mapper.
 """
 
 from __future__ import annotations
@@ -108,15 +108,16 @@ class Gill(nn.Module):
         """Logits (B, L, W) of each caption token, from the picture's prefix and the tokens before it."""
         prefix_BKH = rearrange(self.prefix(features_BV), "b (k h) -> b k h", h=self.image_RH.shape[1])
         seen = prefix_BKH.shape[1]
-        hidden = self.read(torch.cat([prefix_BKH, self.words(ids_BL)], 1), F.pad(mask_BL, (seen, 0), value=1))
-        return self.language.get_output_embeddings()(hidden[:, seen - 1 : -1].to(self.language.dtype)).float()
+        hidden_BQH = self.read(torch.cat([prefix_BKH, self.words(ids_BL)], 1), F.pad(mask_BL, (seen, 0), value=1))
+        before_BLH = hidden_BQH[:, seen - 1 : -1].to(self.language.dtype)
+        return self.language.get_output_embeddings()(before_BLH).float()
 
     def image_states(self, ids_BL: Tensor, mask_BL: Tensor) -> Tensor:
         """Hidden states (B, R, H) of the [IMG] tokens that follow a caption."""
         images_BRH = repeat(self.image_RH, "r h -> b r h", b=len(ids_BL))
         count = images_BRH.shape[1]
-        hidden = self.read(torch.cat([self.words(ids_BL), images_BRH], 1), F.pad(mask_BL, (0, count), value=1))
-        return hidden[:, -count:]
+        hidden_BQH = self.read(torch.cat([self.words(ids_BL), images_BRH], 1), F.pad(mask_BL, (0, count), value=1))
+        return hidden_BQH[:, -count:]
 
     def text_states(self, ids_BL: Tensor, mask_BL: Tensor) -> tuple[Tensor, Tensor]:
         """What the UNet gets of a caption: text states (B, T, C) and pooled states (B, P).

@@ -3,14 +3,14 @@
     gillnext memory --config config.yaml --base results/demo/models/base --cache results/demo/cache \\
         --language results/demo/models/classifier --out results/demo/memory.json
 
-Families (`families.py`): three UNet forwards, as the design notes assume for GILL's three losses (`modes` of the file);
-three losses on one model of GILL's shape, of which one runs the UNet (`gill`); and these with GILL's own loss for that
-one (`gill_l2`). `step.py` has the modes. Each mode runs in a process of its own. `saved_bytes` is what the graph holds
-when the last forward before a backward has ended, `peak_bytes` the most that was alive, both over the `static_bytes` of
-the weights. Seconds and resident memory are costs. `additivity` tells how far two halves of a batch are from the whole
-in gradient, for two losses alone.
+Workloads (`workloads.py`): three UNet forwards, as the design notes assume for GILL's three losses (`modes` of the
+file); three losses on one model of GILL's shape, of which one runs the UNet (`gill`); and these with GILL's own loss
+for that one (`gill_l2`). `step.py` has the modes. Each mode runs in a process of its own. `saved_bytes` is what the
+graph holds when the last forward before a backward has ended, `peak_bytes` the most that was alive, both over the
+`static_bytes` of the weights. Seconds and resident memory are costs. `additivity` tells how far two halves of a batch
+are from the whole in gradient, for two losses alone.
 
-`memory.size: kolors` makes the first family's UNet Kolors' own, on a GPU.
+`memory.size: kolors` makes the first workload's UNet Kolors' own, on a GPU.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from typing import Any
 
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.memory import families, kolors
-from gillnext.memory.families import Folders
+from gillnext.memory import kolors, workloads
 from gillnext.memory.measure import TRACED, measure
 from gillnext.memory.step import additivity, difference
+from gillnext.memory.workloads import Folders
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
 
@@ -37,30 +37,35 @@ MODES = {
     "gill_l2": ("single", "summed", "split"),
 }
 WORK = {
-    "unet": families.unet, "kolors": families.unet_at_kolors_size, "gill": families.gill, "gill_l2": families.gill_l2,
-}  # fmt: skip
+    "unet": workloads.unet,
+    "kolors": workloads.unet_at_kolors_size,
+    "gill": workloads.gill,
+    "gill_l2": workloads.gill_l2,
+}
 ADDITIVE = {"infonce": "retrieval", "denoising": "generation"}
 
 
-def one_mode(cfg: Config, family: str, mode: str, folders: Folders) -> dict[str, Any]:
+def one_mode(cfg: Config, workload: str, mode: str, folders: Folders) -> dict[str, Any]:
     """A mode's measures, with the work's sizes; in a process of its own."""
     training.setup(cfg.run.threads, cfg.run.device)
-    work = WORK[family](cfg, mode, folders)
+    work = WORK[workload](cfg, mode, folders)
     result = {"sizes": work.sizes, "batch": work.batch, **measure(work, mode, cfg.memory.repeats)}
-    if family == "gill" and mode == "single":
+    if workload == "gill" and mode == "single":
         result["additivity"] = {name: additivity(work, task) for name, task in ADDITIVE.items()}
     return result
 
 
-def compare(cfg: Config, family: str, folders: Folders) -> dict[str, Any]:
-    """All modes of a family, and the relative difference of each gradient from `summed`."""
+def compare(cfg: Config, workload: str, folders: Folders) -> dict[str, Any]:
+    """All modes of a workload, and the relative difference of each gradient from `summed`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gillnext.memory.stage"])  # torch is imported once for all modes
     modes: dict[str, dict[str, Any]] = {}
-    for mode in MODES[family]:
+    for mode in MODES[workload]:
         with ProcessPoolExecutor(1, context) as process:  # a killed child raises, and does not keep us waiting
-            result = modes[mode] = process.submit(one_mode, cfg, family, mode, folders).result()
-        print(f"{family}, {mode}: {result['saved_bytes'] / 2**20:.1f} MiB held, {result['seconds']:.2f} s", flush=True)
+            result = modes[mode] = process.submit(one_mode, cfg, workload, mode, folders).result()
+        print(
+            f"{workload}, {mode}: {result['saved_bytes'] / 2**20:.1f} MiB held, {result['seconds']:.2f} s", flush=True
+        )
     gradients = {mode: result.pop("gradient") for mode, result in modes.items()}
     whole: dict[str, Any] = {
         "parameters": modes["single"]["sizes"],

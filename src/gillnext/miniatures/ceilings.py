@@ -30,7 +30,7 @@ from gillnext.layouts import Layout
 from gillnext.miniatures.world import scenes
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
-from gillnext.score import distribution, images, stage
+from gillnext.score import fid_kid, images, stage
 from gillnext.score.images import BATCH, ImageSet
 from gillnext.score.stage import Name, Scorers
 
@@ -84,7 +84,7 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     count = max(config.sample.test, len(rows))
     others = np.stack([scenes.render(scenes.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
     path = reference / stage.REFERENCE
-    distribution.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
+    fid_kid.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
     reports = []
     for name, pictures in sets.items():
         samples = write(reference / name, pictures, rows)

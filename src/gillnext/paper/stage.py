@@ -20,7 +20,7 @@ from gillnext.paper.style import font_folder
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
-PARTS = {"tables": "tables", "cost": "cost", "claims": "claims", "figures": "figures"}  # folder → command
+PARTS = {"tables": "tables", "cost": "cost", "claims": "claims", "figures": "figure NAME"}  # folder → command
 MISSING = re.compile(r"missing (number|figure): ([\w.\-]+)")
 
 
@@ -33,6 +33,8 @@ def _collect(root: Path, source: Path, build: Path) -> None:
         if not (root / folder).is_dir():
             raise UserError("no such folder", where=str(root / folder), remedy=f"make it with `gillnext {command}`")
         shutil.copytree(root / folder, build / "data" / folder)
+    captions = sorted((build / "data" / "figures").glob("*/caption.txt"))
+    files.write_json(build / "data" / "captions.json", {path.parent.name: path.read_text("utf-8") for path in captions})
     shutil.copy(build / "data" / "claims" / "claims.json", build / "data" / "claims.json")
     shutil.copy(build / "data" / "tables" / "numbers.json", build / "data" / "numbers.json")
 
@@ -42,7 +44,7 @@ def _explain(error: typst.TypstError, source: Path) -> UserError:
     message = str(error.message)
     if found := MISSING.search(message):
         kind, key = found.groups()
-        where = "tables/numbers.json" if kind == "number" else "figures/captions.json"
+        where = "tables/numbers.json" if kind == "number" else f"figures/{key}"
         return UserError(
             f"the paper quotes the {kind} {key!r}, which the results do not hold",
             where=where,

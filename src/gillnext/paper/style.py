@@ -26,6 +26,8 @@ INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
 CJK = "Noto Sans CJK SC"
 COLUMN, PAGE = 3.35, 7.0  # inches: one column of the paper, and both
 
+Drawn = tuple[Figure, str]  # and its caption
+
 
 def font_folder() -> Path:
     """The folder of Noto CJK in the installed `mplfonts`; nothing of that package is run."""

@@ -77,24 +77,6 @@ def rows(tier: str, of: Scored, score: dict[str, Any], protocol: int) -> Iterato
         yield *head, of.instrument(metric)[0], metric, by, at, float(value), n, None, None, protocol
 
 
-class Protocols:
-    """How sets were scored, each way once, and what made them."""
-
-    def __init__(self) -> None:
-        self.protocols: list[dict[str, Any]] = []
-        self.made: dict[str, Any] = {}
-
-    def add(self, of: Scored, score: dict[str, Any]) -> int:
-        """The number of the set's protocol."""
-        protocol = score.get("protocol", {})
-        if protocol not in self.protocols:
-            self.protocols.append(protocol)
-        number = self.protocols.index(protocol)
-        about = {key: score.get(key, {}) for key in ("hashes", "provenance")}
-        self.made[str(of)] = {"protocol": number, **about}
-        return number
-
-
 def read(root: Path, file: str, command: str) -> Any:
     """A JSON file of the run; `UserError` names what makes it."""
     if not (root / file).exists():
@@ -133,18 +115,22 @@ def write(frame: pl.DataFrame, path: Path) -> None:
 
 def tables(config: Config, root: Path) -> Results:
     """Write the tables of the run in `root` into it; returns them, read."""
-    tier, protocols, trained = config.run.tier, Protocols(), config.study.trained
+    tier, trained = config.run.tier, config.study.trained
     runs = [(arm, seed) for arm in trained for seed in config.study.seeds_of(arm)]
     found: list[Row] = []
+    protocols: list[dict[str, Any]] = []  # how sets were scored, each way once
+    made = {"memory": {"provenance": read(root, "memory.json", "memory").get("provenance", {})}}
     for of, place in sets(config).items():
         score = read(root, *place)
-        found += rows(tier, of, score, protocols.add(of, score))
+        protocol = score.get("protocol", {})
+        protocols += [protocol] if protocol not in protocols else []
+        number = protocols.index(protocol)
+        made[str(of)] = {"protocol": number, **{key: score.get(key, {}) for key in ("hashes", "provenance")}}
+        found += rows(tier, of, score, number)
     found += [row for run in runs for row in training(tier, root, *run)]
-    memory = read(root, "memory.json", "memory")
-    protocols.made["memory"] = {"provenance": memory.get("provenance", {})}
     write(table(found, SCORES), root / "scores.parquet")
     write(table((row for run in runs for row in history(root, *run)), CURVES), root / "curves.parquet")
-    files.write_json(root / "protocols.json", {"protocols": protocols.protocols, "made": protocols.made})
+    files.write_json(root / "protocols.json", {"protocols": protocols, "made": made})
     return Results(root, config)
 
 
@@ -157,9 +143,7 @@ def gather(config: Config, root: Path) -> Results:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
-    parser.add_argument(
-        "--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}, read and written"
-    )
+    parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}, written as well")
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,15 +1,13 @@
-"""The jobs of a run: from Snakemake's benchmark files, one a job, `{rule}/{wildcards}.tsv` or `.jsonl`, one record a
-repetition; or, of a kept run, from `jobs.parquet`.
+"""The jobs of a run: from Snakemake's benchmark files, one a job, `{rule}/{wildcards}.tsv`, a record a repetition; or,
+of a kept run, from `jobs.parquet`.
 
 A file is written when its job ends, so its modification time minus the job's seconds is the job's start.
 From these intervals come the time in which anything ran (resumed runs count only their work) and the peak
-of memory over jobs that ran together. `wall.json` beside them has the last word."""
+of memory over jobs that ran together."""
 
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -48,39 +46,25 @@ def _float(value: Any) -> float | None:
     return None if value in (None, "NA", "-", "") else float(value)
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    with open(path, encoding="utf-8", newline="") as lines:
-        if path.suffix == ".jsonl":
-            yield from (json.loads(line) for line in lines if line.strip())
-        else:
-            yield from csv.DictReader(lines, delimiter="\t")
-
-
 def _job(path: Path, rule: str) -> Job:
     try:
-        records = [(_float(r["s"]), _float(r["max_rss"]), _float(r.get("cpu_time"))) for r in _records(path)]
+        with open(path, encoding="utf-8", newline="") as lines:
+            found = csv.DictReader(lines, delimiter="\t")
+            records = [(_float(r["s"]), _float(r["max_rss"]), _float(r.get("cpu_time"))) for r in found]
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"not a benchmark file of Snakemake: {error!r}",
-            where=str(path),
-            remedy="delete it and run the workflow again",
-        ) from error
+        what, remedy = f"not a benchmark file of Snakemake: {error!r}", "delete it and run the workflow again"
+        raise UserError(what, where=str(path), remedy=remedy) from error
     if not records:
         raise UserError("no record in it", where=str(path), remedy="delete it and run the workflow again")
     peaks = [peak for _, peak, _ in records if peak is not None]
     cpu = [c for _, _, c in records if c is not None]
-    return Job(
-        rule,
-        sum(s or 0.0 for s, _, _ in records),
-        sum(cpu) if cpu else None,
-        max(peaks) if peaks else None,
-        path.stat().st_mtime,
-    )
+    seconds = sum(s or 0.0 for s, _, _ in records)
+    return Job(rule, seconds, sum(cpu) if cpu else None, max(peaks, default=None), path.stat().st_mtime)
 
 
 def of_benchmarks(folder: Path) -> list[Job]:
     """The jobs whose benchmark files lie under `folder`; raises `UserError` where there are none."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".tsv", ".jsonl"))
+    paths = sorted(folder.rglob("*.tsv"))
     if not paths:
         raise UserError("no benchmark files", where=str(folder), remedy="run the workflow: its rules write them")
     return [_job(path, _rule(path.relative_to(folder))) for path in paths]

@@ -10,7 +10,8 @@ A is averaged over heads and over the object's tokens; E over the cross-attentio
 paper takes the mid block and the first up block with attention, maps of an eighth and a quarter of its latents' side.
 Maps of four cells a side are too coarse for boxes: the demo takes its finest, half of the latents' side.
 
-Letters: B batch, P pixels of an attention map, T caption tokens, H heads, N objects.
+Letters: B batch, P pixels of an attention map, T caption tokens, H heads, D width of a head, N objects, C width of
+what enters a layer.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ class Watched:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        q, k, v = heads_of(attn, attn.to_q(hidden_states), context)
-        attention = (q @ k.transpose(-1, -2) * attn.scale).softmax(-1)
-        self.maps_BPT = reduce(attention, "b h p t -> b p t", "mean")
-        return leave(attn, rearrange(attention @ v, "b h t d -> b t (h d)"), hidden_states)
+        context_BTC = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        q_BHPD, k_BHTD, v_BHTD = heads_of(attn, attn.to_q(hidden_states), context_BTC)
+        attention_BHPT = (q_BHPD @ k_BHTD.transpose(-1, -2) * attn.scale).softmax(-1)
+        self.maps_BPT = reduce(attention_BHPT, "b h p t -> b p t", "mean")
+        return leave(attn, rearrange(attention_BHPT @ v_BHTD, "b h p d -> b p (h d)"), hidden_states)
 
 
 def watch(unet: Any, layers: Sequence[str]) -> list[Watched]:

@@ -1,1 +1,1 @@
-"""Scores of image sets, and the small networks that the scores look through."""
+"""Scores of sets of pictures."""

@@ -118,7 +118,7 @@ def _report(name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any]
 
 
 def _protocol(models: Scorers, reference: int) -> Protocol:
-    from gillnext.score import distribution
+    from gillnext.score import fid_kid
 
     return {
         **models.evaluators.protocol,
@@ -126,7 +126,7 @@ def _protocol(models: Scorers, reference: int) -> Protocol:
         "extractor": models.features.description,
         "reference": f"{reference} real scenes of an independent stream",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
-        "fid_by_n": f"mean of {distribution.DRAWS} random subsets of the samples against the whole reference",
+        "fid_by_n": f"mean of {fid_kid.DRAWS} random subsets of the samples against the whole reference",
         "cmmd": "1000·MMD², Gaussian kernel, σ 10, unit image embeddings of the miniature Chinese-CLIP",
         "clip": "100·max(mean cos, 0), miniature Chinese-CLIP, torchmetrics",
     }
@@ -156,24 +156,24 @@ def box_scores(
 
 def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, name: Name) -> dict[str, Any]:
     """All scores of one set of images, as a score file's content."""
-    from gillnext.score import cmmd, distribution, text
+    from gillnext.score import cmmd, fid_kid, text
 
-    known, pair = distribution.read_reference(reference / REFERENCE, models.hashes), models.evaluators
+    known, pair = fid_kid.read_reference(reference / REFERENCE, models.hashes), models.evaluators
     wanted, everything = asked(samples, pair.first.classes), detected(samples, pair.first)
     scores = box_scores(samples, wanted, [boxes.confident(f) for f in everything], pair, models.prior)
     captioned = ((pixels, [row.caption for row in rows]) for pixels, rows in samples.batches())
     device = config.run.device
-    features = distribution.features_of_files(samples.paths, models.features, device)
-    kid, kid_se = distribution.kid(features, known.features_ND, config.run.seed)
+    features = fid_kid.features_of_files(samples.paths, models.features, device)
+    kid, kid_se = fid_kid.kid(features, known.features_ND, config.run.seed)
     scores["metrics"] |= {
         **precision.average_precision(wanted, everything),
-        "fid": distribution.fid(features, known.features_ND),
+        "fid": fid_kid.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,
         "cmmd": cmmd.cmmd(cmmd.embed((p for p, _ in samples.batches()), models.clip, device), known.clip_NE),
         "clip_score": text.clip_score(captioned, models.clip, device),
     }
-    scores["fid_by_n"] = distribution.fid_by_n(features, known.features_ND, config.run.seed)
+    scores["fid_by_n"] = fid_kid.fid_by_n(features, known.features_ND, config.run.seed)
     hashes = {**models.hashes, "samples": files.sha256(samples.folder), "reference": known.images}
     return _report(name, len(samples), scores, _protocol(models, len(known.features_ND)), hashes)
 

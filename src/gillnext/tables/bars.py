@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gillnext.record.results import DATA, PLANNER, REAL, Results
+from gillnext.record.results import DATA, PLANNER, REAL, Results, Scored
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import Estimate, estimate, paired, quantile
 from gillnext.tables.runs import Runs
@@ -44,6 +44,11 @@ class Bar:
     tier: str | None = None
     against_base: bool = False
     apart: str = ""
+
+    @property
+    def wanted(self) -> str:
+        threshold = f"{self.threshold:g}".replace("1e-05", "1.0e−5")
+        return f"{'≥' if self.sense == '>=' else '≤'} {threshold}"
 
     def met(self, value: float) -> bool:
         return value >= self.threshold if self.sense == ">=" else value <= self.threshold
@@ -79,8 +84,8 @@ def _once(value: float) -> Estimate:
     return Estimate(value, None, 1)
 
 
-def _ceiling(name: str) -> Callable[[Results], Estimate]:
-    return lambda r: _once(r.metric(REAL, name))
+def _of(scored: Scored, name: str) -> Callable[[Results], Estimate]:
+    return lambda r: _once(r.metric(scored, name))
 
 
 def _reference(name: str) -> Callable[[Results], Estimate]:
@@ -134,14 +139,6 @@ def _base_ratio(r: Results) -> Estimate:
     return _ratio(levels, successes, level, success)
 
 
-def _data(name: str) -> Callable[[Results], Estimate]:
-    return lambda r: _once(r.metric(DATA, name))
-
-
-def _planner(name: str) -> Callable[[Results], Estimate]:
-    return lambda r: _once(r.metric(PLANNER, name))
-
-
 def _gradients(r: Results) -> Estimate:
     differences = r.memory.get("max_gradient_difference", {})
     if "split" not in differences:
@@ -151,63 +148,37 @@ def _gradients(r: Results) -> Estimate:
 
 
 BARS: list[Bar] = [
-    Bar("ceiling_success50", "evaluator on real scenes, success@0.5", ">=", 0.98, _ceiling("success50")),
-    Bar("ceiling_miou", "evaluator on real scenes, mIoU", ">=", 0.90, _ceiling("miou")),
+    Bar("ceiling_success50", "evaluator on real scenes, success@0.5", ">=", 0.98, _of(REAL, "success50")),
+    Bar("ceiling_miou", "evaluator on real scenes, mIoU", ">=", 0.90, _of(REAL, "miou")),
     Bar("test_images", "test images of the reference arm, each seed", ">=", 500, _images, 0, apart="exact"),
     Bar("reference_success50", "reference arm, success@0.5", ">=", 0.85, _reference("success50")),
     Bar("reference_miou", "reference arm, mIoU", ">=", 0.68, _reference("miou")),
     Bar("best_success50", "best arm, success@0.5", ">=", 0.93, _best("success50"), tier="study"),
     Bar("best_miou", "best arm, mIoU", ">=", 0.75, _best("miou"), tier="study"),
     Bar("best_clip", "best arm over the base, CLIP score", ">=", 0.0, _over_base("clip_score"), 2, "study", True),
-    Bar(
-        "best_kid",
-        "best arm over the base, KID, lower end of the interval",
-        "<=",
-        0.0,
-        _kid_over_base,
-        digits=2,
-        tier="study",
-        against_base=True,
-        apart="interval's end",
-    ),
+    Bar("best_kid", "best arm over the base, KID, lower end of the interval", "<=", 0.0, _kid_over_base, 2, "study",
+        True, "interval's end"),
     Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio),
-    Bar(
-        "base",
-        "chance level, base without boxes, as a share of the arm's success",
-        "<=",
-        0.5,
-        _base_ratio,
-        against_base=True,
-    ),
-    Bar("annotation_miou", "annotation, mean IoU to truth", ">=", 0.80, _data("annotation_miou")),
-    Bar("annotation_recall", "annotation, recall", ">=", 0.90, _data("annotation_recall")),
-    Bar("filter_precision", "filter, precision for spatial", ">=", 0.95, _data("filter_precision")),
-    Bar("filter_recall", "filter, recall for spatial", ">=", 0.90, _data("filter_recall")),
-    Bar("planner_validity", "planner, unconstrained validity", ">=", 0.95, _planner("validity_unconstrained")),
-    Bar("planner_spatial", "planner, spatial accuracy", ">=", 0.90, _planner("spatial_accuracy")),
+    Bar("base", "chance level, base without boxes, as a share of the arm's success", "<=", 0.5, _base_ratio,
+        against_base=True),
+    Bar("annotation_miou", "annotation, mean IoU to truth", ">=", 0.80, _of(DATA, "annotation_miou")),
+    Bar("annotation_recall", "annotation, recall", ">=", 0.90, _of(DATA, "annotation_recall")),
+    Bar("filter_precision", "filter, precision for spatial", ">=", 0.95, _of(DATA, "filter_precision")),
+    Bar("filter_recall", "filter, recall for spatial", ">=", 0.90, _of(DATA, "filter_recall")),
+    Bar("planner_validity", "planner, unconstrained validity", ">=", 0.95, _of(PLANNER, "validity_unconstrained")),
+    Bar("planner_spatial", "planner, spatial accuracy", ">=", 0.90, _of(PLANNER, "spatial_accuracy")),
     Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1, apart="exact"),
-]
+]  # fmt: skip
 
 COST: list[CostBar] = [
-    CostBar("wall_minutes", "the whole run", 30, "min", "demo", "portable"),
-    CostBar("wall_minutes", "the whole run", 25, "min", "demo", "fast"),
-    CostBar("wall_minutes", "the whole run", 150, "min", "study"),
-    CostBar("wall_minutes", "the whole run", 4, "min", "smoke"),
+    CostBar("wall_minutes", "the whole run, time in which any job ran", 30, "min", "demo", "portable"),
+    CostBar("wall_minutes", "the whole run, time in which any job ran", 25, "min", "demo", "fast"),
+    CostBar("wall_minutes", "the whole run, time in which any job ran", 150, "min", "study"),
+    CostBar("wall_minutes", "the whole run, time in which any job ran", 4, "min", "smoke"),
     CostBar("peak_gib", "the whole run, peak memory", 8, "GiB", None),
 ]
 
-COST_COLUMNS = [
-    Column("name", "bar", left=True),
-    Column("bar", "wanted"),
-    Column("measured", "measured"),
-    Column("met", "met", left=True),
-]
-COLUMNS = [
-    *COST_COLUMNS[:2],
-    Column("measured", "measured", interval=True),
-    Column("basis", "interval of", left=True),
-    *COST_COLUMNS[-1:],
-]
+NAME, WANTED, MET = Column("name", "bar", left=True), Column("bar", "wanted"), Column("met", "met", left=True)
 
 
 def of_tier(results: Results) -> list[Bar]:
@@ -234,24 +205,19 @@ def measured(bar: Bar, results: Results, runs: Runs) -> tuple[Estimate, str]:
 
 def bars_table(results: Results, runs: Runs | None = None) -> Table:
     """Every result bar of the tier with its measured value, interval, and yes, no or undecided."""
-    rows, tier = [], results.config.run.tier
+    tier = results.config.run.tier
     chosen = best(results) if tier == "study" else ""  # whose bars no other tier has
-    for bar in of_tier(results):
-        value, basis = measured(bar, results, runs or Runs({}))
-        sign = "≥" if bar.sense == ">=" else "≤"
-        threshold = f"{bar.threshold:g}".replace("1e-05", "1.0e−5")
-        rows.append(
-            [
-                text(bar.name.replace("best arm", f"best arm ({chosen})")),
-                text(f"{sign} {threshold}"),
-                bar.shown(value),
-                text(basis),
-                text(bar.verdict(value)),
-            ]
-        )
+    found = {bar.key: measured(bar, results, runs or Runs({})) for bar in of_tier(results)}
+    columns = {
+        NAME: lambda bar: text(bar.name.replace("best arm", f"best arm ({chosen})")),
+        WANTED: lambda bar: text(bar.wanted),
+        Column("measured", "measured", interval=True): lambda bar: bar.shown(found[bar.key][0]),
+        Column("basis", "interval of", left=True): lambda bar: text(found[bar.key][1]),
+        MET: lambda bar: text(bar.verdict(found[bar.key][0])),
+    }
     n = len(results.config.study.seeds_of(results.reference))
     seeds = f"Means over {n} seed{'s' if n > 1 else ''} where seeds apply."
     notes = [f"{seeds} Undecided: the interval, over whole runs where two are at hand, else over seeds, holds the bar."]
     if tier == "study":
         notes.append("The best arm is that of the highest success on validation layouts, of all that train anything.")
-    return Table("bars", f"The bars of the {tier} tier", COLUMNS, rows, notes)
+    return Table.of("bars", f"The bars of the {tier} tier", of_tier(results), columns, *notes)

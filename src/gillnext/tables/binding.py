@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gillnext.record.results import Results
 from gillnext.statistics import Estimate, estimate
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
@@ -36,25 +38,18 @@ def compared(results: Results) -> list[str]:
 
 def binding_table(results: Results) -> Table | None:
     """One row an arm; None where no arm was drawn with swapped phrases and none is without them."""
-    rows = []
-    for name in compared(results):
-        arm, seeds = results.config.study.arms[name], results.config.study.seeds_of(name)
-        swapped: list[Cell] = [number(None)] * len(SWAPPED)
-        if name in results.config.study.swapped:
-            swapped = [number(results.over_seeds(name, key, "swapped")) for key in SWAPPED]
-        first = [text(name), text("own" if arm.phrases else "none"), integer(len(seeds))]
-        plain = [number(of_several(results, name)), number(results.over_seeds(name, "wrong_class"))]
-        rows.append([*first, *plain, number(estimate(own_class(results, name))), *swapped])
-    if not rows:
-        return None
-    columns = [Column("arm", "arm", left=True), Column("phrases", "phrase", left=True), Column("seeds", "seeds")]
-    columns += [
-        Column("several_success50", "success, two or more ↑", interval=True),
-        Column("wrong_class", "wrong class ↓", interval=True),
-        Column("own_class", "own class of filled ↑", interval=True),
-        *(Column(f"swapped_{key}", title, interval=True) for key, title in SWAPPED.items()),
-    ]
-    notes = [
-        "Swapped: the test layouts of two objects or more, each name moved to the next box, captions as they were."
-    ]
-    return Table("binding", "Boxes and words", columns, rows, notes)
+    arms, study = compared(results), results.config.study
+
+    def swapped(key: str) -> Callable[[str], Cell]:
+        return lambda arm: number(results.over_seeds(arm, key, "swapped") if arm in study.swapped else None)
+
+    columns = {
+        Column("arm", "arm", left=True): text,
+        Column("phrases", "phrase", left=True): lambda arm: text("own" if study.arms[arm].phrases else "none"),
+        Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
+        Column("several_success50", "success, two or more ↑", interval=True): lambda a: number(of_several(results, a)),
+        Column("wrong_class", "wrong class ↓", interval=True): lambda a: number(results.over_seeds(a, "wrong_class")),
+        Column("own_class", "own class of filled ↑", interval=True): lambda a: number(estimate(own_class(results, a))),
+    } | {Column(f"swapped_{key}", title, interval=True): swapped(key) for key, title in SWAPPED.items()}
+    note = "Swapped: the test layouts of two objects or more, each name moved to the next box, captions as they were."
+    return Table.of("binding", "Boxes and words", arms, columns, note) if arms else None

@@ -1,12 +1,12 @@
-"""The result tables, built from the score files alone: no seconds, so the same seeds give the same bytes."""
+"""The result tables, built from a run's record alone: no seconds, so the same seeds give the same bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from gillnext.record.results import DATA as DATA_SET
-from gillnext.record.results import PLANNER as PLANNER_SET
-from gillnext.record.results import REAL, VAE, Results, Scored
+from gillnext.record.results import DATA, PLANNER, REAL, VAE, Results, Scored
 from gillnext.statistics import RESAMPLES, Estimate, bootstrap, paired
 from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
@@ -22,8 +22,13 @@ MAIN: dict[str, tuple[str, int]] = {
     "kid": ("KID ↓", 2),
     "cmmd": ("CMMD ↓", 3),
 }
+RELATIONS: dict[str, tuple[str, int]] = {
+    "relation_accuracy": ("relation accuracy ↑", 3),
+    "rules_relation_accuracy": ("the same by rules ↑", 3),
+    "object_recall": ("object recall ↑", 3),
+}
 PER_IMAGE = {"success50": "hits", "miou": "iou"}  # metric -> its sums in per_image
-PLANNER: dict[str, str] = {
+PLANNER_LABELS: dict[str, str] = {
     "validity_unconstrained": "validity, unconstrained decoding",
     "validity_constrained": "validity, constrained decoding",
     "spatial_accuracy": "spatial accuracy",
@@ -32,7 +37,7 @@ PLANNER: dict[str, str] = {
     "count_accuracy": "object count accuracy",
     "miou": "matched mIoU",
 }
-DATA: dict[str, str] = {
+DATA_LABELS: dict[str, str] = {
     "filter_precision": "filter: precision (spatial)",
     "filter_recall": "filter: recall (spatial)",
     "filter_label_accuracy": "filter: accuracy of strong, weak, none",
@@ -63,13 +68,7 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "bytes_filter_first": "bytes, filter first",
     "bytes_download_first": "bytes, download first (estimate)",
 }
-SITES = {
-    "none": "none",
-    "attn1": "self-attention",
-    "attn2": "cross-attention",
-    "both": "both",
-    "gated": "gated",
-}
+SITES = {"none": "none", "attn1": "self-attention", "attn2": "cross-attention", "both": "both", "gated": "gated"}
 
 
 def metric_title(metric: str) -> str:
@@ -105,35 +104,38 @@ def protocol_notes(results: Results) -> list[str]:
 
 def main_table(results: Results) -> Table:
     """Arms × metrics, then the ceilings (real images, VAE) and the chance level of redrawn boxes."""
-    columns = [
-        Column("arm", "arm", left=True),
-        Column("site", "site", left=True),
-        Column("bias", "bias", left=True),
-        Column("seeds", "seeds"),
-        Column("n", "n"),
-        Column("parameters", "trained"),
-    ]
-    columns += [Column(key, title, interval=True) for key, (title, _) in MAIN.items()]
-    rows = []
-    for name, arm in results.config.study.arms.items():
-        seeds = results.config.study.seeds_of(name)
-        bias = arm.bias if arm.site != "none" else "–"
-        head = [text(name), text(SITES.get(arm.site, arm.site)), text(bias), integer(len(seeds))]
-        n = integer(results.size(results.scored(name)[0]))
-        rows.append(
-            [
-                *head,
-                n,
-                _parameters(results, name),
-                *(number(results.over_seeds(name, k), d) for k, (_, d) in MAIN.items()),
-            ]
-        )
-    for of, title in ((REAL, "real images"), (VAE, "real, via VAE")):
-        size = integer(results.size(of))
-        rows.append([text(title), *[text("–")] * 3, size, text(NOTHING), *_ceiling(results, of)])
-    rows.append(_chance(results))
+    study = results.config.study
+    columns = {
+        Column("arm", "arm", left=True): text,
+        Column("site", "site", left=True): lambda arm: text(SITES.get(study.arms[arm].site, study.arms[arm].site)),
+        Column("bias", "bias", left=True): lambda arm: text(study.arms[arm].bias if _adapted(results, arm) else "–"),
+        Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
+        Column("n", "n"): lambda arm: integer(results.size(results.scored(arm)[0])),
+        Column("parameters", "trained"): lambda arm: _parameters(results, arm),
+    } | over_seeds(results, MAIN)
     notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it.", distances_note(results)]
-    return Table("main", "Box fidelity and image quality", columns, rows, protocol_notes(results) + notes)
+    title = "Box fidelity and image quality"
+    table = Table.of("main", title, study.arms, columns, *protocol_notes(results), *notes)
+    for of, name in ((REAL, "real images"), (VAE, "real, via VAE")):
+        size = integer(results.size(of))
+        table.rows.append([text(name), *[text("–")] * 3, size, text(NOTHING), *_ceiling(results, of)])
+    table.rows.append(_chance(results))
+    return table
+
+
+def over_seeds(
+    results: Results, metrics: dict[str, tuple[str, int]], split: str = "test"
+) -> dict[Column, Callable[[str], Cell]]:
+    """Columns of an arm's metrics over its seeds. `metrics`: metric -> (title, decimals)."""
+
+    def cell(metric: str, digits: int) -> Callable[[str], Cell]:
+        return lambda arm: number(results.over_seeds(arm, metric, split), digits)
+
+    return {Column(key, title, interval=True): cell(key, digits) for key, (title, digits) in metrics.items()}
+
+
+def _adapted(results: Results, arm: str) -> bool:
+    return results.config.study.arms[arm].site != "none"
 
 
 def distances_note(results: Results) -> str:
@@ -187,13 +189,8 @@ def intervals_table(results: Results) -> Table:
             images = bootstrap(one_SN - two_SN, counts_N, first, second, metric)
             difference = paired(*results.both(first, second, metric))
             rows.append(_two_intervals(f"{first} − {second}", metric, difference, images))
-    columns = [
-        Column("arm", "arm", left=True),
-        Column("metric", "metric", left=True),
-        Column("mean", "mean"),
-        Column("seeds", "95%, seeds (t)"),
-        Column("images", "95%, images (bootstrap)"),
-    ]
+    columns = [Column("arm", "arm", left=True), Column("metric", "metric", left=True), Column("mean", "mean")]
+    columns += [Column("seeds", "95%, seeds (t)"), Column("images", "95%, images (bootstrap)")]
     notes = [
         "The t interval holds for these test images, over seeds of training (of the noise, where an arm trains "
         f"nothing); the bootstrap holds for these seeds: {RESAMPLES:,} resamples of the test images, the same for all "
@@ -218,54 +215,39 @@ def relations_table(results: Results) -> Table:
     """End to end: caption → planner → adapter → picture → relation. The reference arm, and those of
     `study.end_to_end`.
     """
-    columns = [
-        Column("arm", "arm", left=True),
-        Column("seeds", "seeds"),
-        Column("n", "captions"),
-        Column("n_relations", "relations"),
-        Column("relation_accuracy", "relation accuracy ↑", interval=True),
-        Column("rules_relation_accuracy", "the same by rules ↑", interval=True),
-        Column("object_recall", "object recall ↑", interval=True),
-    ]
-    rows = []
-    for arm in results.config.study.end_to_end_arms:
-        seeds = results.config.study.seeds_of(arm)
-        first = results.scored(arm, "relations")[0]
-        rows.append(
-            [
-                text(arm),
-                integer(len(seeds)),
-                integer(results.size(first)),
-                integer(results.metric(first, "n_relations")),
-                number(results.over_seeds(arm, "relation_accuracy", "relations")),
-                number(results.over_seeds(arm, "rules_relation_accuracy", "relations")),
-                number(results.over_seeds(arm, "object_recall", "relations")),
-            ]
-        )
-    notes = [
+    study = results.config.study
+    columns = {
+        Column("arm", "arm", left=True): text,
+        Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
+        Column("n", "captions"): lambda arm: integer(results.size(results.scored(arm, "relations")[0])),
+        Column("n_relations", "relations"): lambda arm: integer(
+            results.metric(results.scored(arm, "relations")[0], "n_relations")
+        ),
+    } | over_seeds(results, RELATIONS, "relations")
+    note = (
         "A relation counts where both objects are found and their box centres stand as the caption says. ± over the "
         "adapter's seeds, for these captions and one planner."
-    ]
-    return Table("relations", "Spatial relations, from the caption alone", columns, rows, notes)
+    )
+    return Table.of("relations", "Spatial relations, from the caption alone", study.end_to_end_arms, columns, note)
 
 
 def _listing(results: Results, of: Scored, known: dict[str, str], name: str, title: str) -> Table:
     """Metric, value and n: the known ones first and required, any other of the set after them."""
     metrics = results.metrics(of)
-    labels = known | {k: v for k, v in OPTIONAL.items() if k in metrics and known is DATA}
+    labels = known | {k: v for k, v in OPTIONAL.items() if k in metrics and known is DATA_LABELS}
     labels |= {k: k.replace("_", " ") for k in sorted(metrics) if k not in labels}
-    intervals, rows = any(value.low is not None for value in metrics.values()), []
-    for key, label in labels.items():
-        results.metric(of, key)  # tells what is missing
-        rows.append([text(label), _listed(key, metrics[key].value), integer(metrics[key].n or 0)])
-        if intervals:
-            rows[-1].insert(2, text(span(metrics[key].ends)))
-    columns = [Column("metric", "metric", left=True), Column("value", "value"), Column("n", "n")]
-    notes = []
-    if intervals:
-        columns.insert(2, Column("ci95", "95% interval"))
+    for key in labels:
+        results.metric(of, key)  # says what is missing
+    columns = {
+        Column("metric", "metric", left=True): lambda key: text(labels[key]),
+        Column("value", "value"): lambda key: _listed(key, metrics[key].value),
+        Column("ci95", "95% interval"): lambda key: text(span(metrics[key].ends)),
+        Column("n", "n"): lambda key: integer(metrics[key].n or 0),
+    }
+    if any(value.ends for value in metrics.values()):
         notes = ["Intervals are Wilson's, over rows, links or objects as if these were independent."]
-    return Table(name, title, columns, rows, notes)
+        return Table.of(name, title, labels, columns, *notes)
+    return Table.of(name, title, labels, {column: cell for column, cell in columns.items() if column.key != "ci95"})
 
 
 def _listed(key: str, value: float) -> Cell:
@@ -275,9 +257,9 @@ def _listed(key: str, value: float) -> Cell:
 
 
 def planner_table(results: Results) -> Table:
-    return _listing(results, PLANNER_SET, PLANNER, "planner", "The layout planner on held-out captions")
+    return _listing(results, PLANNER, PLANNER_LABELS, "planner", "The layout planner on held-out captions")
 
 
 def data_table(results: Results) -> Table:
     title = "Filter, download and annotation against the world's truth"
-    return _listing(results, DATA_SET, DATA, "data", title)
+    return _listing(results, DATA, DATA_LABELS, "data", title)

@@ -1,12 +1,8 @@
-"""Collects the workflow's benchmarks into cost tables: seconds and peak memory of every rule, totals and
-their bars.
+"""Collects the workflow's benchmarks into cost tables: seconds and peak memory of every rule, totals and their bars.
 
-    gillnext cost --benchmarks results/demo/benchmarks --memory results/demo/memory.json \\
-        --out results/demo/cost
+    gillnext cost --benchmarks results/demo/benchmarks --memory results/demo/memory.json --out results/demo/cost
 
-Writes `{rules,totals,backward,bars}.{csv,tex,json}`. Costs differ from run to run; they never enter a
-result table. `--wall FILE` names a JSON file with {"seconds": …} where the wall clock was taken from
-outside."""
+Writes `{rules,totals,backward,bars}.{csv,tex,json}`. Costs differ from run to run; they never enter a result table."""
 
 from __future__ import annotations
 
@@ -21,7 +17,7 @@ from gillnext.record.results import made_in, made_on
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables import bars
-from gillnext.tables.memory import FAMILIES, MODES, families, ordered
+from gillnext.tables.memory import MODES, WORKLOADS, steps
 from gillnext.tables.table import NOTHING, Column, Table, integer, number, text, write
 
 
@@ -30,152 +26,109 @@ def rules_table(jobs: list[Job], where: str) -> Table:
 
     `where`: arithmetic and machine, in words.
     """
-    rows, names = [], list(dict.fromkeys(job.rule for job in jobs))
-    for name in names:
-        mine = [job for job in jobs if job.rule == name]
-        peaks = [job.peak_mib for job in mine if job.peak_mib is not None]
-        cpu = [job.cpu_seconds for job in mine if job.cpu_seconds is not None]
-        rows.append(
-            [
-                text(name),
-                integer(len(mine)),
-                number(sum(j.seconds for j in mine), 1),
-                number(max(j.seconds for j in mine), 1),
-                number(sum(cpu), 1) if cpu else text(NOTHING),
-                integer(max(peaks)) if peaks else text(NOTHING),
-            ]
-        )
-    columns = [
-        Column("rule", "rule", left=True),
-        Column("jobs", "jobs"),
-        Column("seconds", "seconds, all jobs"),
-        Column("longest", "longest job"),
-        Column("cpu_seconds", "CPU seconds, sampled"),
-        Column("peak_mib", "peak MiB"),
-    ]
+    by_rule: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_rule.setdefault(job.rule, []).append(job)
+
+    def known(rule: str, key: str) -> list[float]:
+        return [value for job in by_rule[rule] if (value := getattr(job, key)) is not None]
+
+    columns = {
+        Column("rule", "rule", left=True): text,
+        Column("jobs", "jobs"): lambda rule: integer(len(by_rule[rule])),
+        Column("seconds", "seconds, all jobs"): lambda rule: number(sum(known(rule, "seconds")), 1),
+        Column("longest", "longest job"): lambda rule: number(max(known(rule, "seconds")), 1),
+        Column("cpu_seconds", "CPU seconds, sampled"): lambda rule: number(sum(known(rule, "cpu_seconds")) or None, 1),
+        Column("peak_mib", "peak MiB"): lambda rule: integer(max(known(rule, "peak_mib"), default=None)),
+    }
     notes = [
         "From Snakemake's benchmark of every job that had ended when this table was made; "
         "a dash: too short to be sampled.",
         where,
     ]
-    return Table("rules", "Cost of every rule", columns, rows, notes)
+    return Table.of("rules", "Cost of every rule", by_rule, columns, *notes)
 
 
-def totals(jobs: list[Job], wall: dict[str, Any] | None) -> dict[str, float]:
-    """Totals of a run: minutes of wall clock, of jobs and of CPU; GiB at the peak."""
-    seconds = float(wall["seconds"]) if wall else benchmarks.busy_seconds(jobs)
-    peak = float(wall["peak_mib"]) if wall and "peak_mib" in wall else benchmarks.peak_mib(jobs)
+def totals(jobs: list[Job]) -> dict[str, float]:
+    """Totals of a run: minutes in which any job ran, of all jobs, and of CPU; GiB at the peak."""
     return {
-        "wall_minutes": seconds / 60,
+        "wall_minutes": benchmarks.busy_seconds(jobs) / 60,
         "job_minutes": sum(job.seconds for job in jobs) / 60,
         "cpu_minutes": sum(job.cpu_seconds or 0.0 for job in jobs) / 60,
-        "peak_gib": peak / 1024,
+        "peak_gib": benchmarks.peak_mib(jobs) / 1024,
         "jobs": float(len(jobs)),
     }
 
 
-def _wall(measured: bool) -> str:
-    return "measured from outside" if measured else "time in which any job ran"
+TOTALS = {
+    "wall_minutes": "minutes of wall clock (time in which any job ran)",
+    "job_minutes": "minutes of all jobs together",
+    "cpu_minutes": "minutes of CPU, sampled",
+    "peak_gib": "GiB at the peak (sum over jobs that ran together, an upper bound)",
+    "jobs": "jobs",
+}
 
 
-def totals_table(values: dict[str, float], measured: bool, measured_peak: bool) -> Table:
+def totals_table(values: dict[str, float]) -> Table:
     """The totals, each with how it was taken."""
-    peak = "measured from outside" if measured_peak else "sum over jobs that ran together, an upper bound"
-    labels = {
-        "wall_minutes": f"minutes of wall clock ({_wall(measured)})",
-        "job_minutes": "minutes of all jobs together",
-        "cpu_minutes": "minutes of CPU, sampled",
-        "peak_gib": f"GiB at the peak ({peak})",
-        "jobs": "jobs",
+    columns = {
+        Column("quantity", "quantity", left=True): lambda key: text(TOTALS[key]),
+        Column("value", "value"): lambda key: integer(values[key]) if key == "jobs" else number(values[key], 2),
     }
-    rows = [[text(labels[k]), integer(v) if k == "jobs" else number(v, 2)] for k, v in values.items()]
-    return Table(
-        "totals",
-        "Totals of the run",
-        [Column("quantity", "quantity", left=True), Column("value", "value")],
-        rows,
-    )
+    return Table.of("totals", "Totals of the run", values, columns)
 
 
-def bars_table(values: dict[str, float], tier: str, measured: bool = False, arithmetic: str = "fast") -> Table:
-    """The bars of this tier and arithmetic; without a clock outside, time is that in which jobs ran."""
-    rows = []
-    for bar in bars.COST:
-        if bar.tier in (None, tier) and bar.arithmetic in (None, arithmetic):
-            value = values[bar.key]
-            rows.append(
-                [
-                    text(bar.name + (f", {_wall(measured)}" if bar.key == "wall_minutes" else "")),
-                    text(f"≤ {bar.threshold:g} {bar.unit}"),
-                    text(f"{value:.1f} {bar.unit}"),
-                    text("yes" if value <= bar.threshold else "no"),
-                ]
-            )
-    return Table("bars", "The bars on time and memory", bars.COST_COLUMNS, rows)
+def bars_table(values: dict[str, float], tier: str, arithmetic: str = "fast") -> Table:
+    """The bars of this tier and arithmetic."""
+    held = [bar for bar in bars.COST if bar.tier in (None, tier) and bar.arithmetic in (None, arithmetic)]
+    columns = {
+        bars.NAME: lambda bar: text(bar.name),
+        bars.WANTED: lambda bar: text(f"≤ {bar.threshold:g} {bar.unit}"),
+        Column("measured", "measured"): lambda bar: text(f"{values[bar.key]:.1f} {bar.unit}"),
+        bars.MET: lambda bar: text("yes" if values[bar.key] <= bar.threshold else "no"),
+    }
+    return Table.of("bars", "The bars on time and memory", held, columns)
 
 
 def backward_table(memory: dict[str, Any]) -> Table:
     """Seconds and resident memory of each way to run the backward pass (the saved bytes are in the result
     tables).
     """
-    rows = []
-    for family, part in families(memory).items():
-        for mode, values in ordered(part.get("modes", {})).items():
-            peak = values.get("peak_rss_bytes")
-            rows.append(
-                [
-                    text(FAMILIES[family]),
-                    text(MODES.get(mode) or str(mode)),
-                    number(1000 * values["seconds"], 1),
-                    number(peak / 2**20, 1) if peak is not None else text(NOTHING),
-                ]
-            )
-    columns = [
-        Column("family", "losses of", left=True),
-        Column("mode", "backward", left=True),
-        Column("milliseconds", "ms a step"),
-        Column("peak_rss_mib", "resident growth, MiB"),
-    ]
+    columns = {
+        Column("workload", "losses of", left=True): lambda step: text(WORKLOADS[step.workload]),
+        Column("mode", "backward", left=True): lambda step: text(MODES.get(step.mode) or step.mode),
+        Column("milliseconds", "ms a step"): lambda step: number(1000 * step.values["seconds"], 1),
+        Column("peak_rss_mib", "resident growth, MiB"): lambda step: number(step.mib("peak_rss_bytes"), 1),
+    }
     threads = memory.get("threads", NOTHING)
     plural = "" if threads == 1 else "s"
     notes = [
         f"Batch {memory.get('batch', NOTHING)}, {threads} thread{plural}, median of repeats. Resident growth is that "
         "of a process's first step; a dash where other steps had to be run before."
     ]
-    return Table("backward", "Time of the backward pass", columns, rows, notes)
+    return Table.of("backward", "Time of the backward pass", steps(memory), columns, *notes)
 
 
-def cost(config: Config, folder: Path, memory: Path, out: Path, wall: Path | None = None) -> None:
+def cost(config: Config, folder: Path, memory: Path, out: Path) -> None:
     """Write the cost tables into the folder `out`."""
     jobs = benchmarks.read(folder)
     if not memory.exists():
         raise UserError("no such file", where=str(memory), remedy="make it with `gillnext memory`")
-    if wall and not wall.exists():
-        raise UserError("no such file", where=str(wall), remedy="leave --wall out where nothing was measured outside")
-    outside = files.read_json(wall) if wall else None
-    values, measured = totals(jobs, outside), files.read_json(memory)
+    values, measured = totals(jobs), files.read_json(memory)
     stamp = measured.get("provenance", {})
-    built = [
-        rules_table(jobs, made_on(stamp)),
-        totals_table(values, outside is not None, "peak_mib" in (outside or {})),
-        bars_table(values, config.run.tier, outside is not None, made_in(stamp)),
-        backward_table(measured),
-    ]
+    bars_met = bars_table(values, config.run.tier, made_in(stamp))
     with files.atomic(out) as temporary:
         temporary.mkdir()
-        write(temporary, built)
+        write(temporary, [rules_table(jobs, made_on(stamp)), totals_table(values), bars_met, backward_table(measured)])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--benchmarks", type=Path, required=True, metavar="FOLDER", help="Snakemake's benchmark files")
     parser.add_argument("--memory", type=Path, required=True, metavar="FILE", help="memory.json of `gillnext memory`")
-    parser.add_argument("--wall", type=Path, metavar="FILE", help='{"seconds": …}, taken from outside (optional)')
     arguments.add_out(parser, "folder of the cost tables")
 
 
 def main(args: argparse.Namespace) -> None:
-    usual = args.benchmarks.parent / "wall.json"
-    wall = args.wall or (usual if usual.exists() else None)
-    cost(arguments.config(args), args.benchmarks, args.memory, args.out, wall)
+    cost(arguments.config(args), args.benchmarks, args.memory, args.out)
     print(args.out)

@@ -7,6 +7,7 @@ of two arms is better, a note names the pair.
 from __future__ import annotations
 
 from gillnext.record.results import REAL, VAE, Results
+from gillnext.tables.build import over_seeds
 from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import Column, Table, integer, number, text
 
@@ -39,17 +40,16 @@ def ordering(results: Results, metric: str) -> str:
 
 def evaluators_table(results: Results) -> Table:
     """Arms, then ceilings × {learned, rules} of success@0.5 and mIoU."""
-    keys = {f"{prefix}{metric}": f"{METRICS[metric]}, {who}" for metric in METRICS for prefix, who in WHO.items()}
-    columns = [Column("arm", "arm", left=True), Column("seeds", "seeds")]
-    columns += [Column(key, title, interval=True) for key, title in keys.items()]
     study = results.config.study
-    rows = [
-        [text(arm), integer(len(study.seeds_of(arm))), *(number(results.over_seeds(arm, key)) for key in keys)]
-        for arm in study.arms
-    ]
-    for of, title in ((REAL, "real images"), (VAE, "real, via VAE")):
-        rows.append([text(title), text("–"), *(number(results.metric(of, name)) for name in keys)])
-    chance = [results.over_seeds(study.reference, _chance(key)) for key in keys]
-    rows.append([text(f"{study.reference}, boxes redrawn"), text("–"), *map(number, chance)])
+    keys = {f"{prefix}{metric}": (f"{METRICS[metric]}, {who}", 3) for metric in METRICS for prefix, who in WHO.items()}
+    columns = {
+        Column("arm", "arm", left=True): text,
+        Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
+    } | over_seeds(results, keys)
     notes = ["Rules: templates of colour and shape, nothing learned.", *(ordering(results, m) for m in METRICS)]
-    return Table("evaluators", "Two evaluators of the same pictures", columns, rows, notes)
+    table = Table.of("evaluators", "Two evaluators of the same pictures", study.arms, columns, *notes)
+    for of, title in ((REAL, "real images"), (VAE, "real, via VAE")):
+        table.rows.append([text(title), text("–"), *(number(results.metric(of, name)) for name in keys)])
+    chance = [results.over_seeds(study.reference, _chance(key)) for key in keys]
+    table.rows.append([text(f"{study.reference}, boxes redrawn"), text("–"), *map(number, chance)])
+    return table

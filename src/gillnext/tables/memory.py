@@ -1,16 +1,17 @@
 """The memory of the backward pass as a result table: exact counts of bytes and the gradients' difference.
 
-Families of losses: three UNet forwards; captioning, retrieval and generation of a model of GILL's shape, through the
+Workloads: three UNet forwards; captioning, retrieval and generation of a model of GILL's shape, through the
 UNet and, as GILL itself has it, by the distance to the text encoder's states.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from gillnext.record.results import Results
 from gillnext.runtime.errors import UserError
-from gillnext.tables.table import Cell, Column, Table, decimals, integer, number, scientific, text
+from gillnext.tables.table import Column, Table, decimals, integer, number, scientific, text
 
 MODES = {  # in the order of print
     "single": "one loss",
@@ -20,7 +21,7 @@ MODES = {  # in the order of print
     "checkpointed": "checkpointed",
     "full": "full, one loss",
 }
-FAMILIES = {"unet": "UNet", "gill": "GILL-like", "gill_l2": "GILL, L2"}
+WORKLOADS = {"unet": "UNet", "gill": "GILL-like", "gill_l2": "GILL, L2"}
 MIB = 2**20
 Modes = dict[str, dict[str, float]]
 
@@ -31,9 +32,9 @@ def ordered(modes: Modes) -> Modes:
     return {m: modes[m] for m in [*known, *sorted(set(modes) - set(known))]}
 
 
-def families(memory: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The parts of memory.json by family: the file itself for three UNet forwards, and the others where they are."""
-    return {"unet": memory} | {family: memory[family] for family in FAMILIES if family in memory}
+def workloads(memory: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parts of memory.json by workload: the file itself for three UNet forwards, and the others where they are."""
+    return {"unet": memory} | {workload: memory[workload] for workload in WORKLOADS if workload in memory}
 
 
 def memory_modes(results: Results) -> Modes:
@@ -46,32 +47,48 @@ def memory_modes(results: Results) -> Modes:
     return ordered(modes)
 
 
-def modes_of(results: Results, family: str) -> Modes:
-    """The modes of one of the further families in the order of print; none where they were not measured."""
-    return ordered(results.memory.get(family, {}).get("modes", {}))
+def modes_of(results: Results, workload: str) -> Modes:
+    """The modes of one of the further workloads in the order of print; none where they were not measured."""
+    return ordered(results.memory.get(workload, {}).get("modes", {}))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One way to run a step of a workload, among its other ways."""
+
+    workload: str
+    mode: str
+    part: dict[str, Any]
+
+    @property
+    def values(self) -> dict[str, float]:
+        return self.part["modes"][self.mode]
+
+    def mib(self, key: str) -> float | None:
+        return self.values[key] / MIB if self.values.get(key) is not None else None
+
+    @property
+    def change(self) -> float | None:
+        """Percent of the bytes that summed holds; None for another number of losses."""
+        modes = self.part["modes"]
+        comparable = self.mode != "summed" and self.values["losses"] == modes["summed"]["losses"]
+        return -100 * reduction(modes, self.mode) if comparable else None
+
+    @property
+    def difference(self) -> float | None:
+        """Relative, of the gradients from summed."""
+        return self.part.get("max_gradient_difference", {}).get(self.mode)
+
+
+def steps(memory: dict[str, Any]) -> list[Step]:
+    """Every workload's modes, in the order of print."""
+    parts = workloads(memory).items()
+    return [Step(workload, mode, part) for workload, part in parts for mode in ordered(part.get("modes", {}))]
 
 
 def reduction(modes: Modes, mode: str, against: str = "summed") -> float:
     """The share of `against`'s bytes that `mode` does not hold."""
     return 1 - modes[mode]["saved_bytes"] / modes[against]["saved_bytes"]
-
-
-def _rows(family: str, modes: Modes, differences: dict[str, float]) -> list[list[Cell]]:
-    rows = []
-    for mode, values in modes.items():
-        comparable = mode != "summed" and values["losses"] == modes["summed"]["losses"]
-        rows.append(
-            [
-                text(FAMILIES[family]),
-                text(MODES.get(mode, mode)),
-                integer(values["losses"]),
-                number(values["saved_bytes"] / MIB, 2),
-                number(values["peak_bytes"] / MIB, 2) if "peak_bytes" in values else Cell("–"),
-                number(-100 * reduction(modes, mode) if comparable else None, 1),
-                scientific(float(differences[mode])) if mode in differences else Cell("–"),
-            ]
-        )
-    return rows
 
 
 def _notes(memory: dict[str, Any]) -> list[str]:
@@ -102,18 +119,13 @@ def memory_table(results: Results) -> Table:
     """Bytes that the graph holds for the backward pass, and the gradients' difference from the summed one."""
     memory = results.memory
     memory_modes(results)
-    rows = [
-        row
-        for family, part in families(memory).items()
-        for row in _rows(family, ordered(part["modes"]), part.get("max_gradient_difference", {}))
-    ]
-    columns = [
-        Column("family", "losses of", left=True),
-        Column("mode", "backward", left=True),
-        Column("losses", "losses"),
-        Column("saved_mib", "held MiB"),
-        Column("peak_mib", "peak MiB"),
-        Column("against_summed", "held, change in %"),
-        Column("gradient_difference", "relative Δg"),
-    ]
-    return Table("memory", "Memory of the backward pass", columns, rows, _notes(memory))
+    columns = {
+        Column("workload", "losses of", left=True): lambda step: text(WORKLOADS[step.workload]),
+        Column("mode", "backward", left=True): lambda step: text(MODES.get(step.mode, step.mode)),
+        Column("losses", "losses"): lambda step: integer(step.values["losses"]),
+        Column("saved_mib", "held MiB"): lambda step: number(step.values["saved_bytes"] / MIB, 2),
+        Column("peak_mib", "peak MiB"): lambda step: number(step.mib("peak_bytes"), 2),
+        Column("against_summed", "held, change in %"): lambda step: number(step.change, 1),
+        Column("gradient_difference", "relative Δg"): lambda step: scientific(step.difference),
+    }
+    return Table.of("memory", "Memory of the backward pass", steps(memory), columns, *_notes(memory))

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from gillnext.record.results import Results
-from gillnext.tables.table import Column, Table, integer, number, text
+from gillnext.tables.table import Cell, Column, Table, integer, number, text
 
 LEVEL = 0.2  # success@0.5 from which boxes are followed: about three times the chance level
 IN_A_ROW = 2  # points of the curve that must reach it
@@ -33,38 +33,23 @@ def words(onsets: Sequence[int | None], last: int, first: int = 0) -> str:
 
 def onset_table(results: Results) -> Table | None:
     """One row an arm with an adapter; None where no curve was measured."""
-    rows = []
-    study = results.config.study
-    for name in study.trained:
-        measured = results.curves(name)
-        if not measured:
-            continue
-        last = measured[0][-1][0]
-        final = statistics.fmean(curve[-1][1] for curve in measured)
-        began = words([onset(curve) for curve in measured], last, measured[0][0][0])
-        rows.append(
-            [
-                text(name),
-                text(study.arms[name].bias),
-                integer(last),
-                integer(len(measured)),
-                text(began),
-                number(final),
-            ]
-        )
-    if not rows:
-        return None
-    columns = [
-        Column("arm", "arm", left=True),
-        Column("bias", "bias", left=True),
-        Column("steps", "steps"),
-        Column("seeds", "seeds"),
-        Column("onset", "onset", left=True),
-        Column("last", "at the end"),
-    ]
-    notes = [
-        f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on "
-        f"{results.config.curve.images} validation layouts; the median over seeds. "
-        "At the end: success@0.5 of the last point."
-    ]
-    return Table("onset", "When box-following began", columns, rows, notes)
+    study, images = results.config.study, results.config.curve.images
+    curves = {arm: found for arm in study.trained if (found := results.curves(arm))}
+
+    def began(arm: str) -> Cell:
+        points = curves[arm][0]
+        return text(words([onset(curve) for curve in curves[arm]], points[-1][0], points[0][0]))
+
+    columns = {
+        Column("arm", "arm", left=True): text,
+        Column("bias", "bias", left=True): lambda arm: text(study.arms[arm].bias),
+        Column("steps", "steps"): lambda arm: integer(curves[arm][0][-1][0]),
+        Column("seeds", "seeds"): lambda arm: integer(len(curves[arm])),
+        Column("onset", "onset", left=True): began,
+        Column("last", "at the end"): lambda arm: number(statistics.fmean(curve[-1][1] for curve in curves[arm])),
+    }
+    note = (
+        f"Onset: the first of {IN_A_ROW} points in a row with success@0.5 ≥ {LEVEL:g} on {images} validation layouts; "
+        "the median over seeds. At the end: success@0.5 of the last point."
+    )
+    return Table.of("onset", "When box-following began", curves, columns, note) if curves else None

@@ -23,7 +23,7 @@ from gillnext.tables.binding import binding_table
 from gillnext.tables.build import MAIN
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
-from gillnext.tables.memory import families, memory_modes, memory_table, reduction
+from gillnext.tables.memory import memory_modes, memory_table, reduction, workloads
 from gillnext.tables.onset import onset_table
 from gillnext.tables.runs import read as read_runs
 from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
@@ -40,20 +40,16 @@ def numbers(results: Results) -> dict[str, str]:
     `study.…`; `relations.…`; `run.arithmetic`."""
     config = results.config
     out = _study(results)
-    for arm in config.study.arms:
-        for key, digits in QUOTED.items():
-            cell = number(results.over_seeds(arm, key), digits).text
-            out[f"arm.{arm}.{key}"] = cell
-            if arm == results.reference:
-                out[f"reference.{key}"] = cell
-            if arm == results.base:
-                out[f"base.{key}"] = cell
+    named = {f"arm.{arm}": arm for arm in config.study.arms} | {"reference": results.reference, "base": results.base}
+    for name, arm in named.items():
+        metrics = QUOTED.items() if arm is not None else ()
+        out |= {f"{name}.{key}": number(results.over_seeds(str(arm), key), d).text for key, d in metrics}
     for key in ("success50", "miou"):
         out[f"chance.{key}"] = number(results.over_seeds(results.reference, f"chance_{key}")).text
     for key in ("success50", "miou", "rules_success50"):
         for of in (REAL, VAE):
             out[f"ceiling.{of.arm}.{key}"] = number(results.metric(of, key)).text
-    for key in ("relation_accuracy", "rules_relation_accuracy", "object_recall"):
+    for key in build.RELATIONS:
         out[f"relations.{key}"] = number(results.over_seeds(results.reference, key, "relations")).text
     for of in (PLANNER, DATA):
         for key, value in results.metrics(of).items():
@@ -110,8 +106,8 @@ def _study(results: Results) -> dict[str, str]:
 def _memory(results: Results) -> dict[str, str]:
     memory, out = results.memory, {}
     memory_modes(results)  # tells what is missing
-    for family, part in families(memory).items():
-        prefix, modes = "memory" if family == "unet" else f"memory.{family}", part["modes"]
+    for workload, part in workloads(memory).items():
+        prefix, modes = "memory" if workload == "unet" else f"memory.{workload}", part["modes"]
         for mode, values in modes.items():
             out[f"{prefix}.{mode}.saved_mib"] = decimals(values["saved_bytes"] / 2**20, 2)
             out[f"{prefix}.{mode}.reduction"] = f"{decimals(100 * reduction(modes, mode), 1)}%"

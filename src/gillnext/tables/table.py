@@ -6,16 +6,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from gillnext.runtime import files
 from gillnext.statistics import Estimate
 
 NOTHING = "–"  # en dash: not applicable
-PLUS_MINUS = " ± "  # between a mean and half its interval
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Cell:
 
     @property
     def text(self) -> str:
-        return f"{self.mean}{PLUS_MINUS}{self.half}" if self.half else self.mean
+        return f"{self.mean} ± {self.half}" if self.half else self.mean
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,26 @@ class Table:
     rows: list[list[Cell]]
     notes: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(
+        cls, name: str, title: str, items: Iterable[Item], columns: Mapping[Column, Callable[[Item], Cell]], *notes: str
+    ) -> Self:
+        """A row an item: what each column makes of it."""
+        rows = [[cell(item) for cell in columns.values()] for item in items]
+        return cls(name, title, list(columns), rows, list(notes))
+
+    @property
+    def keys(self) -> list[str]:
+        """What the columns of its CSV are called."""
+        return [name for c in self.columns for name in ([c.key, f"{c.key}_ci95"] if c.interval else [c.key])]
+
     def records(self) -> list[dict[str, str]]:
         """The rows as CSV records, all strings."""
-        records = []
-        for row in self.rows:
-            record: dict[str, str] = {}
-            for column, cell in zip(self.columns, row, strict=True):
-                record[column.key] = cell.mean
-                if column.interval:
-                    record[f"{column.key}_ci95"] = cell.half
-            records.append(record)
-        return records
+        cells = [zip(self.columns, row, strict=True) for row in self.rows]
+        values = [
+            [v for c, cell in row for v in ([cell.mean, cell.half] if c.interval else [cell.mean])] for row in cells
+        ]
+        return [dict(zip(self.keys, row, strict=True)) for row in values]
 
 
 def decimals(value: float, digits: int) -> str:
@@ -95,13 +104,17 @@ def signed(value: Estimate, digits: int = 3) -> Cell:
     return replace(cell, mean=f"+{cell.mean}") if value.mean > 0 else cell
 
 
-def integer(value: int | float) -> Cell:
-    """A count, thousands parted by commas."""
+def integer(value: float | None) -> Cell:
+    """A count, thousands parted by commas; None prints as a dash."""
+    if value is None:
+        return Cell(NOTHING)
     return Cell(f"{int(value):,}", value=float(value))
 
 
-def scientific(value: float) -> Cell:
-    """Two figures and a power of ten, as 1.2e−7; zero is 0."""
+def scientific(value: float | None) -> Cell:
+    """Two figures and a power of ten, as 1.2e−7; zero is 0, None a dash."""
+    if value is None:
+        return Cell(NOTHING)
     figures, power = f"{value:.1e}".split("e")
     return Cell(f"{figures}e{int(power)}".replace("-", "−") if value else "0", value=value)
 
@@ -111,31 +124,11 @@ def text(value: str) -> Cell:
 
 
 _TEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "—": "---",
-    "×": r"$\times$",
-    "≤": r"$\le$",
-    "≥": r"$\ge$",
-    "→": r"$\to$",
-    "‖": r"$\Vert$",
-    "Δ": r"$\Delta$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "“": "``",
-    "”": "''",
-}
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "–": "--", "—": "---",
+    "×": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$", "→": r"$\to$", "‖": r"$\Vert$", "Δ": r"$\Delta$",
+    "↑": r"$\uparrow$", "↓": r"$\downarrow$", "“": "``", "”": "''",
+}  # fmt: skip
 
 
 def escape(value: str) -> str:
@@ -144,27 +137,21 @@ def escape(value: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    records = table.records()
+    """Numbers as programs read them, with ASCII's minus and no commas; words as they are printed."""
     out = io.StringIO()
-    names = [c for column in table.columns for c in _names(column)]
-    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer = csv.DictWriter(out, table.keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        {k: v.replace("−", "-").replace(",", "") if _numeric(v) else v for k, v in r.items()} for r in records
-    )
+    writer.writerows({key: _plain(value) for key, value in record.items()} for record in table.records())
     return out.getvalue()
 
 
-def _names(column: Column) -> list[str]:
-    return [column.key, f"{column.key}_ci95"] if column.interval else [column.key]
-
-
-def _numeric(value: str) -> bool:
+def _plain(value: str) -> str:
+    plain = value.replace("−", "-").replace(",", "")
     try:
-        float(value.replace("−", "-").replace(",", ""))
+        float(plain)
     except ValueError:
-        return False
-    return True
+        return value
+    return plain
 
 
 def to_tex(table: Table) -> str:

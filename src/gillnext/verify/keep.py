@@ -23,7 +23,6 @@ from gillnext.verify.kept import HASHES, MANIFEST
 
 LATER = {"cost", "paper", "hashes", "verify", "html"}  # rules whose jobs end after the cost table was made
 KEPT = ("config.json", "scores.parquet", "curves.parquet", "protocols.json", "memory.json", pictures.NAME)
-WHERE_THERE = ("wall.json", HASHES)
 
 
 def provenance(results: Results) -> list[dict[str, Any]]:
@@ -37,7 +36,7 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
     if not (root / "config.json").exists():
         raise UserError("no config.json in it", where=str(root), remedy="name the results folder of a finished run")
     results = Results(root, load(root / "config.json"))
-    names = [*KEPT, *(name for name in WHERE_THERE if (root / name).exists())]
+    names = [*KEPT, *([HASHES] if (root / HASHES).exists() else [])]
     for name in names:
         if not (root / name).exists():
             raise UserError("no such file", where=str(root / name), remedy="run the workflow to its end, then keep it")

@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from gillnext.claims.verdicts import Number
-from gillnext.record.results import DATA as DATA_SET
-from gillnext.record.results import PLANNER as PLANNER_SET
-from gillnext.record.results import REAL, VAE, Results, Scored
-from gillnext.tables.build import DATA, MAIN, PLANNER, metric_title
+from gillnext.record.results import DATA, PLANNER, REAL, VAE, Results, Scored
+from gillnext.tables.build import DATA_LABELS, MAIN, PLANNER_LABELS, metric_title
 
 ARM = "arm "  # begins the names of the arms' groups
 RELATIONS = ("relation_accuracy", "object_recall")
@@ -38,8 +36,8 @@ def groups(results: Results, arms: list[str]) -> dict[str, list[Number]]:
     """Name of an arm, or of a part that is there once → its numbers."""
     found = {f"{ARM}{arm}": _arm(results, arm) for arm in arms}
     found["ceilings"] = [n for of in (REAL, VAE) for n in _once(results, of, f"ceiling, {of.arm}", [*MAIN])]
-    found["planner"] = _once(results, PLANNER_SET, "planner", [*PLANNER])
-    found["data"] = _once(results, DATA_SET, "data", [*DATA])
+    found["planner"] = _once(results, PLANNER, "planner", [*PLANNER_LABELS])
+    found["data"] = _once(results, DATA, "data", [*DATA_LABELS])
     return found
 
 

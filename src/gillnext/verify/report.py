@@ -65,50 +65,34 @@ def counted(row: Row) -> str:
 
 
 def rows_table(rows: Sequence[Row], notes: list[str]) -> Table:
-    columns = [
-        Column("id", "id", left=True),
-        Column("what", "claim", left=True),
-        Column("result", "result", left=True),
-        Column("here", "verdict here", left=True),
-        Column("kept", "verdict kept", left=True),
-        Column("within", "numbers within"),
-        Column("why", "why", left=True),
-    ]
-    cells = [
-        [text(v or NOTHING) for v in (row.id, row.what, row.result, *row.verdicts, counted(row), row.why)]
-        for row in rows
-    ]
-    return Table("verify", "This run against the kept one, claim by claim", columns, cells, notes)
+    columns = {
+        Column("id", "id", left=True): lambda row: text(row.id or NOTHING),
+        Column("what", "claim", left=True): lambda row: text(row.what),
+        Column("result", "result", left=True): lambda row: text(row.result),
+        Column("here", "verdict here", left=True): lambda row: text(row.verdicts[0] or NOTHING),
+        Column("kept", "verdict kept", left=True): lambda row: text(row.verdicts[1] or NOTHING),
+        Column("within", "numbers within"): lambda row: text(counted(row)),
+        Column("why", "why", left=True): lambda row: text(row.why or NOTHING),
+    }
+    return Table.of("verify", "This run against the kept one, claim by claim", rows, columns, *notes)
 
 
 def numbers_table(rows: Sequence[Row], notes: list[str]) -> Table:
     """Every number that was compared, with where it should lie and how many whole runs say so."""
-    columns = [
-        Column("id", "id", left=True),
-        Column("number", "number", left=True),
-        Column("seeds", "seeds here"),
-        Column("kept_seeds", "seeds kept"),
-        Column("value", "here"),
-        Column("kept", "kept"),
-        Column("low", "from"),
-        Column("high", "to"),
-        Column("runs", "runs"),
-        Column("judged", "judged", left=True),
-    ]
-    cells = [
-        [
-            text(row.id or NOTHING),
-            text(number.name),
-            *(figure(n) for n in number.seeds),
-            *(figure(v) for v in (number.value, number.kept)),
-            *([figure(end) for end in number.ends] if number.ends else [text(NOTHING)] * 2),
-            figure(number.runs),
-            text(number.judged),
-        ]
-        for row in rows
-        for number in row.numbers
-    ]
-    return Table("numbers", "Every number of this run beside the kept one's", columns, cells, notes)
+    columns = {
+        Column("id", "id", left=True): lambda pair: text(pair[0].id or NOTHING),
+        Column("number", "number", left=True): lambda pair: text(pair[1].name),
+        Column("seeds", "seeds here"): lambda pair: figure(pair[1].seeds[0]),
+        Column("kept_seeds", "seeds kept"): lambda pair: figure(pair[1].seeds[1]),
+        Column("value", "here"): lambda pair: figure(pair[1].value),
+        Column("kept", "kept"): lambda pair: figure(pair[1].kept),
+        Column("low", "from"): lambda pair: figure(pair[1].ends[0]) if pair[1].ends else text(NOTHING),
+        Column("high", "to"): lambda pair: figure(pair[1].ends[1]) if pair[1].ends else text(NOTHING),
+        Column("runs", "runs"): lambda pair: figure(pair[1].runs),
+        Column("judged", "judged", left=True): lambda pair: text(pair[1].judged),
+    }
+    pairs = [(row, number) for row in rows for number in row.numbers]
+    return Table.of("numbers", "Every number of this run beside the kept one's", pairs, columns, *notes)
 
 
 def terminal(rows: Sequence[Row], notes: list[str]) -> str:

@@ -55,13 +55,8 @@ def rows(results: Results, name: str, claims: list[Claim], processor: str = "") 
     """The rows of one run; `processor` where its score files name none."""
     run, made = results.config.run, made_by(results)
     code = one(stamp.get("code") for stamp in results.stamps)
-    made_as = (
-        made["arithmetic"] or "fast",
-        made["processor"] or processor or "unknown",
-        run.threads,
-        run.seed,
-        code or "unknown",
-    )
+    machine = made["processor"] or processor or "unknown"
+    made_as = made["arithmetic"] or "fast", machine, run.threads, run.seed, code or "unknown"
     return [Row(name, *made_as, *number) for number in numbers(results, claims)]
 
 

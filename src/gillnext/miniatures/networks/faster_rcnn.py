@@ -33,7 +33,7 @@ class Backbone(nn.Sequential):
 
 
 class RegionHead(nn.Module):
-    """One convolution and one layer on a pooled region, (R, C, P, P) to (R, F)."""
+    """One convolution and one layer on pooled regions: R regions, C channels, P × P cells, to F features, (R, F)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from gillnext.paper import style
+from gillnext.paper.style import Drawn
 from gillnext.record.results import VAE, Results
 
 PANELS = {"success50": "success@0.5 →", "miou": "mIoU →", "kid": "← KID"}
 
 
-def arms(results: Results, folder: Path) -> str:
+def draw(results: Results) -> Drawn:
     """One row an arm, best success on top; whiskers are 95% t intervals over seeds."""
     names = list(results.config.study.arms)
     names.sort(key=lambda name: results.over_seeds(name, "success50").mean)
@@ -33,8 +32,7 @@ def arms(results: Results, folder: Path) -> str:
         ceiling = results.metric(VAE, "success50" if axes is panels[0] else "miou")
         axes.axvline(ceiling, color=style.GREY, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
         axes.set_xlim(0, 1.03)
-    style.save(figure, folder, "arms")
-    return (
+    return figure, (
         "Every arm on the test layouts, means over its seeds with 95% t intervals; hollow: one seed, no interval. "
         "Dashed: real images through the autoencoder."
     )

@@ -8,7 +8,7 @@ from scipy import linalg
 
 from gillnext.miniatures.world import scenes
 from gillnext.runtime.errors import UserError
-from gillnext.score import distribution
+from gillnext.score import fid_kid
 
 
 def network(pixels):
@@ -22,7 +22,7 @@ def test_fid_of_gaussian_samples_is_near_the_closed_form():
     rng = np.random.default_rng(0)
     mean, s1, s2 = np.array([0.5, -1.0, 0.2]), np.array([1.0, 0.5, 2.0]), np.array([0.7, 1.1, 1.5])
     a, b = rng.normal(0, s1, (40_000, 3)), rng.normal(mean, s2, (40_000, 3))
-    assert distribution.fid(a, b) == pytest.approx((mean**2).sum() + ((s1 - s2) ** 2).sum(), abs=0.05)
+    assert fid_kid.fid(a, b) == pytest.approx((mean**2).sum() + ((s1 - s2) ** 2).sum(), abs=0.05)
 
 
 def test_fid_is_the_formula_with_scipys_square_root():
@@ -33,8 +33,8 @@ def test_fid_is_the_formula_with_scipys_square_root():
     root = linalg.sqrtm(ca)
     middle = linalg.sqrtm(root @ cb @ root)
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca + cb - 2 * middle.real)
-    assert distribution.fid(a, b) == pytest.approx(expected, rel=1e-6)
-    assert distribution.fid(a, a) == pytest.approx(0, abs=1e-6)
+    assert fid_kid.fid(a, b) == pytest.approx(expected, rel=1e-6)
+    assert fid_kid.fid(a, a) == pytest.approx(0, abs=1e-6)
 
 
 def brute_kid(a, b):
@@ -50,27 +50,27 @@ def brute_kid(a, b):
 def test_kid_is_the_double_loop():
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(20, 4)), rng.normal(0.5, 1, size=(25, 4))
-    assert distribution.kid(a, b)[0] == pytest.approx(brute_kid(a, b), rel=1e-9)
+    assert fid_kid.kid(a, b)[0] == pytest.approx(brute_kid(a, b), rel=1e-9)
 
 
 def test_kid_is_unbiased_and_its_standard_error_is_the_deviation_between_samples():
     rng = np.random.default_rng(3)
-    pairs = [distribution.kid(rng.normal(size=(60, 3)), rng.normal(0.6, 1, (60, 3)), halves=60) for _ in range(60)]
+    pairs = [fid_kid.kid(rng.normal(size=(60, 3)), rng.normal(0.6, 1, (60, 3)), halves=60) for _ in range(60)]
     values, errors = np.array(pairs).T
     assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.35)
-    same = [distribution.kid(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), halves=2)[0] for _ in range(80)]
+    same = [fid_kid.kid(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)), halves=2)[0] for _ in range(80)]
     assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(80)
 
 
 def test_kid_is_the_same_for_the_same_seed():
     rng = np.random.default_rng(4)
     a, b = rng.normal(size=(30, 3)), rng.normal(size=(30, 3))
-    assert distribution.kid(a, b, seed=1) == distribution.kid(a, b, seed=1)
+    assert fid_kid.kid(a, b, seed=1) == fid_kid.kid(a, b, seed=1)
 
 
 def test_kid_of_very_few_images_is_refused():
     with pytest.raises(UserError, match="4 images"):
-        distribution.kid(np.zeros((3, 2)), np.zeros((9, 2)))
+        fid_kid.kid(np.zeros((3, 2)), np.zeros((9, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def test_features_of_files_are_those_of_the_images(tmp_path, pictures):
     paths = [tmp_path / f"{i:05d}.png" for i in range(10)]
     for path, picture in zip(paths, pictures, strict=False):
         Image.fromarray(picture).save(path)
-    from_files = distribution.features_of_files(paths, network, batch=4)
-    assert np.allclose(from_files, distribution.features_of_images(pictures[:10], network, batch=3), atol=1e-4)
+    from_files = fid_kid.features_of_files(paths, network, batch=4)
+    assert np.allclose(from_files, fid_kid.features_of_images(pictures[:10], network, batch=3), atol=1e-4)
     whole = torch.from_numpy(pictures[:10]).permute(0, 3, 1, 2).float()
     assert np.allclose(from_files, network(whole).numpy(), atol=1e-4)
 
@@ -100,9 +100,7 @@ def test_fid_by_our_features_is_clean_fids_own_between_folders(tmp_path, picture
         str(folders[0]), str(folders[1]), custom_feat_extractor=network, custom_fn_resize=lambda x: x,
         device=torch.device("cpu"), num_workers=0, use_dataparallel=False, verbose=False,
     )  # fmt: skip
-    ours = distribution.fid(
-        *(distribution.features_of_files(sorted(folder.glob("*.png")), network) for folder in folders)
-    )
+    ours = fid_kid.fid(*(fid_kid.features_of_files(sorted(folder.glob("*.png")), network) for folder in folders))
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
@@ -110,11 +108,11 @@ def test_worse_pictures_have_larger_distances(pictures):
     def shrink(images):
         return np.stack([np.asarray(Image.fromarray(i).resize((4, 4)).resize((64, 64))) for i in images])
 
-    real = distribution.features_of_images(pictures[:60], network)
-    others = distribution.features_of_images(pictures[60:], network)
-    blurred = distribution.features_of_images(shrink(pictures[60:]), network)
-    assert distribution.fid(blurred, real) > 1.5 * distribution.fid(others, real)
-    assert distribution.kid(blurred, real)[0] > distribution.kid(others, real)[0]
+    real = fid_kid.features_of_images(pictures[:60], network)
+    others = fid_kid.features_of_images(pictures[60:], network)
+    blurred = fid_kid.features_of_images(shrink(pictures[60:]), network)
+    assert fid_kid.fid(blurred, real) > 1.5 * fid_kid.fid(others, real)
+    assert fid_kid.kid(blurred, real)[0] > fid_kid.kid(others, real)[0]
 
 
 class Embedding(torch.nn.Module):
@@ -137,23 +135,23 @@ PICTURES = np.stack([scenes.render(scenes.sample(1, "fidreference", i)) for i in
 
 def test_reference_is_kept_reread_and_refused_for_another_network(tmp_path):
     path = tmp_path / "features.safetensors"
-    made = distribution.make_reference(path, PICTURES, "real ones", network, clip, DIGESTS)
-    kept = distribution.read_reference(path, DIGESTS)
+    made = fid_kid.make_reference(path, PICTURES, "real ones", network, clip, DIGESTS)
+    kept = fid_kid.read_reference(path, DIGESTS)
     assert np.array_equal(made.features_ND, kept.features_ND)
     assert np.array_equal(made.clip_NE, kept.clip_NE)
     assert np.allclose((kept.clip_NE**2).sum(1), 1)
     assert kept.images == made.images
     with pytest.raises(UserError, match="another feature network"):
-        distribution.read_reference(path, DIGESTS | {"features": "def"})
+        fid_kid.read_reference(path, DIGESTS | {"features": "def"})
     with pytest.raises(UserError, match="another image-text scorer"):
-        distribution.read_reference(path, DIGESTS | {"clip": "def"})
+        fid_kid.read_reference(path, DIGESTS | {"clip": "def"})
     with pytest.raises(UserError, match="gillnext ceilings"):
-        distribution.read_reference(tmp_path / "none.safetensors", DIGESTS)
+        fid_kid.read_reference(tmp_path / "none.safetensors", DIGESTS)
 
 
 def test_reference_is_the_same_to_the_byte(tmp_path):
     for name in "ab":
-        distribution.make_reference(tmp_path / name, PICTURES[:4], "real ones", network, clip, DIGESTS)
+        fid_kid.make_reference(tmp_path / name, PICTURES[:4], "real ones", network, clip, DIGESTS)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -161,14 +159,14 @@ def test_fid_falls_with_the_number_of_images_by_about_one_over_it():
     # Same distribution on both sides: what is left is the bias, about c / n against a large reference.
     rng = np.random.default_rng(6)
     few, many = rng.normal(size=(300, 12)), rng.normal(size=(20_000, 12))
-    curve = distribution.fid_by_n(few, many, seed=1)
+    curve = fid_kid.fid_by_n(few, many, seed=1)
     assert list(curve) == ["64", "128", "256", "300"]
     assert curve["64"] > curve["128"] > curve["256"] > curve["300"] > 0
     assert curve["64"] / curve["256"] == pytest.approx(4, rel=0.4)
-    assert curve["300"] == pytest.approx(distribution.fid(few, many), abs=1e-6)
-    assert curve == distribution.fid_by_n(few, many, seed=1)
+    assert curve["300"] == pytest.approx(fid_kid.fid(few, many), abs=1e-6)
+    assert curve == fid_kid.fid_by_n(few, many, seed=1)
 
 
 def test_fid_of_a_set_of_a_size_on_the_curve_is_told_once():
     rng = np.random.default_rng(7)
-    assert list(distribution.fid_by_n(rng.normal(size=(128, 4)), rng.normal(size=(500, 4)))) == ["64", "128"]
+    assert list(fid_kid.fid_by_n(rng.normal(size=(128, 4)), rng.normal(size=(500, 4)))) == ["64", "128"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from gillnext.paper import style
+from gillnext.paper.style import Drawn
 from gillnext.record.results import Results
 
 
@@ -16,7 +15,7 @@ def _curves(results: Results, arm: str) -> list[dict[str, float]]:
     return curves if all(curves) else []
 
 
-def fid(results: Results, folder: Path) -> str | None:
+def draw(results: Results) -> Drawn | None:
     """A line for the base and the reference arm, over their seeds; None where the score files lack the curve."""
     arms = [arm for arm in (results.base, results.reference) if arm]
     curves = {arm: found for arm in arms if (found := _curves(results, arm))}
@@ -33,5 +32,7 @@ def fid(results: Results, folder: Path) -> str | None:
     axes.set_xticks(sizes, [str(n) for n in sizes])
     style.quiet_grid(axes)
     axes.legend(handlelength=2)
-    style.save(figure, folder, "fid")
-    return "FID of the same samples against the number of them, random subsets; the band is the range of the seeds."
+    return (
+        figure,
+        "FID of the same samples against the number of them, random subsets; the band is the range of the seeds.",
+    )

@@ -1,4 +1,4 @@
-"""The families of work: three UNet forwards, as the design notes assume, and three losses of a model of GILL's shape.
+"""The workloads: three UNet forwards, as the design notes assume, and three losses of a model of GILL's shape.
 
 `unet` has one denoising loss with caption and boxes, one with boxes alone and one with the caption alone, at noise and
 timesteps of their own; at Kolors' size its UNet has random weights and its batch random latents. `gill` is captioning,
@@ -83,7 +83,7 @@ def awake_adapter(cfg: Config, unet: nn.Module) -> SpatialAdapter:
 
 
 def denoising(cfg: Config, mode: str, unet: Any, drawn: Sequence[objective.Batch], precision: str = "no") -> Work:
-    """The family `unet`: one denoising loss a batch."""
+    """The workload `unet`: one denoising loss a batch."""
     unet.requires_grad_(mode == "full")
     adapter = awake_adapter(cfg, unet)
     if mode == "checkpointed":

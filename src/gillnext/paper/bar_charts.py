@@ -1,9 +1,8 @@
-"""Where it fails: success@0.5 by number of objects, by box size and by class, a bar an arm."""
+"""Success@0.5 by parts of the test set: a cluster of bars a part, one an arm."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,14 +25,14 @@ def _groups(results: Results, arm: str, kind: str) -> Groups | None:
     return {g: np.array([part[g][0] for part in parts]) for g in known}
 
 
-def _data(results: Results, kind: str) -> dict[str, Groups] | None:
+def by_arm(results: Results, kind: str) -> dict[str, Groups] | None:
     """Every arm's groups; None unless all have them."""
     shown = results.config.study.shown_arms
     data = {arm: groups for arm in shown if (groups := _groups(results, arm, kind))}
     return data if len(data) == len(shown) else None
 
 
-def _bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, colours: dict[str, str]) -> None:
+def bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, colours: dict[str, str]) -> None:
     """A cluster of bars a group, one an arm; whiskers span half the seeds' range."""
     width, missing = 0.8 / len(data), np.array([np.nan])
     for i, (arm, groups) in enumerate(data.items()):
@@ -48,38 +47,10 @@ def _bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, 
     axes.tick_params(axis="x", length=0)
 
 
-def _finish(results: Results, figure: Any, axes: Any, folder: Path, name: str, ncols: int) -> str:
-    """Legend of `ncols` columns at most, and file; returns what the caption says of the seeds."""
+def legend(results: Results, figure: Any, axes: Any, ncols: int) -> str:
+    """Label and legend, of `ncols` columns at most; returns what the caption says of the seeds."""
     axes.set_ylabel("success@0.5")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), ncols), handlelength=1)
-    style.save(figure, folder, name)
     seeds = results.seed_words(results.config.study.shown_arms)
     return f"mean of {seeds}; whiskers: half their range." if seeds != "one seed" else "one seed."
-
-
-def breakdown(results: Results, folder: Path) -> str | None:
-    """Success by objects in the layout and by box size; None, and no figure, where none was scored."""
-    kinds = {"objects": "objects in the layout", "size": "size of the box"}
-    data = {kind: arms for kind in kinds if (arms := _data(results, kind))}
-    if len(data) < len(kinds):
-        return None
-    colours = style.arm_colours(results.config.study.arms)
-    figure, both = style.plot(style.COLUMN, 1.75, columns=2)
-    for axes, (kind, label) in zip(both, kinds.items(), strict=True):
-        _bars(axes, data[kind], list(next(iter(data[kind].values()))), label, colours)
-    seeds = _finish(results, figure, both[0], folder, "breakdown", 3)
-    return f"Success by number of objects and by box size, {seeds}"
-
-
-def classes(results: Results, folder: Path) -> str | None:
-    """Success by the requested object's class, the reference arm's best first; None where none was scored."""
-    data = _data(results, "class")
-    if data is None:
-        return None
-    reference = data[results.config.study.reference]
-    order = sorted(reference, key=lambda name: -float(reference[name].mean()))
-    figure, axes = style.plot(style.PAGE, 1.75)
-    _bars(axes, data, order, "requested object", style.arm_colours(results.config.study.arms))
-    seeds = _finish(results, figure, axes, folder, "classes", 6)
-    return f"Success by class of the requested object, {seeds}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gillnext.config.model import Arm
 from gillnext.paper import style
-from gillnext.paper.curves import spread, windowed
+from gillnext.paper.lines import spread, windowed
+from gillnext.paper.style import Drawn
 from gillnext.record.results import Results
 
 SERIES = "position_net_norm"
@@ -31,7 +31,7 @@ def look(arm: Arm) -> dict[str, Any]:
     return {"color": COORDINATES[arm.coordinates], "linestyle": FREQUENCIES[arm.frequencies]}
 
 
-def gradients(results: Results, folder: Path) -> str | None:
+def draw(results: Results) -> Drawn | None:
     """A panel for each bias; None, and no figure, where no two arms differ in coordinates alone."""
     groups = compared(results)
     if not groups:
@@ -47,8 +47,7 @@ def gradients(results: Results, folder: Path) -> str | None:
         axes.set(title=f"{first.site}, bias {first.bias}", xlabel="adapter steps", yscale="log")
         axes.legend(fontsize=6, ncols=2)
     np.atleast_1d(panels)[0].set_ylabel("gradient norm of the position net")
-    style.save(figure, folder, "gradients")
-    return (
+    return figure, (
         "Norm of the gradient of the position net (the MLP that makes the tokens) before clipping, "
         "by the coordinates and frequencies that it sees; the largest in each window of steps, bands from the lowest "
         "to the highest seed where there are several."

@@ -6,46 +6,20 @@ The captions are the first test layouts with two objects or more: nothing is pic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib import patches
 from matplotlib import pyplot as plt
 
-from gillnext.layouts import Layout
 from gillnext.paper import style
+from gillnext.paper.panels import enlarged, panel
+from gillnext.paper.style import Drawn
 from gillnext.record.pictures import Pictures, in_grid
 from gillnext.record.results import REAL, Results, Scored
 
-BLOCKS, ENLARGE = 2, 2  # blocks of captions side by side, nearest-neighbour scale
+BLOCKS = 2  # blocks of captions side by side
 TITLE, CAPTION, GAP, GUTTER = 0.26, 0.15, 0.03, 0.12  # inches
 WIDE = 0.5  # inches of a column from which titles have their full size
 Column = tuple[str, Scored | None]  # title, whose pictures; None for the layout itself
-
-
-def enlarged(pixels: np.ndarray) -> np.ndarray:
-    return pixels.repeat(ENLARGE, 0).repeat(ENLARGE, 1)
-
-
-def _boxes(axes: Any, row: Layout, *, label: bool) -> None:
-    """Each object's box in its own colour; filled and named in the layout column, outlined on images."""
-    for i, (name, (x1, y1, x2, y2)) in enumerate(zip(row.names, row.boxes, strict=True)):
-        colour = style.COLOURS[i % len(style.COLOURS)]
-        corner, width, height = (x1, y1), x2 - x1, y2 - y1
-        axes.add_patch(patches.Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=0.9))
-        if label:
-            axes.add_patch(patches.Rectangle(corner, width, height, color=colour, alpha=0.16, linewidth=0))
-            axes.text((x1 + x2) / 2, (y1 + y2) / 2, name, ha="center", va="center", fontsize=6.5, color=style.INK)
-
-
-def panel(axes: Any, row: Layout, pixels: np.ndarray | None) -> None:
-    axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect="equal")
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=style.PALE, linewidth=0.5)
-    if pixels is not None:
-        axes.imshow(pixels, extent=(0, 1, 1, 0), interpolation="none")
-    _boxes(axes, row, label=pixels is None)
 
 
 def _columns(results: Results) -> list[Column]:
@@ -88,8 +62,7 @@ def _block(
             panel(figure.add_axes(where), row, pixels)
 
 
-def samples(results: Results, folder: Path) -> str:
-    """Draw the grid into `folder`; returns its caption."""
+def draw(results: Results) -> Drawn:
     columns, pictures, indices = _columns(results), Pictures(results), in_grid(results)
     rows = -(-len(indices) // BLOCKS)
     blocks = [indices[i : i + rows] for i in range(0, len(indices), rows)]
@@ -99,8 +72,7 @@ def samples(results: Results, folder: Path) -> str:
     for b, block in enumerate(blocks):
         left = b * (len(columns) * side + GUTTER)
         _block(figure, page, left, block, columns, pictures)
-    style.save(figure, folder, "samples")
-    return (
+    return figure, (
         f"The first {len(indices)} test layouts with two objects or more, not picked: the boxes asked for, "
         f"the real scene, and each arm's sample at seed {results.first().seed}, from the same noise. Captions name the "
         "objects, not their places; the boxes are drawn over the samples afterwards."
