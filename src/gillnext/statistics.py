@@ -4,12 +4,12 @@ images.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
 from gillnext.runtime import seeds
 
@@ -38,8 +38,11 @@ class Estimate:
         return self.half is not None and not self.low <= value <= self.high
 
 
+@functools.cache
 def quantile(freedom: int, level: float = LEVEL) -> float:
     """Student's t((1 + level)/2): how many deviations half an interval of that level is wide."""
+    from scipy import special  # takes longer than most of what needs no interval
+
     return float(special.stdtrit(freedom, 0.5 + level / 2))
 
 

@@ -18,6 +18,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 NAME = "jobs.parquet"
+LATER = {"cost", "paper", "hashes", "verify", "html"}  # rules whose jobs end after the cost table is made
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ def write(jobs: list[Job], path: Path) -> None:
 
 
 def read(place: Path) -> list[Job]:
-    """The jobs in a folder of benchmark files or a kept table, in the order of their rules' first end."""
+    """The jobs up to the cost table, of a folder of benchmark files or a kept table, by the first end of their rule."""
     place = Path(place)
     if place.is_dir() or not place.exists():
-        jobs = of_benchmarks(place)
+        jobs = [job for job in of_benchmarks(place) if job.rule not in LATER]
     else:
         jobs = [Job(**row) for row in pl.read_parquet(place).iter_rows(named=True)]
     first: dict[str, float] = {}

@@ -28,8 +28,8 @@ def find(module: str, root: Path) -> Path | None:
 
 
 @functools.cache
-def _direct(path: Path, package: str) -> frozenset[str]:
-    """Names in a file: modules, names imported from them, and strings (late imports, data files)."""
+def _direct(path: Path, package: str, root: Path) -> tuple[frozenset[str], frozenset[Path]]:
+    """What a file names: modules of ours, also in strings (late imports), and data files beside it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
         if isinstance(node, ast.Import):
@@ -40,7 +40,8 @@ def _direct(path: Path, package: str) -> frozenset[str]:
             names.update([base, *(f"{base}.{alias.name}" for alias in node.names)])
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < 80:
             names.add(node.value)
-    return frozenset(names)
+    modules = frozenset(name for name in names if find(name, root))
+    return modules, frozenset(path.parent / name for name in names if _is_data(path.parent, name))
 
 
 def _parents(module: str) -> Iterator[str]:
@@ -71,8 +72,7 @@ def closure(module: str, root: Path, skip: Collection[str] = ()) -> list[Path]:
         path = find(name, root)
         if path is None:
             continue
-        files.add(path)
-        mentioned = _direct(path, name if path.name == "__init__.py" else name.rpartition(".")[0])
-        files.update(path.parent / n for n in mentioned if _is_data(path.parent, n))
-        todo += [*_parents(name), *mentioned]
+        modules, data = _direct(path, name if path.name == "__init__.py" else name.rpartition(".")[0], root)
+        files |= {path, *data}
+        todo += [*_parents(name), *modules]
     return sorted(files)

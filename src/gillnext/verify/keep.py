@@ -21,7 +21,6 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.verify.kept import HASHES, MANIFEST
 
-LATER = {"cost", "paper", "hashes", "verify", "html"}  # rules whose jobs end after the cost table was made
 KEPT = ("config.json", "scores.parquet", "curves.parquet", "protocols.json", "memory.json", pictures.NAME)
 
 
@@ -45,7 +44,7 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
         folder.mkdir()
         for name in names:
             shutil.copyfile(root / name, folder / name)
-        jobs.write([job for job in jobs.read(root / "benchmarks") if job.rule not in LATER], folder / jobs.NAME)
+        jobs.write(jobs.read(root / "benchmarks"), folder / jobs.NAME)
         kept = sorted(folder.iterdir())
         manifest["bytes"] = sum(path.stat().st_size for path in kept)
         manifest["files"] = {path.name: files.sha256(path) for path in kept}
