@@ -107,8 +107,9 @@ class Grounded:
         if attention_mask is not None:
             attention_mask = attn.prepare_attention_mask(attention_mask, context_BTC.shape[1], len(context_BTC))
             attention_mask = rearrange(attention_mask, "(b h) q t -> b h q t", h=attn.heads)
-        out_BHPD = F.scaled_dot_product_attention(q_BHPD, k_BHTD, v_BHTD, attn_mask=attention_mask)
-        out_BPI = rearrange(out_BHPD, "b h p d -> b p (h d)")
+        out_BPI = rearrange(  # at once: what it is a copy of is not kept
+            F.scaled_dot_product_attention(q_BHPD, k_BHTD, v_BHTD, attn_mask=attention_mask), "b h p d -> b p (h d)"
+        )
         if grounding is not None:
             out_BPI = out_BPI + self.layer(query_BPI, grounding).to(out_BPI.dtype)
         return leave(attn, out_BPI, hidden_states)
