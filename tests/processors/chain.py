@@ -44,7 +44,7 @@ TOY = {
     "text": {"corpus": 40, "steps": 2, "batch": 2},
     "base": {"corpus": 2, "window_steps": 1, "window_batch": 1, "steps": 1, "batch": 1, "threads": 1},
     "planner": {"steps": 2, "batch": 2, "test": 2},
-    "adapter": {"steps": 1, "batch": 1, "checkpoint_every": 0, "snapshot_every": 1},
+    "adapter": {"steps": 2, "batch": 1, "checkpoint_every": 0, "snapshot_every": 1},
     "curve": {"images": 1},
     "sample": {"test": 1, "val": 1, "relations": 1, "steps": 2, "batch": 1},
     "study": {"seeds": [0]},
@@ -56,6 +56,16 @@ def few(source: Path, out: Path, count: int) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     with open(source, encoding="utf-8") as lines:
         out.write_text("".join(itertools.islice(lines, count)), encoding="utf-8")
+    return out
+
+
+def few_pictures(source: Path, out: Path, count: int = 2) -> Path:
+    """The first pictures of a folder of samples, with their layouts."""
+    few(source / "layouts.jsonl", out / "layouts.jsonl", count)
+    for path in sorted(source.glob("*.png"))[:count]:
+        shutil.copy(path, out)
+    for path in source.glob("*.json"):
+        shutil.copy(path, out)
     return out
 
 
@@ -112,7 +122,8 @@ class Chain:
         shards = [str(path) for path in sorted((self.out / "world/shards").glob("*.csv"))]
         plans = self.rows("world/heldout/relations.jsonl")
         val, test = self.rows("world/heldout/val.jsonl", 1), self.rows("world/heldout/test.jsonl", 1)
-        pictures, reference = str(root / "samples/attn2/0/test"), str(root / "reference")
+        pictures = str(few_pictures(root / "samples/attn2/0/test", self.out / "inputs/pictures"))
+        reference = str(root / "reference")
         return {
             "world": (["--out", made("world")], ["world/world.json", "world/shards", "world/truth"]),
             "heldout": (["--split", "val", "--count", "1", "--out", made("val.jsonl")], ["val.jsonl"]),
