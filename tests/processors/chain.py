@@ -59,8 +59,8 @@ def few(source: Path, out: Path, count: int) -> Path:
     return out
 
 
-def few_pictures(source: Path, out: Path, count: int = 2) -> Path:
-    """The first pictures of a folder of samples, with their layouts."""
+def few_pictures(source: Path, out: Path, count: int = 4) -> Path:
+    """The first pictures of a folder of samples, as many as KID needs, with their layouts."""
     few(source / "layouts.jsonl", out / "layouts.jsonl", count)
     for path in sorted(source.glob("*.png"))[:count]:
         shutil.copy(path, out)
