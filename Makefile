@@ -39,7 +39,7 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 	@$(MAKE) --no-print-directory paper TIER=study
 
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
-	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER)
+	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
 
 latex: ## paper/latex.tex around a finished run's tables and figures, to results/TIER/latex/latex.pdf (needs lualatex)
 	@command -v lualatex > /dev/null || { echo "no lualatex here; paper/latex.tex names Debian's packages"; exit 1; }

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from gillnext import cli
 from gillnext.record import jobs as benchmarks
 from gillnext.record.jobs import Job
 from gillnext.runtime.errors import UserError
@@ -29,33 +28,43 @@ def test_seconds_are_summed_and_peaks_are_the_largest(results_root, config, tmp_
     assert rows(tmp_path / "cost/backward.csv")[0]["milliseconds"] == "300.0"
 
 
-def test_a_wall_clock_file_that_is_not_there_is_told(config, results_root, tmp_path, capsys):
-    command = ["cost", "--benchmarks", results_root / "benchmarks", "--memory", results_root / "memory.json"]
-    assert cli.main([*map(str, [*command, "--out", tmp_path / "cost"])]) == 0  # none is asked for
-    assert cli.main([*map(str, [*command, "--out", tmp_path / "more", "--wall", tmp_path / "wal.json"])]) == 2
-    assert "wal.json" in capsys.readouterr().err and not (tmp_path / "more").exists()
-
-
 def test_wall_clock_is_the_time_in_which_any_job_ran():
     jobs = [Job("a", 10, None, 100.0, 10.0), Job("b", 4, None, 300.0, 12.0), Job("c", 5, None, 250.0, 1000.0)]
     assert benchmarks.busy_seconds(jobs) == 10 + 2 + 5
     assert benchmarks.peak_mib(jobs) == 400.0
 
 
-def test_bars_on_time_follow_the_tier_and_a_clock_from_outside_has_the_last_word(results_root, config, tmp_path):
-    wall = tmp_path / "wall.json"
-    wall.write_text('{"seconds": 1560.0}', encoding="utf-8")
-    cost(config, results_root / "benchmarks", results_root / "memory.json", tmp_path / "cost", wall)
+@pytest.fixture
+def of_26_minutes(tmp_path):
+    """The benchmarks of a run with one job."""
+    (tmp_path / "benchmarks/base").mkdir(parents=True)
+    (tmp_path / "benchmarks/base/all.tsv").write_text("s\tmax_rss\n1560.0\t900\n", encoding="utf-8")
+    return tmp_path / "benchmarks"
+
+
+def test_bars_on_time_follow_the_tier(results_root, config, tmp_path, of_26_minutes):
+    cost(config, of_26_minutes, results_root / "memory.json", tmp_path / "cost")
     first = rows(tmp_path / "cost/bars.csv")[0]
     assert (first["bar"], first["measured"], first["met"]) == ("≤ 25 min", "26.0 min", "no")  # fast: it names none
 
 
-def test_the_bar_on_time_is_that_of_the_arithmetic_and_the_machine_is_named(results_root, config, tmp_path):
+def test_jobs_that_end_after_the_cost_table_are_in_none(config, results_root, tmp_path):
+    """Or a run that is taken up again would have other costs than one that is not."""
+    for name in ("first", "second"):
+        cost(config, results_root / "benchmarks", results_root / "memory.json", tmp_path / name)
+        for rule in sorted(benchmarks.LATER):
+            (results_root / "benchmarks" / rule).mkdir(exist_ok=True)
+            (results_root / "benchmarks" / rule / "all.tsv").write_text("s\tmax_rss\n9.0\t1\n", encoding="utf-8")
+    assert rows(tmp_path / "first/rules.csv") == rows(tmp_path / "second/rules.csv")
+
+
+def test_the_bar_on_time_is_that_of_the_arithmetic_and_the_machine_is_named(
+    results_root, config, tmp_path, of_26_minutes
+):
     memory = json.loads((results_root / "memory.json").read_text(encoding="utf-8"))
     memory["provenance"] = {"arithmetic": "portable", "processor": "Abacus 7", "libc": "glibc 2.36"}
     (tmp_path / "memory.json").write_text(json.dumps(memory), encoding="utf-8")
-    (tmp_path / "wall.json").write_text('{"seconds": 1560.0}', encoding="utf-8")
-    cost(config, results_root / "benchmarks", tmp_path / "memory.json", tmp_path / "cost", tmp_path / "wall.json")
+    cost(config, of_26_minutes, tmp_path / "memory.json", tmp_path / "cost")
     first = rows(tmp_path / "cost/bars.csv")[0]
     assert (first["bar"], first["measured"], first["met"]) == ("≤ 30 min", "26.0 min", "yes")
     notes = json.loads((tmp_path / "cost/rules.json").read_text(encoding="utf-8"))["notes"]

@@ -14,8 +14,8 @@ AFTER = {"gather", "figure", "cost", "paper", "html", "hashes", "verify"}
 
 def blocks():
     for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for block in re.split(r"\n(?= *rule )", path.read_text(encoding="utf-8")):
-            if (name := re.match(r" *rule (\w+):", block)) and "code=code(" in block:
+        for block in re.split(r"\n(?= *(?:use )?rule )", path.read_text(encoding="utf-8")):
+            if (name := re.match(r" *(?:use rule \w+ as|rule) (\w+)", block)) and "code=code(" in block:
                 yield name[1], block
 
 

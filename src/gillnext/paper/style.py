@@ -10,11 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 from matplotlib import font_manager
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from gillnext.config.model import Arm
@@ -41,7 +37,7 @@ def font_folder() -> Path:
 def use() -> None:
     """Register the Chinese font by its path and set the style of every figure."""
     font_manager.fontManager.addfont(str(font_folder() / "NotoSansCJKsc-Regular.otf"))
-    plt.rcdefaults()
+    matplotlib.rcdefaults()
     matplotlib.rcParams.update({
         "font.family": ["DejaVu Sans", CJK],
         "font.size": 7.5, "axes.labelsize": 7.5, "axes.titlesize": 8, "legend.fontsize": 7,
@@ -65,7 +61,8 @@ def arm_colours(arms: Mapping[str, Arm]) -> dict[str, str]:
 
 def plot(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
     """A figure of that size in inches and its axes (an array of them for more than one column)."""
-    return plt.subplots(1, columns, figsize=(width, height), sharey=columns > 1, layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(1, columns, sharey=columns > 1)
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -75,7 +72,6 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     drop: dict[str, Any] = {"Date": None, "Creator": None}
     figure.savefig(folder / f"{name}.svg", metadata=drop)
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-    plt.close(figure)
 
 
 def quiet_grid(axes: Any) -> None:

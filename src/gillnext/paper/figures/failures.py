@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from gillnext.paper import panels, style
 from gillnext.paper.style import Drawn
@@ -17,10 +17,8 @@ LINE = 11  # characters of a caption's line
 def draw(results: Results) -> Drawn:
     """The lowest mean IoU of the reference arm's first seed."""
     of, pictures, indices = results.first(), Pictures(results), failing(results)
-    figure, cells = plt.subplots(
-        2, WORST // 2, figsize=(style.COLUMN, style.COLUMN / (WORST // 2) * 2 + 0.5), layout="constrained"
-    )
-    for axes, index in zip(cells.flat, indices, strict=False):
+    figure = Figure(figsize=(style.COLUMN, style.COLUMN / (WORST // 2) * 2 + 0.5), layout="constrained")
+    for axes, index in zip(figure.subplots(2, WORST // 2).flat, indices, strict=False):
         row = pictures.layout(index)
         panels.panel(axes, row, panels.enlarged(pictures.image(of, index)))
         title = "\n".join(textwrap.wrap(row.caption, LINE))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from gillnext.paper import style
 from gillnext.paper.panels import enlarged, panel
@@ -68,7 +68,7 @@ def draw(results: Results) -> Drawn:
     blocks = [indices[i : i + rows] for i in range(0, len(indices), rows)]
     side = (style.PAGE - GUTTER * (len(blocks) - 1)) / (len(columns) * len(blocks))
     page = _Page(TITLE + (side + CAPTION) * len(blocks[0]), side)
-    figure = plt.figure(figsize=(style.PAGE, page.height))
+    figure = Figure(figsize=(style.PAGE, page.height))
     for b, block in enumerate(blocks):
         left = b * (len(columns) * side + GUTTER)
         _block(figure, page, left, block, columns, pictures)
