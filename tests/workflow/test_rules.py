@@ -29,7 +29,7 @@ def rules():
                 found[name[1]] = block
     for name, block in found.items():
         if "code=code(" in block:
-            yield pytest.param(name, block.replace("{rule}", name), id=name)
+            yield pytest.param(name, block.replace("{params.stage}", name), id=name)
 
 
 def strings(block, call):

@@ -8,6 +8,7 @@ rule classifier:
         model=directory("<results>/models/classifier"),
     params:
         config=CONFIG,
+        stage="classifier",
         settings=settings("run.seed", "run.threads", "run.device", "classifier"),
     log:
         "<results>/logs/classifier.log",
@@ -20,7 +21,7 @@ rule classifier:
     message:
         "classifier: training the caption classifier"
     shell:
-        "gillnext {rule} --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {params.stage} --config {params.config} --out {output.model} > {log} 2>&1"
 
 
 use rule classifier as annotator with:
@@ -30,6 +31,7 @@ use rule classifier as annotator with:
         model=directory("<results>/models/annotator"),
     params:
         config=CONFIG,
+        stage="annotator",
         settings=settings("run.seed", "run.threads", "run.device", "annotator"),
     log:
         "<results>/logs/annotator.log",
@@ -47,6 +49,7 @@ rule vae:
         model=directory("<results>/models/vae"),
     params:
         config=CONFIG,
+        stage="vae",
         settings=settings("run.seed", "run.device", "vae"),
     log:
         "<results>/logs/vae.log",
@@ -59,7 +62,7 @@ rule vae:
     message:
         "vae: training the autoencoder"
     shell:
-        "gillnext {rule} --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {params.stage} --config {params.config} --out {output.model} > {log} 2>&1"
 
 
 use rule vae as text with:
@@ -69,6 +72,7 @@ use rule vae as text with:
         model=directory("<results>/models/text"),
     params:
         config=CONFIG,
+        stage="text",
         settings=settings("run.seed", "run.threads", "run.device", "text"),
     log:
         "<results>/logs/text.log",

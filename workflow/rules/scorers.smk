@@ -9,6 +9,7 @@ rule evaluator:
         model=directory("<results>/models/evaluator"),
     params:
         config=CONFIG,
+        stage="evaluator",
         settings=settings("run.seed", "run.threads", "run.device", "evaluator"),
     log:
         "<results>/logs/evaluator.log",
@@ -21,7 +22,7 @@ rule evaluator:
     message:
         "evaluator: training the box evaluator"
     shell:
-        "gillnext {rule} --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {params.stage} --config {params.config} --out {output.model} > {log} 2>&1"
 
 
 rule templates:
@@ -47,6 +48,7 @@ use rule evaluator as features with:
         model=directory("<results>/models/features"),
     params:
         config=CONFIG,
+        stage="features",
         settings=settings("run.seed", "run.threads", "run.device", "features"),
     log:
         "<results>/logs/features.log",
@@ -63,6 +65,7 @@ use rule evaluator as clip with:
         model=directory("<results>/models/clip"),
     params:
         config=CONFIG,
+        stage="clip",
         settings=settings("run.seed", "run.threads", "run.device", "clip"),
     log:
         "<results>/logs/clip.log",
