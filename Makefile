@@ -48,7 +48,7 @@ latex: ## paper/latex.tex around a finished run's tables and figures, to results
 	cp -r paper/latex.tex results/$(TIER)/tables results/$(TIER)/figures results/$(TIER)/latex
 	cd results/$(TIER)/latex && lualatex -interaction=nonstopmode -halt-on-error latex.tex > lualatex.out || { tail -n 20 lualatex.out; exit 1; }
 
-test-processors: smoke ## every kind of stage at toy size on emulated processors, for the same bits (needs qemu-user; one to two hours)
+test-processors: smoke ## every kind of stage at toy size on emulated processors, for the same bits (needs qemu-user; an hour or more; goes on where it was)
 	$(BIN)/python tests/processors/emulate.py --run results/smoke --out build/processors
 
 test: $(PACKAGE) ## environment, then all tests
