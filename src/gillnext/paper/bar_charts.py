@@ -50,7 +50,6 @@ def bars(axes: Any, data: dict[str, Groups], order: Sequence[str], label: str, c
 def legend(results: Results, figure: Any, axes: Any, ncols: int) -> str:
     """Label and legend, of `ncols` columns at most; returns what the caption says of the seeds."""
     axes.set_ylabel("success@0.5")
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), ncols), handlelength=1)
+    style.legend(figure, axes, ncols, 1)
     seeds = results.seed_words(results.config.study.shown_arms)
     return f"mean of {seeds}; whiskers: half their range." if seeds != "one seed" else "one seed."

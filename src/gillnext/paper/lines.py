@@ -44,13 +44,6 @@ def steps_axis(axes: Any, lengths: Sequence[int]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
 
 
-def legend(figure: Any, axes: Any) -> None:
-    """Above the plot, so that no line runs through it."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3), handlelength=2.2)
-
-
 def spread(axes: Any, x: np.ndarray, runs_SN: np.ndarray, label: str, look: dict[str, Any]) -> None:
     """The mean over seeds, and a band from the lowest to the highest seed."""
     axes.plot(x, runs_SN.mean(0), label=label, **look)

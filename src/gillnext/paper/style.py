@@ -65,6 +65,14 @@ def plot(width: float, height: float, columns: int = 1) -> tuple[Figure, Any]:
     return figure, figure.subplots(1, columns, sharey=columns > 1)
 
 
+def legend(figure: Figure, axes: Any, columns: int = 3, handle: float = 2.2) -> None:
+    """Above the plot, so that nothing runs through it: of `columns` at most, a handle's length in the font's size."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        place: dict[str, Any] = {"loc": "outside upper center", "ncols": min(len(labels), columns)}
+        figure.legend(handles, labels, handlelength=handle, **place)
+
+
 def save(figure: Figure, folder: Path, name: str) -> None:
     """`name`.svg for the paper and `name`.png for readers; no dates in them, so the same figure has the
     same bytes.

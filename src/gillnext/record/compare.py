@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gillnext.record.results import there
 from gillnext.runtime.errors import UserError
 
 # Table of the record -> what names a number in it, the metric first.
@@ -26,10 +27,8 @@ def numbers(root: Path) -> pl.DataFrame:
     """(metric, place, value) of every number in a run's record; a place is all that names it."""
     found = []
     for name, keys in KEYS.items():
-        if not (root / name).exists():
-            raise UserError("not there", where=str(root / name), remedy="run the workflow to its end there")
         place = pl.concat_str([pl.col(key).cast(pl.String).fill_null("") for key in keys], separator="/")
-        found.append(pl.read_parquet(root / name).select(metric=keys[0], place=place, value="value"))
+        found.append(pl.read_parquet(there(root / name)).select(metric=keys[0], place=place, value="value"))
     return pl.concat(found)
 
 

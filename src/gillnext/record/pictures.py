@@ -12,7 +12,7 @@ from PIL import Image
 
 from gillnext import layouts
 from gillnext.layouts import Layout
-from gillnext.record.results import REAL, Results, Scored
+from gillnext.record.results import REAL, Results, Scored, there
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
@@ -79,10 +79,7 @@ class Pictures:
     """The archive of a run, open."""
 
     def __init__(self, results: Results) -> None:
-        path = results.root / NAME
-        if not path.exists():
-            raise UserError("no pictures", where=str(path), remedy="make them with `gillnext gather`")
-        self.archive = zipfile.ZipFile(path)
+        self.archive = zipfile.ZipFile(there(results.root / NAME))
         self.rows = json.loads(self.archive.read("layouts.json"))
 
     def layout(self, index: int) -> Layout:

@@ -75,36 +75,37 @@ def made_on(stamp: dict[str, Any]) -> str:
     return f"In {made_in(stamp)} arithmetic{f' on {machine}' if machine else ''}."
 
 
+def there(path: Path, command: str = "gather") -> Path:
+    """A file of a run's record; `UserError` where it is not there, with the command that makes it."""
+    if not path.exists():
+        raise UserError("not there", where=str(path), remedy=f"make it with `gillnext {command}`")
+    return path
+
+
 class Results:
     """The record in `root` (results/{tier}, or a kept run) of the arms and seeds of `config`; files are read once."""
 
     def __init__(self, root: Path | str, config: Config) -> None:
         self.root, self.config = Path(root), config
 
-    def _path(self, name: str, command: str = "gather") -> Path:
-        path = self.root / name
-        if not path.exists():
-            raise UserError("not there", where=str(path), remedy=f"make it with `gillnext {command}`")
-        return path
-
     @cached_property
     def scores(self) -> pl.DataFrame:
         """The table of scores."""
-        return pl.read_parquet(self._path("scores.parquet"))
+        return pl.read_parquet(there(self.root / "scores.parquet"))
 
     @cached_property
     def curves_table(self) -> pl.DataFrame:
         """The table of what changed over training."""
-        return pl.read_parquet(self._path("curves.parquet"))
+        return pl.read_parquet(there(self.root / "curves.parquet"))
 
     @cached_property
     def protocols(self) -> dict[str, Any]:
-        return files.read_json(self._path("protocols.json"))
+        return files.read_json(there(self.root / "protocols.json"))
 
     @cached_property
     def memory(self) -> dict[str, Any]:
         """What the memory stage measured."""
-        return files.read_json(self._path("memory.json", "memory"))
+        return files.read_json(there(self.root / "memory.json", "memory"))
 
     # Numbers of whole sets
 

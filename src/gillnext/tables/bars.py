@@ -207,7 +207,8 @@ def bars_table(results: Results, runs: Runs | None = None) -> Table:
     """Every result bar of the tier with its measured value, interval, and yes, no or undecided."""
     tier = results.config.run.tier
     chosen = best(results) if tier == "study" else ""  # whose bars no other tier has
-    found = {bar.key: measured(bar, results, runs or Runs({})) for bar in of_tier(results)}
+    held = of_tier(results)
+    found = {bar.key: measured(bar, results, runs or Runs({})) for bar in held}
     columns = {
         NAME: lambda bar: text(bar.name.replace("best arm", f"best arm ({chosen})")),
         WANTED: lambda bar: text(bar.wanted),
@@ -220,4 +221,4 @@ def bars_table(results: Results, runs: Runs | None = None) -> Table:
     notes = [f"{seeds} Undecided: the interval, over whole runs where two are at hand, else over seeds, holds the bar."]
     if tier == "study":
         notes.append("The best arm is that of the highest success on validation layouts, of all that train anything.")
-    return Table.of("bars", f"The bars of the {tier} tier", of_tier(results), columns, *notes)
+    return Table.of("bars", f"The bars of the {tier} tier", held, columns, *notes)

@@ -108,7 +108,7 @@ def main_table(results: Results) -> Table:
     columns = {
         Column("arm", "arm", left=True): text,
         Column("site", "site", left=True): lambda arm: text(SITES.get(study.arms[arm].site, study.arms[arm].site)),
-        Column("bias", "bias", left=True): lambda arm: text(study.arms[arm].bias if _adapted(results, arm) else "–"),
+        Column("bias", "bias", left=True): lambda arm: text(study.arms[arm].bias if arm in study.trained else "–"),
         Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
         Column("n", "n"): lambda arm: integer(results.size(results.scored(arm)[0])),
         Column("parameters", "trained"): lambda arm: _parameters(results, arm),
@@ -123,6 +123,12 @@ def main_table(results: Results) -> Table:
     return table
 
 
+def arm_and_seeds(results: Results) -> dict[Column, Callable[[str], Cell]]:
+    """Columns of an arm's name and of how many seeds it has."""
+    seeds = results.config.study.seeds_of
+    return {Column("arm", "arm", left=True): text, Column("seeds", "seeds"): lambda arm: integer(len(seeds(arm)))}
+
+
 def over_seeds(
     results: Results, metrics: dict[str, tuple[str, int]], split: str = "test"
 ) -> dict[Column, Callable[[str], Cell]]:
@@ -132,10 +138,6 @@ def over_seeds(
         return lambda arm: number(results.over_seeds(arm, metric, split), digits)
 
     return {Column(key, title, interval=True): cell(key, digits) for key, (title, digits) in metrics.items()}
-
-
-def _adapted(results: Results, arm: str) -> bool:
-    return results.config.study.arms[arm].site != "none"
 
 
 def distances_note(results: Results) -> str:
@@ -216,14 +218,13 @@ def relations_table(results: Results) -> Table:
     `study.end_to_end`.
     """
     study = results.config.study
-    columns = {
-        Column("arm", "arm", left=True): text,
-        Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
+    columns = arm_and_seeds(results) | {
         Column("n", "captions"): lambda arm: integer(results.size(results.scored(arm, "relations")[0])),
         Column("n_relations", "relations"): lambda arm: integer(
             results.metric(results.scored(arm, "relations")[0], "n_relations")
         ),
-    } | over_seeds(results, RELATIONS, "relations")
+    }
+    columns |= over_seeds(results, RELATIONS, "relations")
     note = (
         "A relation counts where both objects are found and their box centres stand as the caption says. ± over the "
         "adapter's seeds, for these captions and one planner."

@@ -13,9 +13,8 @@ from typing import Any
 from gillnext.config import Config, arguments
 from gillnext.record import jobs as benchmarks
 from gillnext.record.jobs import Job
-from gillnext.record.results import made_in, made_on
+from gillnext.record.results import made_in, made_on, there
 from gillnext.runtime import files
-from gillnext.runtime.errors import UserError
 from gillnext.tables import bars
 from gillnext.tables.memory import MODES, WORKLOADS, steps
 from gillnext.tables.table import NOTHING, Column, Table, integer, number, text, write
@@ -112,9 +111,7 @@ def backward_table(memory: dict[str, Any]) -> Table:
 def cost(config: Config, folder: Path, memory: Path, out: Path) -> None:
     """Write the cost tables into the folder `out`."""
     jobs = benchmarks.read(folder)
-    if not memory.exists():
-        raise UserError("no such file", where=str(memory), remedy="make it with `gillnext memory`")
-    values, measured = totals(jobs), files.read_json(memory)
+    values, measured = totals(jobs), files.read_json(there(memory, "memory"))
     stamp = measured.get("provenance", {})
     bars_met = bars_table(values, config.run.tier, made_in(stamp))
     with files.atomic(out) as temporary:

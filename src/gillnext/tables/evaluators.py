@@ -7,9 +7,9 @@ of two arms is better, a note names the pair.
 from __future__ import annotations
 
 from gillnext.record.results import REAL, VAE, Results
-from gillnext.tables.build import over_seeds
+from gillnext.tables.build import arm_and_seeds, over_seeds
 from gillnext.tables.order import disagreements, opposed, pairs_of
-from gillnext.tables.table import Column, Table, integer, number, text
+from gillnext.tables.table import Table, number, text
 
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
 NAMED = 3  # pairs in opposite order that are named whether or not seeds tell them apart; headline pairs always are
@@ -42,10 +42,7 @@ def evaluators_table(results: Results) -> Table:
     """Arms, then ceilings × {learned, rules} of success@0.5 and mIoU."""
     study = results.config.study
     keys = {f"{prefix}{metric}": (f"{METRICS[metric]}, {who}", 3) for metric in METRICS for prefix, who in WHO.items()}
-    columns = {
-        Column("arm", "arm", left=True): text,
-        Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
-    } | over_seeds(results, keys)
+    columns = arm_and_seeds(results) | over_seeds(results, keys)
     notes = ["Rules: templates of colour and shape, nothing learned.", *(ordering(results, m) for m in METRICS)]
     table = Table.of("evaluators", "Two evaluators of the same pictures", study.arms, columns, *notes)
     for of, title in ((REAL, "real images"), (VAE, "real, via VAE")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gillnext.paper import style
-from gillnext.paper.lines import band_words, legend, spread, steps_axis, trained
+from gillnext.paper.lines import band_words, spread, steps_axis, trained
 from gillnext.paper.style import Drawn
 from gillnext.record.results import VAE, Results
 
@@ -32,7 +32,7 @@ def draw(results: Results) -> Drawn:
     axes.set(xlabel="adapter steps", ylabel="success@0.5 (validation)", ylim=(0, 1.08))
     steps_axis(axes, lengths)
     style.quiet_grid(axes)
-    legend(figure, axes)
+    style.legend(figure, axes)
     words, n = band_words(results), results.config.curve.images
     seen = f"When each arm begins to follow boxes, on {n} validation layouts."
     return figure, f"{seen} {words} The dashed lines are levels on the test set."

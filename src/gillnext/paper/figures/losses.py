@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gillnext.paper import style
-from gillnext.paper.lines import POINTS, band_words, legend, spread, steps_axis, trained, windowed
+from gillnext.paper.lines import POINTS, band_words, spread, steps_axis, trained, windowed
 from gillnext.paper.style import Drawn
 from gillnext.record.results import Results
 
@@ -19,5 +19,5 @@ def draw(results: Results) -> Drawn:
     axes.set(xlabel="adapter steps", ylabel="training loss")
     steps_axis(axes, lengths)
     style.quiet_grid(axes)
-    legend(figure, axes)
+    style.legend(figure, axes)
     return figure, f"Training loss, means over windows of a {POINTS}th of an arm's steps. {band_words(results)}"
