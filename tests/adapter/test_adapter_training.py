@@ -21,6 +21,7 @@ from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.adapter.processors import Ungrounded
 from gillnext.config.model import Arm
+from gillnext.diffusion import chatglm
 from gillnext.diffusion.objective import target, training_scheduler
 from gillnext.miniatures import small_unet
 from gillnext.miniatures.networks.small_chatglm import LENGTH
@@ -279,6 +280,15 @@ def test_bf16_trains_and_saves_full_precision(tiny, tmp_path):
     assert rounded == pytest.approx(exact, rel=0.02) and rounded != exact
 
 
+@pytest.mark.parametrize(("unet_lr", "kind"), [(0.0, torch.bfloat16), (1e-4, torch.float32)])
+def test_frozen_weights_have_the_precision_of_the_run_and_trained_ones_float32(tiny, tmp_path, unet_lr, kind):
+    cfg = settings(tiny, run={"precision": "bf16"})
+    pipeline = GroundedKolorsPipeline.from_folders(tiny.base)
+    one = train.Trainer(cfg, Arm(unet_lr=unet_lr), 0, pipeline, Cache.load(tiny.cache), tmp_path / "adapter")
+    assert {p.dtype for p in pipeline.unet.parameters()} == {kind}
+    assert {p.dtype for p in one.parameters} == {torch.float32}
+
+
 def test_tensorboard_has_every_step(tiny, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -351,6 +361,16 @@ def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(ti
     v, noisy = velocity(latents.double(), noise, batch.timesteps)
     torch.testing.assert_close(batch.target.double(), v, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(batch.noisy.double(), noisy, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_dropped_sample_keeps_its_caption_unless_both_are_dropped(joint, tiny, tiny_pipeline):
+    cache, scheduler = Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE)
+    batch = objective.draw(cache, scheduler, 40, 0.5, 64, (1,), drop_caption=joint)
+    states, pooled = chatglm.states(tiny_pipeline.tokenizer, tiny_pipeline.text_encoder, [""], batch.states.shape[1])
+    empty_B = (batch.states == states).all(-1).all(-1) & (batch.pooled == pooled).all(-1)
+    assert 10 < batch.dropped.sum() < 30
+    assert torch.equal(empty_B, batch.dropped & joint)
 
 
 def test_noise_prediction_bases_get_the_noise_as_target():

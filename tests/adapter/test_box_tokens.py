@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from gillnext.adapter import bias
-from gillnext.adapter.bias import NULL_LEVEL
 from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.layouts import MAX_BOXES
@@ -45,8 +44,7 @@ def test_the_null_token_is_always_attended(bias, awake):
         g = adapter(*sample(boxes, 3), SIZE)
         assert g.valid_BN[0].tolist() == [i < len(boxes) for i in range(3)] + [True]
         assert torch.equal(g.tokens_BND[0, -1], adapter.null)
-        level = NULL_LEVEL if bias == "fourier" else 0.0
-        assert torch.equal(g.map(PIXELS)[0, :, -1], torch.full((PIXELS,), level))
+        assert not g.map(PIXELS)[0, :, -1].any()
     empty = term(adapter, *sample([], 3))
     layer = next(iter(adapter.layers.values()))
     torch.testing.assert_close(empty, layer.to_v(adapter.null).expand_as(empty))  # all attention on it
@@ -128,6 +126,16 @@ def test_tokens_of_raw_coordinates_under_sin2pi_do_not_tell_where_a_box_is(awake
     unit = make(awake, coordinates="unit", frequencies="sin2pi", bias="none")
     here, there = (unit(torch.tensor([[box]]), phrases, real, SIZE).tokens_BND[0, 0] for box in BOXES)
     assert not torch.allclose(here, there, atol=1e-3)
+
+
+@torch.no_grad()
+def test_an_adapter_in_bf16_sees_where_boxes_are_as_one_in_float32_does(awake):
+    """Two boxes that differ by a thousandth, which bf16 coordinates near 1 do not."""
+    near = [[0.6, 0.6, 0.95, 0.95], [0.601, 0.6, 0.951, 0.95]]
+    whole, half = make(awake), make(awake).to(torch.bfloat16)
+    one, other = (half(*sample([box], 1), SIZE) for box in near)
+    assert one.boxes_BN4.dtype == torch.float32 and not torch.equal(one.map(PIXELS), other.map(PIXELS))
+    assert torch.equal(one.map(PIXELS), whole(*sample([near[0]], 1), SIZE).map(PIXELS))
 
 
 @torch.no_grad()

@@ -1,12 +1,14 @@
 """The grounded term of one attention layer against a softmax written out in plain Python."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
+from einops import rearrange
 
 from gillnext.adapter import bias as bias_
-from gillnext.adapter.bias import NULL_LEVEL
+from gillnext.adapter.bias import NULL_LEVEL, frequencies
 from gillnext.adapter.grounding import Grounding
 from gillnext.adapter.processors import SiteLayer
 
@@ -25,7 +27,7 @@ def grounding(bias):
         valid_BN=torch.tensor([[True, True, False, True], [True, False, False, True]]),
         bias=bias,
         size=SIZE,
-        omega_F=bias_.frequencies(),
+        omega_F=frequencies(),
     )
 
 
@@ -37,7 +39,7 @@ def expected_bias(bias, box, x, y, strength):
         return 0.0
     if bias == "fourier":
         waves = [math.cos((4 * math.pi) ** (k / 7) * d) for k in range(8) for d in (x - cx, y - cy)]
-        return strength * sum(waves) / len(waves)
+        return strength * (sum(waves) / len(waves) - NULL_LEVEL)
     centres = [((j + 0.5) / SIZE[1], (i + 0.5) / SIZE[0]) for i in range(SIZE[0]) for j in range(SIZE[1])]
     nearest = min((px - cx) ** 2 + (py - cy) ** 2 for px, py in centres)
     here = (x - cx) ** 2 + (y - cy) ** 2 <= nearest + 1e-9
@@ -62,8 +64,7 @@ def explicit(layer, query, g, part):
                         logits.append(-math.inf)
                         continue
                     null = n == 3
-                    level = strength * NULL_LEVEL if g.bias == "fourier" else 0.0
-                    bias = level if null else expected_bias(g.bias, g.boxes_BN4[b, n].tolist(), x, y, strength)
+                    bias = 0.0 if null else expected_bias(g.bias, g.boxes_BN4[b, n].tolist(), x, y, strength)
                     logits.append((query[b, p, cut] @ keys[b, n, cut]).item() / math.sqrt(width) + bias)
                 weights = [math.exp(v - max(logits)) for v in logits]
                 for n in range(4):
@@ -91,6 +92,38 @@ def test_only_the_fourier_bias_has_a_strength_one_for_each_head():
 def test_an_untrained_layer_adds_exactly_nothing():
     layer = SiteLayer(WIDTH, INNER, HEADS, "fourier", (0, WIDTH))
     assert not layer(torch.randn(2, PIXELS, INNER), grounding("fourier")).any()
+
+
+def shares(query, g, precision):
+    """(B, H, P, N) attention of a layer whose keys are 0 and whose values tell the slots apart, in a precision."""
+    slots = g.tokens_BND.shape[1]
+    layer = SiteLayer(slots, 2 * slots, 2, "fourier", (0, slots))
+    with torch.no_grad():
+        layer.to_k.weight.zero_()
+        layer.to_v.weight.copy_(torch.eye(slots).repeat(2, 1))
+    if precision == "bf16 weights":
+        layer, query = layer.to(torch.bfloat16), query.to(torch.bfloat16)
+        g = dataclasses.replace(g, tokens_BND=g.tokens_BND.to(torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
+        out = layer(query, g)
+    assert out.dtype == query.dtype
+    return rearrange(out.double(), "b p (h n) -> b h p n", h=2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bf16 weights"])
+@torch.no_grad()
+def test_bf16_moves_no_share_of_attention(precision):
+    """Against a softmax in float64 of 60 times the proximities; random boxes, six and the null token."""
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(40, 7, 2, 2, generator=generator).sort(-2).values
+    boxes = corners.flatten(-2)
+    g = Grounding(torch.eye(7).expand(40, -1, -1), boxes, torch.ones(40, 7).bool(), "fourier", (8, 8), frequencies())
+    found = shares(torch.zeros(40, 64, 14), g, precision)
+    proximity_BPN = bias_.proximity(bias_.pixel_centres(8, 8).double(), boxes.double(), frequencies().double())
+    proximity_BPN[..., -1] = NULL_LEVEL
+    wanted = (bias_.STRENGTH * proximity_BPN).softmax(-1)
+    rounding = 2**-9 if precision != "float32" else 0  # of the output, where that is bf16
+    torch.testing.assert_close(found, wanted[:, None].expand_as(found), atol=1e-5 + rounding, rtol=0)
 
 
 @pytest.mark.parametrize(("size", "pixels", "grid"), [((16, 16), 64, (8, 8)), ((8, 4), 8, (4, 2)), ((3, 12), 9, None)])

@@ -213,4 +213,5 @@ def test_sdxl_phrases_have_the_width_of_both_encoders(sdxl_folder):
     alone = phrases.embed(pipeline, ["a tree"])
     torch.testing.assert_close(found[1:2], alone, atol=1e-5, rtol=1e-4)
     states = pipeline.encode_prompt(["a tree"], do_classifier_free_guidance=False)[0]
-    torch.testing.assert_close(alone, states[:, :7].mean(1), atol=1e-5, rtol=1e-4)  # start, 5 letters, end
+    torch.testing.assert_close(alone, states[:, 1:6].mean(1), atol=1e-5, rtol=1e-4)  # 5 letters after the start
+    assert not phrases.embed(pipeline, [""]).any()  # no token of its own

@@ -2,15 +2,16 @@
 
     none      0
     box       0 where p lies in b, or is the nearest pixel to its centre; −∞ elsewhere
-    fourier   s_h · π(p, b),  π(p, b) = mean over k and x, y of cos(f_k · (p − c_b))
+    fourier   s_h · (π(p, b) − π₀),  π(p, b) = mean over k and x, y of cos(f_k · (p − c_b))
 
 c_b is the box's centre, s_h the head's learned strength, π the proximity. The frequencies f are geometric from 1 to
 12.6 radians (two turns) per image side: low ones make π a round hill, 1 − |p − c_b|²·mean(f²)/4 near its top. Those of
 GLIGEN's features go up to 56, at which π is a cross with ripples: a corner of the box lies lower than a far pixel of
 the same row.
 
-The null token stands nowhere: under `fourier` it has the same π everywhere, `NULL_LEVEL`, and takes over from a box
-where that is farther away; under the others 0. Empty slots have −∞.
+The null token stands nowhere and has 0 everywhere. Under `fourier` it takes over from a box where the box's proximity
+is below π₀, `NULL_LEVEL`: the boxes' logits are counted from there, so that they are near 0 where the softmax is
+decided, and not near s_h·π₀ = 48. Empty slots have −∞.
 
 Letters: B batch, P pixels of an attention map, N box slots (the last is the null token's), F frequencies.
 """
@@ -58,12 +59,12 @@ def inside(pixels_P2: Tensor, boxes_BN4: Tensor) -> Tensor:
 
 
 def levels(name: str, pixels_P2: Tensor, boxes_BN4: Tensor, valid_BN: Tensor, omega_F: Tensor) -> Tensor:
-    """What the bias `name` says before any strength, (B, P, N): π for `fourier`, 0 or −∞ for `box`, 0 for `none`; −∞ in
-    slots that may not be attended.
+    """What the bias `name` says before any strength, (B, P, N): π − π₀ for `fourier`, 0 or −∞ for `box`, 0 for `none`;
+    0 for the null token, −∞ in slots that may not be attended.
     """
     if name == "fourier":
-        value_BPN = proximity(pixels_P2, boxes_BN4, omega_F)
-        value_BPN[..., -1] = NULL_LEVEL
+        value_BPN = proximity(pixels_P2, boxes_BN4, omega_F) - NULL_LEVEL
+        value_BPN[..., -1] = 0
     else:
         value_BPN = boxes_BN4.new_zeros(len(boxes_BN4), len(pixels_P2), boxes_BN4.shape[1])
         if name == "box":

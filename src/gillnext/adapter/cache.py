@@ -4,7 +4,8 @@
         --layouts results/demo/layouts/*.jsonl --out results/demo/cache
 
 Writes `train.safetensors`: latents (N, 4, h, w), text states (N, T, D), pooled states (N, D), boxes (N, slots, 4) in
-unit xyxy, which slots are real (N, slots), and phrase embeddings (N, slots, C). `captions.json` has the N captions.
+unit xyxy, which slots are real (N, slots), phrase embeddings (N, slots, C), and the states (T, D) and pooled states (D)
+of the empty caption. `captions.json` has the N captions.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ from gillnext.runtime.progress import track
 class Cache:
     """Everything that adapter training reads, of R rows with N box slots: latents (R, 4, h, w), scaled as the UNet
     wants them; states (R, T, D) and pooled (R, P) of the captions; boxes (R, N, 4), xyxy in [0, 1]; real (R, N) bool,
-    which slots are filled; phrases (R, N, C), in the width of the UNet's cross-attention.
+    which slots are filled; phrases (R, N, C), in the width of the UNet's cross-attention; empty_states (T, D) and
+    empty_pooled (P,) of the empty caption.
     """
 
     latents: Tensor
@@ -45,6 +47,8 @@ class Cache:
     boxes: Tensor
     real: Tensor
     phrases: Tensor
+    empty_states: Tensor
+    empty_pooled: Tensor
 
     @classmethod
     def load(cls, folder: Path) -> Cache:
@@ -83,11 +87,12 @@ def build(cfg: Config, base: Path, rows: list[layouts.Layout], out: Path) -> Cac
     size = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     images = np.stack([load_image(row, size) for row in track(usable, "cache", len(usable), "images")])
     states, pooled = chatglm.states(
-        pipeline.tokenizer, pipeline.text_encoder, [row.caption for row in usable], text_length(pipeline)
+        pipeline.tokenizer, pipeline.text_encoder, [*(row.caption for row in usable), ""], text_length(pipeline)
     )
     boxes, real = pad([row.boxes for row in usable])
     phrases = PhraseTable(pipeline, MAX_BOXES)([row.names for row in usable]).cpu()
-    cache = Cache(latents.encode(pipeline.vae, images), states, pooled, boxes, real, phrases)
+    encoded = latents.encode(pipeline.vae, images)
+    cache = Cache(encoded, states[:-1], pooled[:-1], boxes, real, phrases, states[-1], pooled[-1])
     with files.atomic(out) as temporary:
         temporary.mkdir()
         save_file({k: v.contiguous() for k, v in vars(cache).items()}, temporary / "train.safetensors")

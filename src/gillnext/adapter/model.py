@@ -63,8 +63,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
         for what, value, known in (("injection site", site, SITES), ("bias", bias, BIASES)):
             if value not in known:
                 raise ValueError(f"unknown {what} {value!r}: one of {', '.join(known)}")
-        self.register_buffer("omega_F", fourier.frequencies(frequencies), persistent=False)
-        self.register_buffer("bias_omega_F", bias_.frequencies(), persistent=False)
+        fourier.frequencies(frequencies)  # refuses a name that it does not know
         self.phrase = nn.Linear(phrase_dim, width)
         self.mlp = nn.Sequential(
             nn.Linear(width + 8 * fourier.BANDS, 2 * width),
@@ -114,13 +113,17 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
 
         boxes_BN4: unit xyxy. phrases_BNC: phrase embeddings in the UNet's cross-attention width. real_BN: filled slots.
         size: height and width in the latents' cells. dropped_B: samples whose boxes are all replaced by the null token.
+        Geometry is computed in float32, whatever the type of the weights: bf16 tells 256 places in an image apart.
         """
         if not self.config.phrases:
             phrases_BNC = torch.zeros_like(phrases_BNC)
         if dropped_B is not None:
             real_BN = real_BN & ~dropped_B[:, None]
-        where_BNE = fourier.embed(self.coordinates_of(boxes_BN4), self.omega_F)
-        tokens_BND = self.mlp(torch.cat([self.phrase(phrases_BNC), where_BNE], -1))
+        boxes_BN4 = boxes_BN4.float()
+        omega_F = fourier.frequencies(self.config.frequencies).to(boxes_BN4)
+        where_BNE = fourier.embed(self.coordinates_of(boxes_BN4), omega_F)
+        phrase_BND = self.phrase(phrases_BNC.to(self.phrase.weight))
+        tokens_BND = self.mlp(torch.cat([phrase_BND, where_BNE.to(phrase_BND)], -1))
         tokens_BND = torch.where(real_BN[..., None], tokens_BND, self.null.to(tokens_BND))
         null_B1D = self.null.to(tokens_BND).expand(len(tokens_BND), 1, -1)
         always_B1 = torch.ones_like(real_BN[:, :1])
@@ -130,7 +133,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
             valid_BN=torch.cat([real_BN, always_B1], 1),
             bias="none" if self.config.site == "gated" else self.config.bias,
             size=size,
-            omega_F=self.bias_omega_F,
+            omega_F=bias_.frequencies().to(boxes_BN4),
         )
 
     def keywords(self, grounding: Grounding) -> dict[str, Any]:

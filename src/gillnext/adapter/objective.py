@@ -47,18 +47,31 @@ class Batch:
 
 
 def draw(
-    cache: Cache, scheduler: DDPMScheduler, count: int, drop: float, image_size: int, names: tuple[str | int, ...]
+    cache: Cache,
+    scheduler: DDPMScheduler,
+    count: int,
+    drop: float,
+    image_size: int,
+    names: tuple[str | int, ...],
+    drop_caption: bool = False,
 ) -> Batch:
     """The micro-batch of `count` samples that `names` (seed, step, part) determine; the same on every machine and
-    worker. `drop`, in [0, 1], is the share without grounding; `image_size` is in pixels a side.
+    worker. `drop`, in [0, 1], is the share without grounding, which with `drop_caption` has the empty caption too;
+    `image_size` is in pixels a side.
     """
     generator = seeds.torch_generator("adapter", *names)
     pick = torch.randint(len(cache), (count,), generator=generator)
-    return noised(cache, scheduler, pick, drop, image_size, generator)
+    return noised(cache, scheduler, pick, drop, image_size, generator, drop_caption)
 
 
 def noised(
-    cache: Cache, scheduler: DDPMScheduler, pick: Tensor, drop: float, image_size: int, generator: torch.Generator
+    cache: Cache,
+    scheduler: DDPMScheduler,
+    pick: Tensor,
+    drop: float,
+    image_size: int,
+    generator: torch.Generator,
+    drop_caption: bool = False,
 ) -> Batch:
     """The rows `pick` (B,) of the cache with timesteps, noise and dropped samples of `generator`; else as `draw`."""
     count = len(pick)
@@ -66,12 +79,13 @@ def noised(
     latents = cache.latents[pick]
     noise = torch.randn(latents.shape, generator=generator)
     dropped = torch.rand(count, generator=generator) < drop
+    empty = dropped & drop_caption
     return Batch(
         noisy=scheduler.add_noise(latents, noise, steps),
         target=target(scheduler, latents, noise, steps),
         timesteps=steps,
-        states=cache.states[pick],
-        pooled=cache.pooled[pick],
+        states=torch.where(empty[:, None, None], cache.empty_states, cache.states[pick]),
+        pooled=torch.where(empty[:, None], cache.empty_pooled, cache.pooled[pick]),
         time_ids=size_conditions(count, image_size),
         boxes=cache.boxes[pick],
         real=cache.real[pick],

@@ -36,11 +36,13 @@ def _kolors(pipeline: DiffusionPipeline, phrases: Sequence[str]) -> Tensor:
 @torch.no_grad()
 def _sdxl(pipeline: DiffusionPipeline, phrases: Sequence[str]) -> Tensor:
     states = pipeline.encode_prompt(list(phrases), do_classifier_free_guidance=False)[0]
-    tokens = pipeline.tokenizer(
+    tokenizer = pipeline.tokenizer
+    tokens = tokenizer(
         list(phrases), padding="max_length", max_length=states.shape[1], truncation=True, return_tensors="pt"
     )
-    weight = tokens["attention_mask"].to(states)
-    return (states * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
+    special = torch.isin(tokens["input_ids"], torch.tensor(tokenizer.all_special_ids))  # start, end, padding
+    weight = (~special).to(states)
+    return (states * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp(min=1)
 
 
 @torch.no_grad()

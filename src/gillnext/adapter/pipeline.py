@@ -35,12 +35,15 @@ class GroundedMixin:
     planner: Any = None
 
     @classmethod
-    def from_folders(cls, base: Path | str, adapter: Path | str | None = None, device: str = "cpu") -> Any:
-        """The pipeline from `save_pretrained` folders (or hub ids of the base)."""
-        own = {}
+    def from_folders(
+        cls, base: Path | str, adapter: Path | str | None = None, device: str = "cpu", **parts: Any
+    ) -> Any:
+        """The pipeline from `save_pretrained` folders (or hub ids of the base); `parts` stand in for the base's own,
+        and None leaves one out.
+        """
         if adapter and (Path(adapter) / UNET).exists():
-            own["unet"] = UNet2DConditionModel.from_pretrained(Path(adapter) / UNET)
-        pipeline = cls.from_pretrained(base, **own).to(device)  # type: ignore[attr-defined]
+            parts["unet"] = UNet2DConditionModel.from_pretrained(Path(adapter) / UNET)
+        pipeline = cls.from_pretrained(base, **parts).to(device)  # type: ignore[attr-defined]
         pipeline.set_progress_bar_config(disable=True)
         for model in (pipeline.unet, pipeline.vae):
             model.to(memory_format=torch.channels_last)  # which portable convolutions need not turn first
@@ -62,11 +65,10 @@ class GroundedMixin:
         """`cross_attention_kwargs` of a batch, the unguided half first where `guided`."""
         if self.adapter is None:
             return None
-        parameter = next(self.unet.parameters())  # type: ignore[attr-defined]
-        boxes, real = pad([layout.boxes for layout in layouts])
-        boxes, real = boxes.to(parameter), real.to(parameter.device)
+        device = self.unet.device  # type: ignore[attr-defined]
+        boxes, real = (part.to(device) for part in pad([layout.boxes for layout in layouts]))  # boxes stay float32
         phrases = self.table([layout.names for layout in layouts])
-        dropped = torch.zeros(len(layouts), dtype=torch.bool, device=real.device)
+        dropped = torch.zeros(len(layouts), dtype=torch.bool, device=device)
         if guided:
             boxes, real, phrases = (torch.cat([x, x]) for x in (boxes, real, phrases))
             dropped = torch.cat([~dropped, dropped])

@@ -87,12 +87,14 @@ def check_reached(adapter: SpatialAdapter) -> None:
 
 
 class Trainer:
-    """One arm, one seed. `step(t)` depends on the weights and on t alone."""
+    """One arm, one seed. `step(t)` depends on the weights and on t alone. What is frozen has the type of
+    `run.precision`, what is trained float32.
+    """
 
     def __init__(self, cfg: Config, arm: Arm, seed: int, pipeline: GroundedKolorsPipeline, cache: Cache, out: Path):
         self.cfg, self.settings, self.seed, self.cache, self.out = cfg, cfg.adapter, seed, cache, out
         self.steps, self.lr = arm.steps_of(cfg.adapter), cfg.adapter.lr if arm.lr is None else arm.lr
-        self.trains_unet = arm.unet_lr > 0
+        self.trains_unet, self.drop_caption = arm.unet_lr > 0, arm.drop_caption
         self.accelerator = Accelerator(
             cpu=cfg.run.device == "cpu",
             mixed_precision=cfg.run.precision,
@@ -103,8 +105,9 @@ class Trainer:
         if self.settings.batch % self.accelerator.num_processes:
             what = f"a batch of {self.settings.batch} for {self.accelerator.num_processes} processes"
             raise UserError(what, where="adapter.batch", remedy="a multiple of them: each process gets an equal share")
-        self.pipeline = pipeline.to(self.accelerator.device)
-        unet = pipeline.unet.requires_grad_(arm.unet_lr > 0)
+        self.pipeline = pipeline
+        unet = pipeline.unet.requires_grad_(self.trains_unet)
+        unet.to(self.accelerator.device, torch.float32 if self.trains_unet else training.TYPES[cfg.run.precision])
         if self.settings.gradient_checkpointing:
             recompute(unet)
         self.adapter = build_adapter(cfg, arm, unet, seed).to(self.accelerator.device)
@@ -125,10 +128,10 @@ class Trainer:
         share, shares = self.accelerator.process_index, self.accelerator.num_processes
         batches = []
         for k in range(self.settings.accumulation):
-            names = (self.cfg.run.seed, self.seed, step, k)
             batch = objective.draw(
-                self.cache, self.scheduler, self.settings.batch, self.settings.drop, self.image_size, names
-            )
+                self.cache, self.scheduler, self.settings.batch, self.settings.drop, self.image_size,
+                (self.cfg.run.seed, self.seed, step, k), self.drop_caption,
+            )  # fmt: skip
             batches.append(objective.to(batch.part(share, shares), self.accelerator.device))
         return batches
 
@@ -242,7 +245,10 @@ def train(cfg: Config, arm_name: str, seed: int, base: Path, cache: Path, out: P
     training.setup(cfg.run.threads, cfg.run.device)
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(cfg, arm, seed, GroundedKolorsPipeline.from_folders(base), Cache.load(cache), out)
+    pipeline = GroundedKolorsPipeline.from_folders(
+        base, text_encoder=None, tokenizer=None
+    )  # the cache has their states
+    trainer = Trainer(cfg, arm, seed, pipeline, Cache.load(cache), out)
     trainer.accelerator.print(trainer.listing)
     history = run(trainer, _identity(cfg, arm, seed, base, cache), work)
     if not trainer.accelerator.is_main_process:

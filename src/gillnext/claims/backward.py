@@ -10,58 +10,65 @@ from gillnext.tables.memory import memory_modes, modes_of
 from gillnext.tables.table import decimals, scientific
 
 ADDITIVE = {"infonce": "InfoNCE", "denoising": "denoising"}
-SHAPED = {"gill": "a model of GILL's shape", "gill_l2": "the same with GILL's own L2 in place of the UNet"}
+LOSSES = {
+    "unet": "three UNet forwards",
+    "gill": "a model of GILL's shape that generates through the UNet",
+    "gill_l2": "GILL's own three losses, which run no UNet",
+}
 STATE = 3 * 4  # bytes of a trained parameter's gradient and Adam's two moments, in float32
+Mode = dict[str, float]
 
 
-def _mode(results: Results, rule: dict[str, Any]) -> tuple[dict[str, float], dict[str, float] | None, str]:
-    """The rule's mode and the one to compare with; `same losses` picks the plain mode with as many losses."""
-    modes = memory_modes(results)
-    mode, against = modes.get(rule["mode"]), rule["against"]
-    if mode is None:
-        return {}, None, against
-    if against == "same losses":
+def _pair(results: Results, workload: str, rule: dict[str, Any]) -> tuple[str, Mode | None, Mode | None]:
+    """The name of the mode that the rule's is compared with, that mode, and the rule's; None where it was not run.
+
+    `same losses` picks the plain mode with as many losses.
+    """
+    modes, against = modes_of(results, workload), rule["against"]
+    mode = modes.get(rule["mode"])
+    if mode is not None and against == "same losses":
         plain = (m for m in ("single", "summed") if m in modes and modes[m]["losses"] == mode["losses"])
         against = next(plain, "summed")
-    return mode, modes.get(against), against
+    return against, modes.get(against), mode
 
 
 def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
     """Bytes held for backward against another mode; decided by the rule's tolerance, else measured.
 
-    With `also: gill` the measured text tells the losses of GILL's shape too, and with `state: adam` what the gradient
-    and Adam's moments add; the verdict is that of the bytes held by three UNet forwards.
+    The workloads of `decides` (three UNet forwards, where a rule has none) must all lie within the tolerance; those of
+    `also` are measured beside them. With `state: adam` the text tells what the gradient and Adam's moments add.
     """
-    mode, other, against = _mode(results, rule)
-    if not mode or other is None:
-        return Verdict(Word.NOT_RUN, reason=f"no mode {rule['mode'] if not mode else against!r} was run")
-    reduction = 1 - mode["saved_bytes"] / other["saved_bytes"]
-    measured = f"bytes held {_held(other, mode)}{_gill_too(rule, results, against)}{_state_too(rule, other, mode)}"
-    held = {rule["mode"]: mode, against: other}
-    numbers = tuple(Number(f"bytes held, {name}", "saved_bytes", (m["saved_bytes"],)) for name, m in held.items())
+    decides, parts, numbers, words = rule.get("decides", ["unet"]), [], [], []
+    for workload in (*decides, *rule.get("also", [])):
+        against, other, mode = _pair(results, workload, rule)
+        if other is None or mode is None:
+            if workload in decides:
+                lacks = rule["mode"] if mode is None else against
+                return Verdict(Word.NOT_RUN, reason=f"no mode {lacks!r} was run on {LOSSES[workload]}")
+            continue
+        parts.append(f"{LOSSES[workload]} {_held(other, mode)}{_state_too(rule, other, mode)}")
+        if workload in decides:
+            close = abs(1 - mode["saved_bytes"] / other["saved_bytes"] - rule["claimed"]) <= rule.get("tolerance", 1)
+            words.append(Word.REPRODUCED if close else Word.CONTRADICTED)
+            before = "bytes held" if decides == ["unet"] else f"bytes held, {LOSSES[workload]}"
+            held = {rule["mode"]: mode, against: other}
+            numbers += [Number(f"{before}, {name}", "saved_bytes", (m["saved_bytes"],)) for name, m in held.items()]
+    measured = f"bytes held, {'; '.join(parts)}"
     if "tolerance" not in rule:
-        return Verdict(Word.MEASURED, measured, f"{rule['mode']} against {against}; time: cost tables", numbers)
-    close = abs(reduction - rule["claimed"]) <= rule["tolerance"]
+        reason = f"{rule['mode']} against {rule['against']}; time: cost tables"
+        return Verdict(Word.MEASURED, measured, reason, tuple(numbers))
     reason = f"claimed −{100 * rule['claimed']:.0f}%, tolerance {100 * rule['tolerance']:.0f} points"
-    return Verdict(Word.REPRODUCED if close else Word.CONTRADICTED, measured, reason, numbers)
+    word = Word.REPRODUCED if set(words) == {Word.REPRODUCED} else Word.CONTRADICTED
+    return Verdict(word, measured, reason + (f"; {rule['by']}" if "by" in rule else ""), tuple(numbers))
 
 
-def _held(before: dict[str, float], after: dict[str, float]) -> str:
+def _held(before: Mode, after: Mode) -> str:
     """The change of bytes held and the two values, as −66.7% (3.00 → 1.00 MiB)."""
     change = f"−{decimals(100 * (1 - after['saved_bytes'] / before['saved_bytes']), 1)}%".replace("−−", "+")
     return f"{change} ({decimals(before['saved_bytes'] / 2**20, 2)} → {decimals(after['saved_bytes'] / 2**20, 2)} MiB)"
 
 
-def _gill_too(rule: dict[str, Any], results: Results, against: str) -> str:
-    more = ""
-    for workload, words in SHAPED.items() if rule.get("also") == "gill" else ():
-        modes = modes_of(results, workload)
-        if {rule["mode"], against} <= set(modes):
-            more += f"; {words} {_held(modes[against], modes[rule['mode']])}"
-    return more
-
-
-def _state_too(rule: dict[str, Any], before: dict[str, float], after: dict[str, float]) -> str:
+def _state_too(rule: dict[str, Any], before: Mode, after: Mode) -> str:
     """The same with the gradient and Adam's state of what is trained."""
     if rule.get("state") != "adam" or "trained_parameters" not in after:
         return ""
@@ -83,7 +90,7 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
     parts = [f"relative Δg = {scientific(value).text}"]
     gill = memory.get("gill", {}).get("max_gradient_difference", {})
     if rule["mode"] in gill:
-        parts.append(f"{SHAPED['gill']} {scientific(float(gill[rule['mode']])).text}")
+        parts.append(f"{LOSSES['gill']} {scientific(float(gill[rule['mode']])).text}")
     if additive := memory.get("additivity"):
         halves = ", ".join(f"{name} {scientific(float(additive[key])).text}" for key, name in ADDITIVE.items())
         parts.append(f"half batches against the whole: {halves}")
@@ -92,14 +99,20 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
 
 
 def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
-    """Weights and the step's peak together in GB, of the rule's modes; stated at Kolors' real size alone."""
+    """What training holds at once in GB, of the rule's modes: weights, the step's peak with its gradients, Adam's
+    moments and the averaged weights. Stated at Kolors' real size alone.
+    """
     memory = results.memory
     if memory.get("size") != "kolors":
         return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
-    modes = memory_modes(results)
-    parts = (f"{m} {decimals((modes[m]['static_bytes'] + modes[m]['peak_bytes']) / 1e9, 1)} GB" for m in rule["modes"])
-    reason = f"batch {memory['batch']}, precision {memory['precision']}; weights, activations and gradients"
-    return Verdict(Word.MEASURED, "; ".join(parts), f"{reason}, without the optimiser's state")
+    modes, copies = memory_modes(results), 3 if results.config.adapter.ema else 2
+    totals = {
+        m: modes[m]["static_bytes"] + modes[m]["peak_bytes"] + copies * 4 * modes[m]["trained_parameters"]
+        for m in rule["modes"]
+    }
+    parts = (f"{m} {decimals(total / 1e9, 1)} GB" for m, total in totals.items())
+    reason = f"batch {memory['batch']}, precision {memory['precision']}, three denoising losses; weights, activations, "
+    return Verdict(Word.MEASURED, "; ".join(parts), f"{reason}gradients, Adam's moments and averaged weights")
 
 
 def judge_size(rule: dict[str, Any], results: Results) -> Verdict:

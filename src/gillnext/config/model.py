@@ -123,6 +123,9 @@ class Arm:
     boxes: Literal["none", "caption", "guidance"] = s(
         "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
     )
+    drop_caption: bool = s(
+        False, "samples trained without grounding have the empty caption too, as guidance's negative has"
+    )
     unet_lr: float = s(0.0, "peak learning rate of the UNet's own weights, trained with the adapter; 0: frozen")
     steps: int | None = s(None, "optimiser steps; null: adapter.steps, times the next")
     times_adapter_steps: int = s(1, "how many times adapter.steps")

@@ -56,7 +56,8 @@ def random_cache(rows: int) -> Cache:
     corner, phrases = torch.rand(rows, MAX_BOXES, 2) * 0.5, torch.randn(rows, MAX_BOXES, HIDDEN)
     boxes, real = torch.cat([corner, corner + 0.4], -1), torch.ones(rows, MAX_BOXES, dtype=torch.bool)
     samples = random_samples(rows)
-    return Cache(samples.latents, samples.states[:rows], samples.pooled[:rows], boxes, real, phrases)
+    states, pooled = samples.states, samples.pooled
+    return Cache(samples.latents, states[:-1], pooled[:-1], boxes, real, phrases, states[-1], pooled[-1])
 
 
 def optimised(parameters: Iterable[torch.nn.Parameter], loss: Callable[[], torch.Tensor]) -> Callable[[], float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from gillnext.adapter.objective import Batch
 from gillnext.diffusion.objective import size_conditions
 from gillnext.layouts import MAX_BOXES
-from gillnext.runtime import seeds
+from gillnext.runtime import seeds, training
 from gillnext.runtime.errors import UserError
 
 # unet/config.json of Kwai-Kolors/Kolors-diffusers: SDXL's shape with a projection of ChatGLM's states.
@@ -36,7 +35,6 @@ UNET: dict[str, Any] = {
 TOKENS = 256  # of a caption
 PIXELS = 8  # a side of a latent's cell
 NEEDED = 75 * 2**30  # bytes: what devices that are sold as 80 GB have at least
-TYPES = {"bf16": torch.bfloat16}
 
 
 def check(device: str) -> None:
@@ -57,7 +55,7 @@ def build(config: dict[str, Any], device: str, precision: str = "no") -> UNet2DC
     with torch.device(device):
         torch.manual_seed(seeds.key("kolors"))
         unet = UNet2DConditionModel(**config)
-    return unet.to(TYPES.get(precision, torch.float32)).eval()
+    return unet.to(training.TYPES[precision]).eval()
 
 
 def draw(config: Any, seed: int, k: int) -> Batch:
@@ -86,8 +84,7 @@ def autocast(model: nn.Module, precision: str) -> Callable[[Batch], Tensor]:
     """`model` in mixed precision: its activations in `precision`, the loss and what is trained in float32."""
 
     def forward(batch: Batch) -> Tensor:
-        kind = TYPES.get(precision)
-        with torch.autocast(batch.noisy.device.type, kind) if kind else contextlib.nullcontext():
+        with torch.autocast(batch.noisy.device.type, training.TYPES[precision], enabled=precision != "no"):
             return model(batch)
 
     return forward

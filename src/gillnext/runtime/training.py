@@ -19,6 +19,8 @@ from gillnext.runtime import arithmetic, files, portable, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 
+TYPES = {"no": torch.float32, "bf16": torch.bfloat16}  # of frozen weights, by `run.precision`
+
 
 def setup(threads: int, device: str = "cpu") -> None:
     """The configured number of torch threads, the arithmetic's kernels, and denormals flushed.

@@ -48,8 +48,8 @@ def memory_modes(results: Results) -> Modes:
 
 
 def modes_of(results: Results, workload: str) -> Modes:
-    """The modes of one of the further workloads in the order of print; none where they were not measured."""
-    return ordered(results.memory.get(workload, {}).get("modes", {}))
+    """The modes of one workload in the order of print; none where they were not measured."""
+    return ordered(workloads(results.memory).get(workload, {}).get("modes", {}))
 
 
 @dataclass(frozen=True)
