@@ -280,16 +280,18 @@ def test_a_picture_of_endless_scans_is_refused_before_it_is_decoded(monkeypatch)
 
 
 def test_a_certificate_that_is_not_believed_is_no_fault_of_the_address(monkeypatch):
-    """Such an error is a ValueError too; whoever stands between may be gone by the next time."""
+    """Such an error is a ValueError too."""
     key = ConnectionKey("site.example", 443, True, True, None, None, None)
     error = aiohttp.ClientConnectorCertificateError(key, ssl.SSLCertVerificationError("self-signed"))
     assert isinstance(error, ValueError)
+    calls = []
 
     async def refuse(self, url):
+        calls.append(url)
         raise error
 
     monkeypatch.setattr(Client, "_follow", refuse)
-    assert fetch(lambda request: web.Response()) == "connection"
+    assert fetch(lambda request: web.Response()) == "certificate" and len(calls) == 1
 
 
 def test_a_camera_that_was_held_sideways_is_turned_upright():
@@ -320,8 +322,8 @@ def test_long_and_huge_pictures_are_refused_by_their_header(monkeypatch):
         assert failure.value.kind == kind
 
 
-def blank(size, *chunks):
-    """A PNG of that size, written without Pillow; `chunks` are (name, data) to put before its end."""
+def blank(size):
+    """A PNG of that size, written without Pillow."""
     width, height = size
     raw = b"".join(b"\0" + bytes(3 * width) for _ in range(height))
 
@@ -329,22 +331,8 @@ def blank(size, *chunks):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(raw)), *chunks, (b"IEND", b"")]
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
-
-
-def test_a_picture_with_broken_exif_is_a_broken_picture():
-    body = blank((20, 20), (b"eXIf", b"II*\0"))  # a TIFF header that ends before the place of its first directory
-    assert check(blank((20, 20)), SETTINGS).width == 20
-    with Image.open(io.BytesIO(body)) as image:
-        image.load()
-        with pytest.raises(struct.error):
-            image.getexif()
-
-    async def answer(request):
-        return web.Response(body=body, content_type="image/png")
-
-    assert fetch(answer) == "truncated"
 
 
 def test_a_picture_that_pillow_itself_refuses_as_a_bomb_is_too_large():

@@ -341,8 +341,10 @@ def test_an_unreachable_network_is_an_error_and_not_a_dead_release(tmp_path, tab
 
 
 @pytest.mark.parametrize(
-    "kinds", [("timeout", "connection", "unknown_host", "timeout"), ("refused",) * 4, ("unknown_host",) * 4]
-)
+    "kinds",
+    [("timeout", "connection", "unknown_host", "timeout"), ("refused",) * 4, ("unknown_host",) * 4,
+     ("certificate",) * 4],
+)  # fmt: skip
 def test_time_outs_or_refusals_alone_are_no_dead_release_either(tmp_path, kinds):
     """A resolver that answers with addresses of its own makes every link one that may not be asked."""
     rows = table_of(["http://a.example/"] * 4)

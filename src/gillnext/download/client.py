@@ -15,9 +15,8 @@ import ipaddress
 import os
 import socket
 import time
-import zlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,6 +29,9 @@ from aiohttp.helpers import is_ip_address
 from yarl import URL
 
 from gillnext.config.data import Download
+from gillnext.download import heads
+from gillnext.download.encodings import unpacked
+from gillnext.download.links import link
 from gillnext.download.pictures import Picture, Rejected, check
 
 REDIRECTS = 5  # hops before a chain of redirects counts as a loop
@@ -99,13 +101,13 @@ class Resolver(AbstractResolver):
 
 
 def check_url(url: str, mapped: Collection[str] = (), base: URL | None = None) -> URL:
-    """The URL, seen from `base`, with its host as the connection will name it.
+    """The URL, seen from `base`, with its host as the connection will name it, and without dots for folders.
 
     Raises `Rejected` for anything but http and https to a mapped host, a named one, or a public address. yarl has
     mapped full-width digits and the like by then, and aiohttp asks no resolver where it takes a host for an address.
     """
     try:
-        address = URL(url) if base is None else base.join(URL(url))
+        address = link(url, base)
         host = address.raw_host or ""
         private = host not in mapped and is_ip_address(host) and not public(host)
     except (ValueError, LookupError) as error:
@@ -114,13 +116,13 @@ def check_url(url: str, mapped: Collection[str] = (), base: URL | None = None) -
         raise Rejected("refused", f"scheme {address.scheme or 'none'!r}")
     if private:
         raise Rejected("refused", f"{host} is not a public address")
-    return address
+    return address.join(address.relative())
 
 
 def host_of(url: str) -> str:
     """The host of a URL as the connection will name it; "" where there is none."""
     try:
-        return URL(url).raw_host or ""
+        return link(url).raw_host or ""
     except (ValueError, LookupError):
         return ""
 
@@ -138,23 +140,6 @@ def retry_after(value: str) -> float:
         return 0.0
 
 
-def unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
-    """(piece, most) → at most that many bytes of what the piece unpacks to: a small body may hold a huge one."""
-    if encoding in ("", "identity"):
-        return lambda piece, most: piece
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Rejected("http_error", f"content encoding {encoding!r}")
-    stream = zlib.decompressobj(wbits=47)  # gzip or zlib, told by its first bytes
-
-    def unpack(piece: bytes, most: int) -> bytes:
-        try:
-            return stream.decompress(piece, most)
-        except zlib.error as error:
-            raise Rejected("truncated", str(error)[:80]) from error
-
-    return unpack
-
-
 class Client:
     """`await fetch(url)` gives a checked `Picture` or raises `Rejected` with the kind of failure."""
 
@@ -165,6 +150,7 @@ class Client:
         self.held_until: dict[str, float] = {}  # host → time.monotonic() before which it is not asked
 
     async def __aenter__(self) -> Client:
+        heads.install()
         limits = aiohttp.ClientTimeout(sock_connect=self.settings.connect_timeout, sock_read=self.settings.read_timeout)
         self.resolver = Resolver(self.mapped, self.settings.concurrency)
         # No more than the cores: decoding is all work, and each thread may hold a picture of max_pixels.
@@ -176,8 +162,11 @@ class Client:
             connector=connector,
             timeout=limits,
             headers={"User-Agent": AGENT, "Accept-Encoding": "identity"},
-            auto_decompress=False,  # `_body` does so, with a limit
+            auto_decompress=False,  # `unpacked` does so, with a limit
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=heads.LINE,
+            max_field_size=heads.LINE,
+            max_headers=heads.LINES,
         )
         return self
 
@@ -202,21 +191,28 @@ class Client:
 
     async def _attempt(self, url: str) -> Picture:
         try:
-            body = await self._follow(url)
+            body, encoding = await self._follow(url)
         except TimeoutError as error:
             raise Rejected("timeout", type(error).__name__) from error
         except aiohttp.ClientPayloadError as error:
             raise Rejected("truncated", str(error)[:80]) from error
         except aiohttp.InvalidURL as error:
             raise Rejected("refused", str(error)[:80]) from error
-        except (aiohttp.ClientError, OSError) as error:  # a certificate's error is a ValueError as well
+        except aiohttp.ClientConnectorCertificateError as error:  # expired, another host's, or of nobody known
+            raise Rejected("certificate", str(error.certificate_error)[:80]) from error
+        except aiohttp.ClientResponseError as error:  # an answer that the parser refuses
+            raise Rejected("http_error", error.message[:80]) from error
+        except (aiohttp.ClientError, OSError) as error:  # some of these are a ValueError as well
             raise Rejected("connection", f"{type(error).__name__}: {error}"[:80]) from error
         except ValueError as error:
             raise Rejected("refused", str(error)[:80]) from error
-        return await asyncio.get_running_loop().run_in_executor(self.decoders, check, body, self.settings)
+        return await asyncio.get_running_loop().run_in_executor(self.decoders, self._picture, body, encoding)
 
-    async def _follow(self, url: str) -> bytes:
-        """The body at the end of the redirects; every hop is checked like the first address.
+    def _picture(self, body: bytes, encoding: str) -> Picture:
+        return check(unpacked(body, encoding, self.settings.max_bytes), self.settings)
+
+    async def _follow(self, url: str) -> tuple[bytes, str]:
+        """The body at the end of the redirects, and how it is packed; every hop is checked like the first address.
 
         All hops together have `total_timeout`; the waits for their hosts do not count.
         """
@@ -249,7 +245,7 @@ class Client:
         while (left := self.held_until.get(host, 0.0) - time.monotonic()) > 0:
             await asyncio.sleep(left)
 
-    async def _body(self, response: Any, host: str) -> bytes:
+    async def _body(self, response: Any, host: str) -> tuple[bytes, str]:
         status = response.status
         if status != 200:
             passing = status >= 500 or status == 429
@@ -262,10 +258,9 @@ class Client:
         limit = self.settings.max_bytes
         if (response.content_length or 0) > limit:
             raise Rejected("too_large", f"{response.content_length} bytes")
-        unpack = unpacker(response.headers.get("Content-Encoding", "identity").strip().lower())
         body = bytearray()
         async for piece in response.content.iter_any():
-            body += unpack(piece, limit + 1 - len(body))
+            body += piece
             if len(body) > limit:
                 raise Rejected("too_large", f"more than {limit} bytes")
-        return bytes(body)
+        return bytes(body), ",".join(response.headers.getall("Content-Encoding", []))

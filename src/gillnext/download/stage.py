@@ -41,6 +41,7 @@ from gillnext.runtime.progress import Progress
 
 Hosts = Mapping[str, tuple[str, int]]
 STATUS = ["shard", "row", "url"]  # of the table; kind and detail come to them
+UNASKED = ("connection", "certificate", "timeout", "refused", "unknown_host")  # kinds of a link that nothing came from
 
 
 def job_name(table: Path, config: Config, source: str) -> str:
@@ -117,10 +118,12 @@ def finish(rows: Rows, journal: Journal, images: Path, out: Path) -> None:
     """
     outcomes = without_duplicates([journal.done[i] for i in range(len(rows))])
     counts = collections.Counter(o.kind for o in outcomes)
-    if rows and sum(counts[kind] for kind in ("connection", "timeout", "refused", "unknown_host")) == len(rows):
+    if rows and sum(counts[kind] for kind in UNASKED) == len(rows):
         raise UserError(
             f"not one of {len(rows)} links could be asked; the first: {outcomes[0].kind}, {outcomes[0].detail}",
-            where=str(out), remedy="check the network: its names must lead to public addresses, without a proxy",
+            where=str(out),
+            remedy="check the network, whose names must lead to public addresses without a proxy, and the clock; then "
+            f"remove {journal.folder}, which says of some links that they are not asked again",
         )  # fmt: skip
     files.write_jsonl(
         out,
