@@ -6,6 +6,7 @@ origin at the top left, as fractions of the image's width and height.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from numbers import Real
@@ -36,11 +37,25 @@ def detect(boxes: Sequence[Sequence[float]]) -> Convention:
     return Convention.THOUSANDTHS
 
 
+def is_number(value: object) -> bool:
+    """Whether `value` is a finite number that a float can hold; true and false are none."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_four(box: Sequence[object]) -> bool:
+    return len(box) == 4 and all(map(is_number, box))
+
+
 def problem(box: Sequence[float]) -> str | None:
     """Why `box` is not xyxy in [0, 1], or None where it is."""
     if len(box) != 4:
         return f"has {len(box)} numbers instead of 4"
-    if not all(isinstance(v, Real) and np.isfinite(v) for v in box):
+    if not all(map(is_number, box)):
         return "has a coordinate that is not a finite number"
     x1, y1, x2, y2 = box
     if min(box) < 0 or max(box) > 1:
@@ -55,7 +70,7 @@ def check(box: Sequence[float], where: str) -> tuple[float, float, float, float]
     """`box` as a tuple, or a `UserError` that names `where` it stood; never clamps."""
     if reason := problem(box):
         raise UserError(
-            f"box {list(box)} {reason}",
+            f"box {list(box)!r:.80} {reason}",
             where=where,
             remedy="write boxes as [x1, y1, x2, y2] in fractions of the image, or name their convention",
         )
@@ -78,7 +93,7 @@ def to_unit(
     convention = Convention(convention)
     if convention is Convention.AUTO:
         try:
-            convention = detect(boxes)
+            convention = detect([box for box in boxes if _is_four(box)])
         except ValueError as error:
             raise UserError(str(error), where=where, remedy="name the convention of the boxes") from error
     if convention is Convention.PIXELS:
@@ -88,9 +103,7 @@ def to_unit(
     else:
         scale = (1000,) * 4 if convention is Convention.THOUSANDTHS else (1,) * 4
     converted = [
-        [v / s for v, s in zip(box, scale, strict=True)]
-        if len(box) == 4 and all(isinstance(v, Real) for v in box)
-        else box  # `check` says what is wrong with it
+        [v / s for v, s in zip(box, scale, strict=True)] if _is_four(box) else box  # `check` says what is wrong with it
         for box in boxes
     ]
     labels = [f"box {i}" + (f" ({names[i]})" if i < len(names) else "") for i in range(len(converted))]

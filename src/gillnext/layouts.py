@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gillnext import boxes
 from gillnext.runtime import files
@@ -43,22 +43,43 @@ class Layout:
         }
 
 
-def from_row(row: dict[str, Any], where: str, convention: str = "unit") -> Layout:
+def _refuse(what: str, where: str) -> NoReturn:
+    remedy = 'rows are {"caption": "…", "objects": [{"name": "…", "bbox": [x1, y1, x2, y2]}, …]}'
+    raise UserError(what, where=where, remedy=remedy)
+
+
+def _part(row: Any, key: str, kind: type, where: str) -> Any:
+    """`row[key]`: a list, or a text that is not blank; `UserError` where it is not of its `kind`."""
+    if not isinstance(row, dict):
+        _refuse(f"{row!r:.60} is no object", where)
+    value = row.get(key)
+    if not (files.is_text(value) if kind is str else isinstance(value, kind)):
+        wanted = "text" if kind is str else "a list"
+        _refuse(f"{key!r} is {value!r:.60} and not {wanted}" if key in row else f"{key!r} is missing", where)
+    return value
+
+
+def _label(row: dict[str, Any], key: str, kinds: tuple[type, ...], where: str) -> str:
+    """`row[key]` as text, empty where it is null or not there; `UserError` where it is of none of the `kinds`."""
+    value = row.get(key)
+    if value is None or value == "":
+        return ""
+    if type(value) not in kinds or not files.is_text(str(value)):
+        _refuse(f"{key!r} is {value!r:.60} and not text", where)
+    return str(value)
+
+
+def from_row(row: Any, where: str, convention: str = "unit") -> Layout:
     """A checked `Layout` from one JSON row; errors name `where` (file and line)."""
-    try:
-        caption, objects = row["caption"], row["objects"]
-        names = tuple(str(o["name"]) for o in objects)
-        raw = [o["bbox"] for o in objects]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"row lacks or misuses {error}",
-            where=where,
-            remedy='rows need "caption" and "objects": [{"name": …, "bbox": [x1, y1, x2, y2]}]',
-        ) from error
+    caption, objects = _part(row, "caption", str, where), _part(row, "objects", list, where)
+    places = [f"{where}, box {i}" for i in range(len(objects))]
+    names = tuple(_part(o, "name", str, place) for o, place in zip(objects, places, strict=True))
+    raw = [_part(o, "bbox", list, place) for o, place in zip(objects, places, strict=True)]
     unit = boxes.to_unit(raw, convention, where=where, names=names)
     known = {"id", "image_path", "caption", "objects"}
     extra = {k: v for k, v in row.items() if k not in known}
-    return Layout(caption, names, tuple(unit), str(row.get("id", "")), str(row.get("image_path", "")), extra)
+    key, image = _label(row, "id", (str, int), where), _label(row, "image_path", (str,), where)
+    return Layout(caption, names, tuple(unit), key, image, extra)
 
 
 def read(path: Path | str, convention: str = "unit") -> list[Layout]:

@@ -197,6 +197,47 @@ def test_bad_rows_are_named_by_file_and_line(tmp_path):
         rows_.read_index(tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        None, [], "猫", {"image_path": "a.png", "caption": None}, {"image_path": None, "caption": "猫"},
+        {"image_path": "a.png", "caption": 7}, {"image_path": "a.png", "caption": " "}, {"caption": "猫"},
+        {"image_path": "a.png", "caption": "一只\ud83d猫"}, {"image_path": ["a.png"], "caption": "猫"},
+    ],
+)  # fmt: skip
+def test_a_row_of_an_index_without_image_or_caption_is_told(tmp_path, row):
+    path = tmp_path / "i.jsonl"
+    path.write_text('{"image_path": "a.png", "caption": "猫"}\n\n' + json.dumps(row), encoding="utf-8")
+    with pytest.raises(UserError, match=r"i\.jsonl, line 3: .*image_path") as caught:
+        rows_.read_index(path)
+    assert caught.value.remedy
+
+
+def test_a_hash_that_is_null_is_none(tmp_path):
+    files.write_jsonl(tmp_path / "i.jsonl", [{"image_path": "a.png", "caption": "猫", "sha256": None}])
+    assert [row.sha256 for row in rows_.read_index(tmp_path / "i.jsonl")] == [""]
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "\ufeff"])
+def test_a_tsv_without_rows_is_told(tmp_path, text):
+    (tmp_path / "t.tsv").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"t\.tsv: no rows") as caught:
+        rows_.read_tsv(tmp_path / "t.tsv", tmp_path)
+    assert caught.value.remedy
+
+
+def test_the_command_tells_the_reasons_of_rows_and_of_objects(index, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "annotator_maker", lambda *_: lambda: partial(
+        stage.answer_batch, annotator=Brightness(), vocabulary=VOCABULARY
+    ))  # fmt: skip
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    command = ["annotate", "--index", index, "--model", tmp_path, "--out", tmp_path / "o.jsonl", "--config", config]
+    assert main([str(part) for part in command]) == 0
+    said = capsys.readouterr().out
+    assert "'no object named': 1" in said and "'object not in the image': 1" in said
+
+
 def test_a_resumed_run_asks_for_batches_of_the_unbroken_one(index, tmp_path):
     """One that was answered in part comes whole again; what its rows had been given stays."""
 

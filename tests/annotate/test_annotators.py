@@ -45,6 +45,12 @@ def test_a_vocabulary_file_is_a_name_a_line(tmp_path):
     path.write_text("\n\n", encoding="utf-8")
     with pytest.raises(UserError, match="no names"):
         read_vocabulary(path)
+    for encoding in ("gbk", "utf-16"):
+        path.write_text("热气球", encoding=encoding)
+        with pytest.raises(UserError, match=r"names\.txt, line 1: .*UTF-8"):
+            read_vocabulary(path)
+    with pytest.raises(UserError, match=r"none\.txt: no such file"):
+        read_vocabulary(tmp_path / "none.txt")
 
 
 def test_the_detector_gives_the_best_box_of_a_name_or_the_reason_why_not():

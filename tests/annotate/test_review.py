@@ -65,6 +65,13 @@ def test_no_layouts_are_told(tmp_path):
         review([tmp_path / "l.jsonl"], None, tmp_path / "r.html", 5, 0, False)
 
 
+def test_a_layout_without_an_image_is_told(tmp_path):
+    layouts.write(tmp_path / "l.jsonl", [Layout("一只猫", ("猫",), ((0.1, 0.1, 0.5, 0.5),))])
+    for images in (None, tmp_path):
+        with pytest.raises(UserError, match="without an image"):
+            review([tmp_path / "l.jsonl"], images, tmp_path / "r.html", 5, 0, False)
+
+
 def test_fewer_rows_than_wanted_are_all_shown():
     rows = [Layout("猫", ("猫",), ((0.1, 0.1, 0.5, 0.5),), str(i)) for i in range(3)]
     assert sorted(row.id for row in chosen(rows, 10, 0, False)) == ["0", "1", "2"]

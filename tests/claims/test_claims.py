@@ -317,3 +317,13 @@ def test_measured_shares_have_the_intervals_of_their_file(results_root, config):
     data = json.loads(path.read_text(encoding="utf-8")) | {"intervals": {"annotation_recall": [0.921, 0.938]}}
     path.write_text(json.dumps(data), encoding="utf-8")
     assert verdicts(results_root, config)["C15"]["measured"] == "mean IoU 0.860; recall 0.930 (0.921 to 0.938)"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "claims:", "claims: 3", "claims: {C1: {}}", "claims: [C1]", "claims: [{rule: x}]"]
+)
+def test_what_is_no_list_of_claims_is_told(tmp_path, text):
+    (tmp_path / "claims.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=r"claims\.yaml") as error:
+        read_claims(tmp_path / "claims.yaml")
+    assert error.value.remedy

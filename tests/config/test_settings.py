@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from snakemake.cli import parse_config
 
 from gillnext.config import load
 from gillnext.config.load import from_dict, schema
@@ -125,15 +126,82 @@ def test_the_resolved_settings_come_back_from_json(tmp_path):
         ("vae: { steps: true }", ["vae.steps", "expected integer"]),
         ("vae: { steps: -1 }", ["vae.steps", "negative"]),
         ("vae: 3", ["vae", "expected a mapping"]),
+        ("vae: { lr: -1 }", ["vae.lr", "negative"]),
+        ("vae: { lr: .nan }", ["vae.lr", "not a finite number"]),
+        ("vae: { lr: .inf }", ["vae.lr", "not a finite number"]),
+        ("vae: { lr: 1e999 }", ["vae.lr", "not a finite number"]),
+        ("vae: { lr: true }", ["vae.lr", "expected number"]),
+        ("vae: { lr: 1" + "0" * 400 + " }", ["vae.lr", "expected number"]),
+        ("vae: { lr: [2e-3] }", ["vae.lr", "expected number"]),
+        ("vae: { lr: }", ["vae.lr", "expected number, not None"]),
+        ("vae: { steps: 5.0e+2 }", ["vae.steps", "expected integer"]),
+        ('vae: { steps: "5.5" }', ["vae.steps", "expected integer"]),
+        ("vae: { steps: 0100 }", ["line 1", "0100 is 64", "leading zeros"]),
+        ("vae: { steps: 1:30 }", ["line 1", "1:30 is 90"]),
+        ("vae: { lr: 1:30.5 }", ["line 1", "1:30.5 is 90.5"]),
+        ("vae: { steps: " + "9" * 5000 + " }", ["not YAML"]),
+        ("vae:", ["vae", "expected a mapping, not None", "delete the line"]),
+        ("study: { arms: { attn2: } }", ["study.arms.attn2", "expected a mapping, not None"]),
+        ("study: { arms: { a: 0 } }", ["study.arms.a", "expected a mapping, not 0"]),
+        ("study: { arms: { null: {} } }", ["study.arms", "None is no name", "quotes"]),
+        ("study: { arms: { 1: {} } }", ["study.arms", "1 is no name", "quotes"]),
+        ("study: { arms: [a] }", ["study.arms", "expected a mapping"]),
+        ("study: { arms: { a: { phrases: 1 } } }", ["study.arms.a.phrases", "expected boolean"]),
+        ("run: { precision: no }", ["run.precision", "False", "'no'", "quotes"]),
+        ("run: { tier: null }", ["run.tier", "None is not a value"]),
+        ("run: { device: 0 }", ["run.device", "expected string"]),
+        ("world: { release: 2026-13-45 }", ["not YAML"]),
+        ("vae: { steps: 1 }\nvae: { steps: 2 }", ["line 2", "'vae' comes twice"]),
+        ("vae: { steps: 1, steps: 2 }", ["line 1", "'steps' comes twice"]),
+        ('{"vae": {"steps": 1, "steps": 2}}', ["line 1", "'steps' comes twice"]),
+        ("? [vae]\n: 1", ["line 1", "not YAML"]),
         ("[1, 2]", ["expected a mapping at the top"]),
+        ("5", ["expected a mapping at the top"]),
+        ("false", ["expected a mapping at the top"]),
         ("vae: {", ["not YAML"]),
+        ("vae:\n\tsteps: 3", ["line 2", "not YAML", "spaces"]),
+        ("vae:\n  steps: 3\n batch: 4", ["line 3", "not YAML"]),
+        ("vae: { steps：3 }", ["vae", "unknown key"]),
+        ("vae： { steps: 3 }", ["vae：", "unknown key"]),
+        ("vae: { steps: 1 }\n---\nvae: { steps: 2 }", ["line 2", "not YAML"]),
+        ("vae: !!python/object:os.system {}", ["line 1", "not YAML"]),
+        ("[" * 5000, ["not YAML"]),
+        ("run: { device: 左边 }".encode("gbk"), ["line 1", "not UTF-8"]),
+        ("vae: { steps: 3 }".encode("utf-16"), ["line 1", "not UTF-8"]),
     ],
 )
 def test_a_wrong_setting_is_told_with_file_and_key(tmp_path, text, message):
-    path = yaml(tmp_path / "mine.yaml", text)
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError) as caught:
         load(ROOT / "config.yaml", path)
     assert all(part in str(caught.value) for part in [str(path), *message]), str(caught.value)
+    assert caught.value.remedy
+
+
+def test_a_number_is_one_however_it_is_written(tmp_path):
+    """To YAML 1.1 5e-3 is text."""
+    path = yaml(tmp_path / "a.yaml", 'vae: { lr: 5e-3, steps: "7", batch: 1_0 }\nclip: { lr: 1E-3 }\ntext: { lr: 1 }')
+    config = load(path)
+    assert (config.vae.lr, config.vae.steps, config.vae.batch) == (0.005, 7, 10)
+    assert (config.clip.lr, config.text.lr) == (0.001, 1.0) and isinstance(config.text.lr, float)
+
+
+def test_mappings_after_the_workflows_config_are_read_as_in_a_file():
+    """Snakemake reads a mapping after --config as texts."""
+    words = ["vae={lr: 5e-3, steps: 7}", "study={arms: {attn2: {phrases: false, seeds: null, unet_lr: 6.0e-4}}}"]
+    config = from_dict(parse_config(words))
+    row = config.study.arms["attn2"]
+    assert (config.vae.lr, config.vae.steps) == (0.005, 7)
+    assert (row.phrases, row.seeds, row.unet_lr) == (False, None, 0.0006)
+    for wrong in ("vae={steps: 7.5}", "vae={lr: nan}", "study={arms: {attn2: {phrases: 1}}}"):
+        with pytest.raises(UserError):
+            from_dict(parse_config([wrong]))
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n", "---\n", "\ufeff# nothing"])
+def test_an_empty_file_changes_nothing(tmp_path, text):
+    assert load(ROOT / "config.yaml", yaml(tmp_path / "a.yaml", text)) == load(ROOT / "config.yaml")
 
 
 def test_a_reference_that_is_no_arm_is_told():

@@ -163,6 +163,8 @@ def test_the_same_value_gives_the_same_bytes_and_readable_chinese(tmp_path):
 def test_a_number_that_json_lacks_is_refused(tmp_path):
     with pytest.raises(ValueError):
         files.write_json(tmp_path / "a.json", {"loss": float("nan")})
+    with pytest.raises(ValueError):
+        files.write_jsonl(tmp_path / "a.json", [{"loss": float("inf")}])
     assert not (tmp_path / "a.json").exists()
 
 
@@ -177,6 +179,52 @@ def test_a_broken_line_is_told_with_file_and_number(tmp_path):
     (tmp_path / "a.json").write_text('{\n"a": }', encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.json, line 2"):
         files.read_json(tmp_path / "a.json")
+
+
+WRONG_JSON = [
+    (b"", "Expecting value"),
+    (b'{"a": 1,}', "property name"),
+    (b'["a", "b",]', "Expecting value"),
+    (b"{'a': 1}", "property name"),
+    ("{“a”: 1}".encode(), "property name"),
+    (b'{"a": 1, "b": 2, "a": 3}', "'a' comes twice"),
+    (b'{"x": {"b": 2, "b": 2}}', "'b' comes twice"),
+    (b'{"a": NaN}', "NaN is no number"),
+    (b'{"a": [-Infinity]}', "-Infinity is no number"),
+    (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
+    (b"[" * 100_000, "not JSON"),
+    (b'{"a": "\xff"}', "0xff is not UTF-8"),
+    ('{"a": "左边"}'.encode("gbk"), "is not UTF-8"),
+    ('{"a": "左边"}'.encode("utf-16"), "0xff is not UTF-8"),
+    ('{"a": "左边"}'.encode("utf-16-be"), "not"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), WRONG_JSON)
+def test_what_is_no_json_is_told_with_file_line_and_remedy(tmp_path, data, message):
+    (tmp_path / "a.json").write_bytes(b"\n" + data)
+    with pytest.raises(UserError, match=r"a\.json, line \d") as caught:
+        files.read_json(tmp_path / "a.json")
+    assert message in caught.value.what and caught.value.remedy
+    if data:
+        (tmp_path / "a.jsonl").write_bytes(b"{}\n\n" + data)
+        with pytest.raises(UserError, match=r"a\.jsonl, line 3") as caught:
+            list(files.read_jsonl(tmp_path / "a.jsonl"))
+        assert message in caught.value.what and caught.value.remedy
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    (tmp_path / "a.json").write_bytes('\ufeff{"a": "猫"}\r\n'.encode())
+    assert files.read_json(tmp_path / "a.json") == {"a": "猫"}
+    assert list(files.read_jsonl(tmp_path / "a.json")) == [{"a": "猫"}]
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.json", "no such file"), (".", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_told(tmp_path, name, message):
+    for read in (files.read_json, files.read_text, lambda path: list(files.read_jsonl(path))):
+        with pytest.raises(UserError, match=message) as caught:
+            read(tmp_path / name)
+        assert str(tmp_path) in caught.value.where and caught.value.remedy
 
 
 def test_rows_come_back_as_written(tmp_path):

@@ -16,6 +16,7 @@ from PIL import Image
 
 from gillnext.boxes import Convention
 from gillnext.layouts import Box
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 Names = list[str] | None  # objects to look for; None: the annotator reads them off the caption itself
@@ -66,7 +67,7 @@ class Vocabulary:
 
 def read_vocabulary(path: Path | str) -> Vocabulary:
     """A vocabulary from a UTF-8 file, a name a line; raises `UserError` where it holds none."""
-    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in files.read_text(path).splitlines()]
     if not any(lines):
         raise UserError("no names in the vocabulary", where=str(path), remedy="write a name a line")
     return Vocabulary(line for line in lines if line)

@@ -79,7 +79,10 @@ def thumbnail(path: Path) -> str:
 
 
 def item(row: Layout, images: Path | None) -> dict[str, Any]:
-    """What the page tells of one image."""
+    """What the page tells of one image; a layout of none raises `UserError`."""
+    if not row.image_path:
+        what, remedy = "a layout without an image", 'give its row an "image_path"'
+        raise UserError(what, where=f"layout {row.id or row.caption!r}", remedy=remedy)
     path = images / row.image_path if images else Path(row.image_path)
     objects = [
         {"name": name, "x": x1, "y": y1, "w": x2 - x1, "h": y2 - y1, "colour": COLOURS[i % len(COLOURS)]}

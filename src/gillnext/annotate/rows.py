@@ -47,17 +47,13 @@ def read_index(index: Path, images: Path | None = None) -> list[Row]:
     rows = []
     for number, row in files.numbered_jsonl(index):
         where = f"{index}, line {number}"
-        if not isinstance(row, dict) or not all(
-            isinstance(row.get(k), str) and row[k] for k in ("image_path", "caption")
-        ):
+        if not isinstance(row, dict) or not all(files.is_text(row.get(key)) for key in ("image_path", "caption")):
             raise UserError(
                 'needs the texts "image_path" and "caption"', where=where, remedy="correct or delete the row"
             )
-        if any("\ud800" <= char <= "\udfff" for char in row["image_path"] + row["caption"]):
-            raise UserError("half a surrogate pair is no text", where=where, remedy="correct or delete the row")
         path = (images or Path()) / row["image_path"]
         extra = {k: row[k] for k in CARRIED if k in row}
-        rows.append(Row(path.absolute(), row["image_path"], row["caption"], str(row.get("sha256", "")), extra))
+        rows.append(Row(path.absolute(), row["image_path"], row["caption"], str(row.get("sha256") or ""), extra))
     return rows
 
 
@@ -66,8 +62,7 @@ def read_tsv(table: Path, images: Path) -> list[Row]:
     rows = []
     if not table.is_file():
         raise UserError("no such table", where=str(table), remedy="name a TSV of file names and captions")
-    for number, line in files.numbered_lines(table, "save it as UTF-8"):
-        text = line.removeprefix("\ufeff") if number == 1 else line
+    for number, text in files.numbered_lines(table, "save it as UTF-8"):
         if not text.strip():
             continue
         name, tab, caption = text.partition("\t")
@@ -78,6 +73,8 @@ def read_tsv(table: Path, images: Path) -> list[Row]:
             )  # fmt: skip
         path = images / name.strip()
         rows.append(Row(path.absolute(), str(path), caption.strip()))
+    if not rows:
+        raise UserError("no rows in it", where=str(table), remedy="write lines of image file name, tab, caption")
     return rows
 
 

@@ -199,3 +199,4 @@ def main(args: argparse.Namespace) -> None:
     with Workers(annotator_maker(config, model), config) as workers:
         counts = annotate(rows, workers, config.annotate.batch, args.out, job_name(config, model))
     print(f"annotate: {counts['kept']} of {counts['rows']} rows kept; dropped: {counts['rows_dropped']}")
+    print(f"annotate: {counts['objects']} objects; dropped: {counts['objects_dropped']}")

@@ -48,8 +48,11 @@ class Claim:
 
 def read_claims(path: Path) -> list[Claim]:
     """The claims of a YAML file; an unknown key, power or rule is an error that names the claim."""
-    claims = []
-    for index, entry in enumerate(read_yaml(path).get("claims", [])):
+    claims, entries = [], read_yaml(path).get("claims")
+    for index, entry in enumerate(entries if isinstance(entries, list) else []):
+        if not isinstance(entry, dict) or not isinstance(entry.get("rule", {}), dict):
+            remedy = "write {id: …, rule: {kind: …}, …}"
+            raise UserError("not a mapping, or its rule is none", where=f"{path}: entry {index + 1}", remedy=remedy)
         where = f"{path}: {entry.get('id', f'entry {index + 1}')}"
         if unknown := set(entry) - KEYS:
             raise UserError(

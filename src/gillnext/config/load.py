@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import math
+import re
 import types
 import typing
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import yaml
 
 from gillnext.config.model import Config, Study
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 _JSON = {int: "integer", float: "number", str: "string", bool: "boolean"}
@@ -25,31 +29,49 @@ def _refuse(what: str, where: str, key: str, remedy: str) -> typing.NoReturn:
     raise UserError(what, where=f"{where}: {key}" if key else where, remedy=remedy)
 
 
+def _number_or_truth(kind: type, value: Any) -> Any:
+    """What `value` plainly says where a number, true or false is expected, and `value` where it says none.
+
+    To PyYAML `5e-3` is text; of a mapping after Snakemake's --config everything is.
+    """
+    if kind in (int, float) and (isinstance(value, str) or type(value) is int):
+        with contextlib.suppress(ValueError, OverflowError):
+            return kind(value)
+    if kind is bool and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    return value
+
+
 def _value(kind: Any, value: Any, where: str, key: str) -> Any:
     origin = typing.get_origin(kind)
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, where, key)
     if origin is types.UnionType:  # of a kind and None, which is "not set"
-        return None if value is None else _value(typing.get_args(kind)[0], value, where, key)
+        return None if value in (None, "null") else _value(typing.get_args(kind)[0], value, where, key)
     if origin is typing.Literal:
         allowed = typing.get_args(kind)
         if value not in allowed:
             near = difflib.get_close_matches(str(value), [str(a) for a in allowed], 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
+            hint += "YAML reads no, yes, off and on as false and true, unless in quotes: " * isinstance(value, bool)
             _refuse(f"{value!r} is not a value of it", where, key, f"{hint}one of {', '.join(map(repr, allowed))}")
         return value
     if origin is dict:
         if not isinstance(value, dict):
             _refuse("expected a mapping", where, key, "write name: {…}")
-        return {str(k): _value(typing.get_args(kind)[1], v or {}, where, f"{key}.{k}") for k, v in value.items()}
+        for name in value:
+            if not isinstance(name, str):
+                _refuse(f"{name!r} is no name", where, key, "write it in quotes")
+        return {k: _value(typing.get_args(kind)[1], v, where, f"{key}.{k}") for k, v in value.items()}
     if origin is list:
         if not isinstance(value, list):
-            _refuse(f"expected a list, not {value!r}", where, key, "write [a, b, …]")
+            _refuse(f"expected a list, not {value!r:.60}", where, key, "write [a, b, …]")
         return [_value(typing.get_args(kind)[0], v, where, f"{key}[{i}]") for i, v in enumerate(value)]
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    value = _number_or_truth(kind, value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        _refuse(f"expected {_JSON[kind]}, not {value!r}", where, key, f"give it as {_JSON[kind]}")
+        _refuse(f"expected {_JSON[kind]}, not {value!r:.60}", where, key, f"give it as {_JSON[kind]}")
+    if kind is float and not math.isfinite(value):
+        _refuse(f"{value} is not a finite number", where, key, "give a finite one")
     if kind in (int, float) and value < 0:
         _refuse(f"{value} is negative", where, key, "give 0 or more")
     return value
@@ -57,10 +79,9 @@ def _value(kind: Any, value: Any, where: str, key: str) -> Any:
 
 def build(cls: type, data: Any, where: str, prefix: str = "") -> Any:
     """`data` (a mapping) as an instance of the dataclass `cls`; errors name the key and the nearest valid one."""
-    if data is None:
-        data = {}
     if not isinstance(data, dict):
-        _refuse(f"expected a mapping, not {data!r}", where, prefix, "write key: value pairs")
+        what = f"expected a mapping, not {data!r:.60}"
+        _refuse(what, where, prefix, "write key: value pairs, {} for none, or delete the line")
     hints = _hints(cls)
     known = {f.name for f in dataclasses.fields(cls)}
     values = {}
@@ -83,15 +104,44 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without three surprises: a key that comes twice, 010 for 8, and 1:30 for 90."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} comes twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _construct_number(loader: _Loader, node: Any) -> Any:
+    """A number of YAML 1.1, unless YAML 1.2 reads another."""
+    kind = node.tag.rpartition(":")[2]
+    value = getattr(loader, f"construct_yaml_{kind}")(node)
+    if ":" in node.value or re.match("[-+]?0[0-9_]", node.value):
+        what = f"{node.value} is {value} to YAML: leave out leading zeros and colons"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+    return value
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _construct_number)
+
+
 def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file, {} where the file is empty; `UserError` where it is none."""
+    text, remedy = files.read_text(path), "correct it: key: value pairs, each key once, indented with spaces"
     try:
-        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError("no such file", where=str(path), remedy="name an existing config with --config") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"not YAML: {error}", where=str(path)) from error
+        data = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark, what = getattr(error, "problem_mark", None), getattr(error, "problem", None) or str(error)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise UserError(f"not YAML: {what}", where=where, remedy=remedy) from error
     if data is not None and not isinstance(data, dict):
-        raise UserError("expected a mapping at the top", where=str(path))
+        raise UserError("expected a mapping at the top", where=str(path), remedy=remedy)
     return data or {}
 
 

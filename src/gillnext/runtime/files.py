@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.runtime.errors import UserError
+
+RULES = (
+    'JSON has "straight quotes", no comma before a bracket that closes, and each key of an object once; '
+    "JSON lines have a whole object a line"
+)
+AGAIN = "run the stage that wrote the file again"
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")  # of UTF-16: an escape in JSON can name it, UTF-8 has no bytes for it
 
 
 @contextmanager
@@ -120,41 +128,76 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path | str) -> Any:
+def is_text(value: object) -> bool:
+    """Whether a value out of JSON is a text that is not blank and can be written as UTF-8."""
+    return isinstance(value, str) and bool(value.strip()) and not _HALF_A_PAIR.search(value)
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these keys and values; `ValueError` where a key comes twice, as one of its values would be lost."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"{key!r} comes twice")
+        found[key] = value
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
+
+
+def _from_json(text: str, path: Path | str, first: int = 1) -> Any:
+    """The value of a JSON text that begins in line `first` of `path`; `UserError` where it is not quite JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"not JSON: {error.msg}", where=f"{path}, line {error.lineno}") from error
+        return json.loads(text, object_pairs_hook=unique, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        what, line = str(error), first
+        if isinstance(error, json.JSONDecodeError):
+            what, line = f"{error.msg} at column {error.colno}", first + error.lineno - 1
+        where = f"{path}, line {line}"
+        raise UserError(f"not JSON: {what}", where=where, remedy=f"correct it ({RULES}), or {AGAIN}") from error
+
+
+def read_json(path: Path | str) -> Any:
+    """The value of a JSON file; `UserError` where there is none."""
+    return _from_json(read_text(path), path)
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:
     """A JSON object a line, with sorted keys; `rows` may be more than fit into memory."""
     with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+        lines.writelines(json.dumps(row, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n" for row in rows)
 
 
-def numbered_lines(path: Path | str, remedy: str) -> Iterator[tuple[int, str]]:
-    """(number, text) of each line of a UTF-8 file, which a newline alone ends; other bytes raise `UserError`."""
-    with open(path, "rb") as lines:  # of text Python would end lines at a carriage return as well
+def numbered_lines(path: Path | str, remedy: str = f"save it as UTF-8, or {AGAIN}") -> Iterator[tuple[int, str]]:
+    """(number, text) of each line of a UTF-8 file, which a newline alone ends; a byte order mark is left out.
+
+    Raises `UserError` where the file cannot be read, and with `remedy` where it has other bytes.
+    """
+    try:
+        lines = open(path, "rb")  # noqa: SIM115 (closed below; text would end lines at a carriage return as well)
+    except OSError as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        raise UserError(what, where=str(path), remedy="name a file that is there") from error
+    with lines:
         for number, line in enumerate(lines, 1):
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
                 what = f"byte 0x{line[error.start]:02x} is not UTF-8"
                 raise UserError(what, where=f"{path}, line {number}", remedy=remedy) from error
-            yield number, text
+            yield number, text.removeprefix("\ufeff") if number == 1 else text
+
+
+def read_text(path: Path | str) -> str:
+    """The text of a UTF-8 file; `UserError` where it cannot be read."""
+    return "".join(line for _, line in numbered_lines(path))
 
 
 def numbered_jsonl(path: Path | str) -> Iterator[tuple[int, Any]]:
     """(line number, value) of each line of a JSONL file that is not blank; a broken line raises `UserError`."""
-    remedy = "delete the file and run the stage that writes it again"
-    for number, line in numbered_lines(path, remedy):
-        if not line.strip():
-            continue
-        try:
-            yield number, json.loads(line)
-        except ValueError as error:
-            raise UserError(f"not a JSON object: {error}", where=f"{path}, line {number}", remedy=remedy) from error
+    return ((number, _from_json(line.rstrip(), path, number)) for number, line in numbered_lines(path) if line.strip())
 
 
 def read_jsonl(path: Path | str) -> Iterator[dict[str, Any]]:

@@ -35,10 +35,9 @@ PAGE = b"<!DOCTYPE html><html><head><title>404</title></head><body><p>Sorry.</p>
 
 def manifest(world: Path) -> dict:
     """world.json; a `UserError` where there is none."""
-    try:
-        return files.read_json(world / "world.json")
-    except FileNotFoundError as error:
-        raise UserError("no world here", where=str(world), remedy="make one with `gillnext world`") from error
+    if not (world / "world.json").exists():
+        raise UserError("no world here", where=str(world), remedy="make one with `gillnext world`")
+    return files.read_json(world / "world.json")
 
 
 def addresses(world: Path) -> dict[str, tuple[int, str]]:
