@@ -1,6 +1,7 @@
 """Constrained decoding: whatever the model, every answer is a plan."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gillnext.language.model import build
 from gillnext.language.tokenizer import token_bytes, train_tokenizer
 from gillnext.layouts import MAX_BOXES
 from gillnext.planner import format as plan_format
-from gillnext.planner.decode import generate, nouns_in
+from gillnext.planner.decode import generate, nouns_in, spans
 from gillnext.planner.grammar import Grammar, State, TokenTable
 from gillnext.planner.model import Planner
 
@@ -30,7 +31,7 @@ def accepts(grammar, text):
 
 
 def test_grammar_accepts_written_plans_and_the_parser_accepts_what_it_accepts():
-    grammar = Grammar(["猫", "树"], 3)
+    grammar = Grammar(["猫", "树"], most=3)
     assert accepts(grammar, plan_format.write(["猫", "树"], [(0, 0, 1, 1), (0.1, 0.2, 0.3, 0.4)]))
     for bad in (
         "猫",
@@ -39,7 +40,7 @@ def test_grammar_accepts_written_plans_and_the_parser_accepts_what_it_accepts():
         plan_format.write(["船"], [(0, 0, 1, 1)]),
     ):
         assert not accepts(grammar, bad)
-    one = Grammar(["猫"], 2)
+    one = Grammar(["猫"], most=2)
     for numbers in itertools.product(["000", "001", "999", "1000", "1001", "5"], repeat=4):
         text = f"<obj>猫</obj><box>[{','.join(numbers)}]</box>"
         if accepts(one, text):
@@ -50,18 +51,24 @@ def test_grammar_accepts_written_plans_and_the_parser_accepts_what_it_accepts():
 
 def test_any_random_walk_of_allowed_bytes_ends_in_a_plan():
     rng = np.random.default_rng(0)
-    for nouns in ([], ["猫"], ["树", "树木", "猫"], ["a", "ab", "abc"]):
-        grammar = Grammar(nouns, 4)
+    for nouns, further in (
+        ([], ["狗", "小狗"]), (["猫"], ["猫"]), (["树", "树木", "猫"], []), (["a", "ab", "abc"], ["ab"]),
+        (["猫", "猫", "树"], ["树"]), (["猫"] * 5, []),
+    ):  # fmt: skip
+        grammar = Grammar(nouns, further, 4)
         for _ in range(60):
             state, text = State(), b""
-            while not (grammar.complete(state) and (state.done == 4 or rng.random() < 0.2)):
+            while True:
                 choices = [(b, s) for b in range(256) if (s := grammar.advance(state, b)) is not None]
+                if grammar.complete(state) and (not choices or rng.random() < 0.2):
+                    break
                 assert choices, (state, text)
                 byte, state = choices[int(rng.integers(len(choices)))]
                 text += bytes([byte])
             parsed = plan_format.parse(text.decode())
             assert parsed.valid
-            assert set(nouns) <= set(parsed.names)
+            more = Counter(parsed.names) - Counter(nouns[:4])
+            assert not Counter(nouns[:4]) - Counter(parsed.names) and set(more) <= set(further)
             assert len(text) <= grammar.longest
 
 
@@ -73,8 +80,9 @@ def test_untrained_model_always_answers_with_a_plan(tokenizer, seed):
     planner = Planner(network, tokenizer, NOUNS)
     for caption, answer in zip(CAPTIONS, planner.answer(CAPTIONS), strict=True):
         parsed = plan_format.parse(answer)
-        assert parsed.valid, answer
-        assert 1 <= len(parsed.names) <= MAX_BOXES
+        assert parsed.valid or (caption, answer) == ("", ""), answer
+        assert bool(caption) <= len(parsed.names) <= MAX_BOXES
+        assert all(name in caption for name in parsed.names)
         if nouns := nouns_in(caption, NOUNS):
             assert set(parsed.names) == set(nouns)
     layouts = planner.plan(CAPTIONS)
@@ -87,6 +95,36 @@ def test_of_more_things_than_can_be_drawn_the_first_are_planned(tokenizer):
     (layout,) = Planner(network, tokenizer, nouns).plan(["、".join(nouns)])
     assert set(layout.names) == set(nouns[:MAX_BOXES]) and len(layout.names) == MAX_BOXES
     pad([layout.boxes])  # as many as the adapter has slots for
+
+
+@pytest.mark.parametrize(
+    ("caption", "counts"),
+    [
+        ("三只猫", {"猫": 3}),
+        ("左边是一只猫，右边是一只猫", {"猫": 2}),
+        ("一对猫和一棵树", {"猫": 2, "树": 1}),
+        ("七只猫", {"猫": MAX_BOXES}),
+        ("五只猫和三棵树", {"猫": 3, "树": 3}),
+    ],
+)
+def test_a_count_of_the_caption_is_the_number_of_boxes(tokenizer, caption, counts):
+    network = build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=0).eval()
+    (layout,) = Planner(network, tokenizer, NOUNS).plan([caption])
+    assert Counter(layout.names) == counts
+
+
+@pytest.mark.parametrize("caption", ["沙发前面有一只狗", "a cat left of a tree", "，。🐱", "Ａ区的café"])
+def test_without_a_known_noun_names_are_parts_of_the_caption(tokenizer, caption):
+    network = build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=1).eval()
+    (layout,) = Planner(network, tokenizer, NOUNS).plan([caption])
+    assert set(layout.names) <= set(spans(caption)) and bool(layout.names) == (caption != "，。🐱")
+
+
+def test_spans_are_the_unbroken_parts_of_letters_and_cut_no_latin_word():
+    caption = "红T恤，a cat 和" + "猫" * 20
+    inside = {caption[i:j] for i in range(len(caption)) for j in range(i + 1, i + 1 + plan_format.MAX_NAME)}
+    letters = {part for part in inside if part.isalpha() and plan_format.is_name(part)}
+    assert set(spans(caption)) == letters - {"c", "ca", "at", "t"}
 
 
 def test_untrained_model_without_the_grammar_does_not_but_nothing_raises(tokenizer):
@@ -102,7 +140,8 @@ def test_answers_do_not_depend_on_the_batch(tokenizer):
 
 
 def test_allowed_tokens_are_those_that_a_walk_accepts(tokenizer):
-    table, grammar = TokenTable(token_bytes(tokenizer), tokenizer.eos_token_id), Grammar(["树", "树木"], 2)
+    table = TokenTable(token_bytes(tokenizer), tokenizer.eos_token_id)
+    grammar = Grammar(["树", "树木"], ["树", "树木"], 2)
     text = ""
     for step in ["<obj>", "树", "</obj><box>[", "100", ",100"]:
         text += step

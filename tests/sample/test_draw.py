@@ -1,6 +1,7 @@
 """`gillnext draw`: caption and boxes in, picture out; bad boxes are named, never bent into shape."""
 
 import json
+from collections import Counter
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,10 @@ from PIL import Image
 from gillnext import cli, overlay
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
+from gillnext.language import model
+from gillnext.language.tokenizer import train_tokenizer
 from gillnext.layouts import Layout
+from gillnext.planner import format as plan_format
 
 CAPTION = "一只猫和一棵树"
 UNIT = {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]}
@@ -86,6 +90,7 @@ def test_a_bad_box_is_refused_with_its_file_and_object(box, reason, draw):
         ("{", "not JSON"),
         ([{"name": "猫"}], "lacks or misuses 'bbox'"),
         (5, "lacks or misuses"),
+        ({"猫": UNIT["猫"], " ": UNIT["树"]}, "box 1: a name is empty"),
         ([{"name": f"猫{i}", "bbox": UNIT["猫"]} for i in range(7)], "7 boxes"),
         ({"猫": [1, 300, 500, 800], "树": [0.6, 0.1, 0.95, 0.6]}, "out of the range"),
     ],
@@ -119,6 +124,7 @@ def test_chinese_names_have_glyphs_in_the_overlay():
 
 class FakePlanner:
     asked: ClassVar[list[list[str]]] = []
+    nouns, tokenizer = tuple(UNIT), None
 
     @classmethod
     def from_pretrained(cls, folder):
@@ -132,6 +138,7 @@ class FakePlanner:
 def test_without_boxes_the_planner_places_the_objects(draw, tiny, adapter_folder, tmp_path, monkeypatch, capsys):
     expected = draw(UNIT)[2]
     monkeypatch.setattr("gillnext.sample.draw.Planner", FakePlanner)
+    monkeypatch.setattr("gillnext.sample.remarks.unread", lambda *_: [])
     arguments = ["draw", CAPTION, "--config", tiny.config_file, "--base", tiny.base, "--adapter", adapter_folder,
                  "--planner", tmp_path, "--out", tmp_path / "planned.png", "--scale", 2]  # fmt: skip
     assert cli.main([str(a) for a in arguments]) == 0
@@ -147,3 +154,117 @@ def test_models_that_are_not_there_are_named(tiny, tmp_path, monkeypatch, capsys
     assert "the base is not there" in printed and "make paper" in printed
     assert cli.main(["draw", CAPTION, "--config", str(tiny.config_file), "--boxes", "none.json"]) == 2
     assert "none.json: no such file" in capsys.readouterr().err
+
+
+NOUNS = ["猫", "树", "气球"]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, tiny_base, adapter_folder, tiny_config):
+    """A run's folder: its settings, base and adapter, and an untrained planner that knows three names."""
+    import dataclasses
+
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "models").mkdir()
+    (folder / "adapters/attn2").mkdir(parents=True)
+    (folder / "models/base").symlink_to(tiny_base)
+    (folder / "adapters/attn2/0").symlink_to(adapter_folder)
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(tiny_config)))
+    captions = ["左边是一棵树，右边是一只猫和一只气球，画面前面有"] * 2
+    tokenizer = train_tokenizer(captions, 700, [*plan_format.tokens(), *NOUNS])
+    network = model.build(tokenizer, hidden=32, layers=1, heads=2, name="random", seed=0)
+    model.save(network, tokenizer, folder / "models/planner", {"nouns": NOUNS}, "planner")
+    return folder
+
+
+@pytest.fixture
+def tell(results, tmp_path, capsys):
+    """Runs the command with a run's models and --json; gives exit code, the object that it prints, and stderr."""
+
+    def run(caption, *extra):
+        out = tmp_path / "told.png"
+        code = cli.main([str(a) for a in ["draw", caption, "--results", results, "--out", out, "--json", *extra]])
+        printed = capsys.readouterr()
+        assert out.exists() == (code == 0)
+        return code, json.loads(printed.out or "null"), printed.err
+
+    return run
+
+
+def test_json_tells_what_was_drawn_with_the_settings_of_the_run(tell, results, tiny_config, tmp_path):
+    code, told, errors = tell("左边是一棵树，右边是一只猫", "--seed", 5)
+    assert code == 0 and "warning" not in errors
+    assert {thing["name"] for thing in told.pop("objects")} == {"树", "猫"}
+    assert told == {
+        "caption": "左边是一棵树，右边是一只猫", "picture": str(tmp_path / "told.png"), "warnings": [], "seed": 5,
+        "arm": "attn2", "adapter": str(results / "adapters/attn2/0"),
+        "steps": tiny_config.sample.steps, "guidance": tiny_config.sample.guidance,
+    }  # fmt: skip
+    _, told, _ = tell("一只猫", "--steps", 3, "--guidance", 2, "--adapter", results / "adapters/attn2/0")
+    assert (told["steps"], told["guidance"], told["arm"]) == (3, 2.0, None)
+
+
+def test_told_objects_are_a_boxes_file(tell, tmp_path):
+    _, told, _ = tell("一只猫和一棵树")
+    (tmp_path / "again.json").write_text(json.dumps(told))
+    assert tell("一只猫和一棵树", "--boxes", tmp_path / "again.json")[1] == told
+
+
+@pytest.mark.parametrize(
+    "caption", ["", " \n", "，。！？", "🐱", "a cat left of a tree", "沙发前面有一只狗", "左邊有一棵樹"]
+)
+def test_a_caption_that_names_nothing_known_is_refused_with_what_is_known(tell, caption):
+    code, _, errors = tell(caption)
+    assert code == 2
+    assert "names nothing" in errors and "猫、树、气球" in errors and "--boxes" in errors
+
+
+@pytest.mark.parametrize(
+    ("caption", "counts", "said"),
+    [
+        ("三只气球", {"气球": 3}, None),
+        ("左边有一只猫，右边是两个气球", {"猫": 1, "气球": 2}, None),
+        ("七只气球", {"气球": 6}, "7 气球; 6 drawn"),
+        ("三只狗和一只猫", {"猫": 1}, "三只: no known name follows"),
+        ("沙发前面有一只猫", {"猫": 1}, "沙发"),
+        ("red 一只猫", {"猫": 1}, "red"),
+        ("一只猫🐱", {"猫": 1}, "🐱"),
+        ("一只猫" + "，" * 300, {"猫": 1}, "tokens"),
+    ],
+)
+def test_what_a_picture_lacks_of_its_caption_is_said(tell, caption, counts, said):
+    code, told, errors = tell(caption)
+    assert code == 0 and Counter(thing["name"] for thing in told["objects"]) == counts
+    about = [w for w in told["warnings"] if "planned on each other" not in w]
+    assert bool(about) == (said is not None)
+    assert all(f"warning: {w}" in errors for w in told["warnings"])
+    if said:
+        assert any(said in w for w in about), about
+
+
+def test_boxes_with_names_that_the_models_do_not_know_are_drawn_and_said(tell, tmp_path):
+    (tmp_path / "boxes.json").write_text(json.dumps({"沙发": UNIT["猫"], "猫": UNIT["树"]}))
+    code, told, _ = tell("一只猫", "--boxes", tmp_path / "boxes.json")
+    assert code == 0 and "no box in training was called 沙发" in told["warnings"]
+    assert any("猫、树、气球" in w for w in told["warnings"])
+    (tmp_path / "boxes.json").write_text("{}")
+    assert "no boxes" in tell("一只猫", "--boxes", tmp_path / "boxes.json")[1]["warnings"][0]
+
+
+def test_in_an_open_vocabulary_no_word_is_unknown(tell, tiny_config, tmp_path):
+    open_ = {"annotate": {"backend": "vlm"}}
+    (tmp_path / "open.json").write_text(json.dumps(open_))
+    settings = tmp_path / "tiny.json"
+    settings.write_text(
+        json.dumps({"sample": {"steps": 2}, "study": {"arms": {"attn2": {"site": "attn2"}}, "seeds": [0]}})
+    )
+    code, told, _ = tell("沙发前面有一只狗", "--config", settings, tmp_path / "open.json")
+    assert code == 0 and all(thing["name"] in told["caption"] for thing in told["objects"])
+    assert not any("training" in w or "know" in w for w in told["warnings"])
+
+
+@pytest.mark.parametrize(("option", "value"), [("--steps", "0"), ("--scale", "0"), ("--steps", "x")])
+def test_counts_below_one_are_refused(option, value, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["draw", "猫", option, value])
+    assert ended.value.code == 2 and option in capsys.readouterr().err

@@ -15,7 +15,11 @@ from gillnext.language import batching
 from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import token_bytes
 from gillnext.layouts import MAX_BOXES
+from gillnext.planner import format as plan_format
+from gillnext.planner.counts import stated
 from gillnext.planner.grammar import Grammar, State, TokenTable
+
+_PIECE = re.compile(r"[A-Za-z]+|[^\W\d_]")  # a word in Latin letters, or one letter or character of any other writing
 
 
 def prompt(caption: str) -> str:
@@ -34,6 +38,32 @@ def nouns_in(caption: str, vocabulary: Sequence[str]) -> list[str]:
         return []
     pattern = _pattern(tuple(vocabulary))
     return list(dict.fromkeys(pattern.findall(caption)))
+
+
+def spans(caption: str) -> list[str]:
+    """All parts of a caption that can name an object: unbroken, of letters alone, no Latin word cut."""
+    pieces = [match.span() for match in _PIECE.finditer(caption)]
+    found = []
+    for i, (start, end) in enumerate(pieces):
+        for first, last in [(start, end), *pieces[i + 1 :]]:
+            if first > end or last - start > plan_format.MAX_NAME:
+                break
+            end = last
+            found.append(caption[start:end])
+    return found
+
+
+def grammar_of(caption: str, vocabulary: Sequence[str], most: int) -> Grammar:
+    """Plans that name what the caption does: its known nouns, as often as it counts them, else spans of it.
+
+    Of more than `most`, each noun comes once before any comes again.
+    """
+    nouns = nouns_in(caption, vocabulary)
+    if not nouns:
+        return Grammar((), spans(caption), most)
+    counts = stated(caption, nouns)
+    required = [noun for copy in range(most) for noun in nouns if copy < counts.get(noun, 1)]
+    return Grammar(required, [noun for noun in nouns if noun not in counts], most)
 
 
 class GrammarProcessor(LogitsProcessor):
@@ -79,7 +109,7 @@ def generate(
     prompts = [tokenizer(prompt(c)).input_ids for c in captions]
     answers = [""] * len(captions)
     for rows in by_length([len(p) for p in prompts], batch):
-        grammars = [Grammar(nouns_in(captions[i], vocabulary), most) for i in rows]
+        grammars = [grammar_of(captions[i], vocabulary, most) for i in rows]
         processors = LogitsProcessorList([GrammarProcessor(table, grammars)] if table else [])
         given = batching.inputs([prompts[i] for i in rows], tokenizer.pad_token_id, model.device)
         tokens_BT = model.generate(

@@ -2,30 +2,29 @@
 
 plan := object{1, most} END;  object := <obj> name </obj><box>[ x1 , y1 , x2 , y2 ]</box>
 
-with 0 ≤ x1 < x2 ≤ 1000 and likewise y. A name is one of the given nouns, or, where none is given, 1–`MAX_FREE` Chinese
-characters. Every given noun is placed once before one of them may be placed again and before the plan may end. Every
-state can be completed, so a model that may only choose allowed tokens always ends in a plan.
+with 0 ≤ x1 < x2 ≤ 1000 and likewise y. Required names come first, in any order, each as often as it is given; then the
+plan may end or place further ones. Every state can be completed, so a model that may only choose allowed tokens always
+ends in a plan. Where there is no name, the plan is empty.
 """
 
 from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gillnext.layouts import MAX_BOXES
 from gillnext.planner import format as plan_format
 
-MAX_FREE = 8  # characters of a free name
 _LITERALS = {0: plan_format.OPEN, 2: plan_format.MIDDLE, 4: ",", 6: ",", 8: ",", 10: plan_format.CLOSE}
 _BYTES = {i: text.encode() for i, text in _LITERALS.items()}
 _NAME, _X1, _Y1, _X2, _Y2 = 1, 3, 5, 7, 9
 
 
 class State(NamedTuple):
-    """Where a plan stands: objects finished, nouns placed (a bit each), the part of the next object that is being
-    written, its bytes so far, and the box's low corner."""
+    """Where a plan stands: objects finished, required names placed (a bit each), the part of the next object that is
+    being written, its bytes so far, and the box's low corner."""
 
     done: int = 0
     placed: int = 0
@@ -62,56 +61,45 @@ def _whole(text: bytes, low: int, high: int) -> bool:
     return len(text) >= 3 and low <= int(text) <= high and plan_format.number(int(text)).encode() == text
 
 
-def _chinese(text: bytes) -> bool:
-    """Whether `text` starts a UTF-8 string of at most MAX_FREE characters of U+4E00–U+9FFF."""
-    if len(text) > 3 * MAX_FREE:
-        return False
-    for start in range(0, len(text), 3):
-        piece = text[start : start + 3]
-        if not 0xE4 <= piece[0] <= 0xE9 or any(not 0x80 <= b <= 0xBF for b in piece[1:]):
-            return False
-        if piece[0] == 0xE4 and len(piece) > 1 and piece[1] < 0xB8:
-            return False
-    return True
-
-
 class Grammar:
-    """Plans of at most `most` objects whose names are among `nouns` (any Chinese words where it is empty)."""
+    """Plans of at most `most` objects: the first `most` of the `required` names, then any of the `further` ones."""
 
-    def __init__(self, nouns: Sequence[str] = (), most: int = MAX_BOXES) -> None:
-        self.nouns = tuple(n.encode() for n in nouns)[:most]
+    def __init__(self, required: Sequence[str], further: Iterable[str] = (), most: int = MAX_BOXES) -> None:
+        self.required = tuple(n.encode() for n in required)[:most]
+        self.further = frozenset(n.encode() for n in further)
         self.most = most
-        self.all = (1 << len(self.nouns)) - 1
+        self.all = (1 << len(self.required)) - 1
+        self._beginnings = frozenset(n[:i] for n in self.further for i in range(1, len(n) + 1))
 
     @property
     def longest(self) -> int:
         """Upper bound of a plan's length in bytes, and so in tokens."""
-        name = max((len(n) for n in self.nouns), default=3 * MAX_FREE)
+        name = max(map(len, (*self.required, *self.further)), default=0)
         return self.most * (name + sum(map(len, _BYTES.values())) + 4 * 4)
 
     def complete(self, state: State) -> bool:
         """Whether a plan may end here."""
-        return state.done >= 1 and state.part == 0 and not state.text and state.placed == self.all
+        enough = state.done >= 1 or not (self.required or self.further)
+        return enough and state.part == 0 and not state.text and state.placed == self.all
 
-    def _open(self, state: State) -> list[bytes]:
-        """The nouns that may be placed next: those not placed yet, or all again."""
-        left = [n for i, n in enumerate(self.nouns) if not state.placed >> i & 1]
-        return left or list(self.nouns)
+    def _left(self, state: State) -> list[bytes]:
+        """The required names that are not placed yet."""
+        return [n for i, n in enumerate(self.required) if not state.placed >> i & 1]
 
     def _name_may_start(self, state: State, text: bytes) -> bool:
-        return any(n.startswith(text) for n in self._open(state)) if self.nouns else _chinese(text)
+        left = self._left(state)
+        return any(n.startswith(text) for n in left) if left else text in self._beginnings
 
     def _name_may_end(self, state: State) -> bool:
-        if self.nouns:
-            return state.text in self._open(state)
-        return bool(state.text) and len(state.text) % 3 == 0
+        return state.text in (self._left(state) or self.further)
 
     def advance(self, state: State, byte: int) -> State | None:
         """The state after one more byte, or None where the grammar has no place for it."""
         text = state.text + bytes([byte])
         if state.part in _BYTES:
             literal = _BYTES[state.part]
-            if not literal.startswith(text) or state.done >= self.most:
+            full = state.done >= self.most or (state.part == 0 and not self._left(state) and not self.further)
+            if full or not literal.startswith(text):
                 return None
             if text != literal:
                 return state._replace(text=text)
@@ -129,8 +117,9 @@ class Grammar:
 
     def _next(self, state: State) -> State:
         following = state._replace(part=state.part + 1, text=b"")
-        if state.part == _NAME and self.nouns:
-            return following._replace(placed=state.placed | 1 << self.nouns.index(state.text))
+        if state.part == _NAME and state.placed != self.all:
+            first = next(i for i, n in enumerate(self.required) if n == state.text and not state.placed >> i & 1)
+            return following._replace(placed=state.placed | 1 << first)
         if state.part == _X1:
             return following._replace(x1=int(state.text))
         return following._replace(y1=int(state.text)) if state.part == _Y1 else following
@@ -154,11 +143,15 @@ class TokenTable:
         for i, token in enumerate(tokens):
             if token:
                 self.first[token[0]].append(i)
-        self._known: dict[tuple[tuple[bytes, ...], int, State], list[int]] = {}
+        close = plan_format.CLOSE.encode()  # a token may hold it and the beginning of the next object
+        self.beyond = any(close in token and not token.endswith(close) for token in tokens)
+        self._known: dict[tuple[tuple[bytes, ...], frozenset[bytes], int, State], list[int]] = {}
 
     def allowed(self, grammar: Grammar, state: State) -> list[int]:
         """Token ids after which the plan can still be completed; END where it may end."""
-        key = (grammar.nouns, grammar.most, state)
+        key = (grammar.required, grammar.further, grammar.most, state)
+        if _NAME < state.part < 10 and not self.beyond:  # inside a box nothing depends on the other objects
+            key = ((), frozenset(), 0, state._replace(done=0, placed=0))
         if key not in self._known:
             starts = [b for b in self.first if grammar.advance(state, b) is not None]
             ids = [i for b in starts for i in self.first[b] if grammar.walk(state, self.tokens[i]) is not None]

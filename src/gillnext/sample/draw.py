@@ -5,11 +5,18 @@
 
 boxes.json: {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]} or [{"name": "猫", "bbox": [x1, y1, x2, y2]}, …],
 xyxy in fractions of the image; other conventions are named with --convention.
+
+What the models do not know of a caption, and what of it the picture lacks, is said on stderr. For scripts, --json
+prints one JSON object on stdout: caption, objects (name and bbox; --boxes reads such a file), picture, warnings, seed,
+arm (null with --adapter), adapter, steps, guidance. The exit status is 0 where a picture was written, with warnings or
+without, and 2 where none was: a caption that is empty or names nothing that the models know, bad boxes, no models.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +24,25 @@ import numpy as np
 from PIL import Image
 
 from gillnext import layouts
+from gillnext.adapter.phrases import PREFIX, text_length
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
-from gillnext.config.arguments import add_config, config
+from gillnext.config.load import load
 from gillnext.config.model import Config
 from gillnext.overlay import draw_boxes
 from gillnext.planner.model import Planner
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
+from gillnext.sample import remarks
 
-STEPS = 25  # one picture has time for more of them than a study's thousands (`sample.steps`)
+
+def settings(args: argparse.Namespace) -> Config:
+    """The settings of --config, else those that the run of the results was made with, else config.yaml."""
+    if args.config:
+        return load(*args.config)
+    default = Path("config.yaml")
+    results = args.results or Path("results") / load(default).run.tier
+    own = results / "config.json"
+    return load(own if own.exists() else default)
 
 
 def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
@@ -36,7 +53,11 @@ def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
     if isinstance(data, dict) and "objects" not in data:
         data = [{"name": name, "bbox": box} for name, box in data.items()]
     objects = data["objects"] if isinstance(data, dict) else data
-    return layouts.from_row({"caption": caption, "objects": objects}, str(path), convention)
+    layout = layouts.from_row({"caption": caption, "objects": objects}, str(path), convention)
+    for i, name in enumerate(layout.names):
+        if not name.strip():
+            raise UserError("a name is empty", where=f"{path}, box {i}", remedy="say what stands in the box")
+    return layout
 
 
 def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
@@ -57,18 +78,49 @@ def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
     return found
 
 
+def plan(planner: Planner, caption: str, closed: bool) -> layouts.Layout:
+    """The planner's layout; a `UserError` where the caption names no object, or none of a `closed` vocabulary."""
+    (layout,) = planner.plan([caption])
+    if not layout.names or (closed and not set(layout.names) & set(planner.nouns)):
+        known = f"name some of {remarks.listed(planner.nouns)}" if planner.nouns else "name what is to be drawn"
+        raise UserError(
+            "it names nothing that these models can draw",
+            where=f"the caption {caption[:40]!r}",
+            remedy=f"{known}, or place objects with --boxes",
+        )
+    return layout
+
+
 def draw(
-    cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None, seed: int, steps: int = STEPS
-) -> tuple[np.ndarray, layouts.Layout]:
-    """The picture (H, W, 3) uint8 and the layout that it follows."""
+    cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None,
+    seed: int, steps: int, guidance: float,
+) -> tuple[np.ndarray, layouts.Layout, list[str]]:  # fmt: skip
+    """The picture (H, W, 3) uint8, the layout that it follows (the planner's where None is given), and warnings."""
     training.setup(cfg.run.threads, cfg.run.device)
+    no_boxes = layout is not None and not layout.names
+    warnings = ["there are no boxes: the caption alone is drawn"] if no_boxes else []
+    if folders["planner"].exists():
+        planner = Planner.from_pretrained(folders["planner"])
+        closed = cfg.annotate.backend == "detector" and bool(planner.nouns)
+        if layout is None:
+            layout = plan(planner, caption, closed)
+            warnings += remarks.of_plan(layout, planner.nouns)
+        if closed:
+            warnings += remarks.of_words(layout, planner)
+    assert layout is not None  # `models` has looked for the planner
     pipeline = GroundedKolorsPipeline.from_folders(folders["base"], folders["adapter"], cfg.run.device)
-    if layout is None:
-        pipeline.planner = Planner.from_pretrained(folders["planner"])
-    images, used = pipeline.draw(
-        [caption], [layout] if layout else None, keys=[("draw", seed)], steps=steps, guidance=cfg.sample.guidance
-    )
-    return (images[0] * 255).round().astype(np.uint8), used[0]
+    tokens, most = len(pipeline.tokenizer.tokenize(caption)) + PREFIX, text_length(pipeline)
+    if tokens > most:
+        warnings.append(f"the caption has {tokens} tokens; the text encoder reads {most}")
+    images, _ = pipeline.draw([caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance)
+    return (images[0] * 255).round().astype(np.uint8), layout, warnings
+
+
+def count(text: str) -> int:
+    """A whole number of 1 or more, for argparse."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,19 +131,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--convention", choices=("unit", "thousandths", "auto"), default="unit", help="how the boxes are written"
     )
     parser.add_argument("--show-boxes", action="store_true", help="draw the boxes and names over the picture")
-    parser.add_argument("--scale", type=int, default=8, help="enlargement of the saved picture (default: 8)")
+    parser.add_argument("--scale", type=count, default=8, help="enlargement of the saved picture (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"of the sampler (default: {STEPS})")
+    parser.add_argument(
+        "--steps",
+        type=count,
+        help="of the sampler (default: sample.steps, as the run's scores; the demo's models draw no better with more)",
+    )
+    parser.add_argument("--guidance", type=float, help="classifier-free (default: sample.guidance)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     parser.add_argument("--results", type=Path, help="results of the run whose models draw (default: results/TIER)")
     for name in ("base", "adapter", "planner"):
         parser.add_argument(f"--{name}", type=Path, help=f"folder of the {name} (default: that of the results)")
-    add_config(parser)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="settings; later files go on top (default: config.json of the results, without it config.yaml)",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
-    cfg = config(args)
+    cfg = settings(args)
+    steps, guidance = args.steps or cfg.sample.steps, cfg.sample.guidance if args.guidance is None else args.guidance
     layout = read_boxes(args.boxes, args.caption, args.convention) if args.boxes else None
-    picture, used = draw(cfg, models(cfg, args), args.caption, layout, args.seed, args.steps)
+    folders = models(cfg, args)
+    picture, used, warnings = draw(cfg, folders, args.caption, layout, args.seed, steps, guidance)
     if args.show_boxes:
         image = draw_boxes(picture, used, args.scale)
     else:
@@ -99,6 +165,16 @@ def main(args: argparse.Namespace) -> None:
         image = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
     with files.atomic(args.out) as temporary:
         image.save(temporary, "PNG")
+    for warning in warnings:
+        print(f"gillnext draw: warning: {warning}", file=sys.stderr)
+    if args.json:
+        told = {
+            "caption": args.caption, "objects": used.to_row()["objects"], "picture": str(args.out),
+            "warnings": warnings, "seed": args.seed, "arm": None if args.adapter else cfg.study.reference,
+            "adapter": str(folders["adapter"]), "steps": steps, "guidance": guidance,
+        }  # fmt: skip
+        print(json.dumps(told, ensure_ascii=False))
+        return
     for name, box in zip(used.names, used.boxes, strict=True):
         print(f"{name} [{', '.join(f'{v:.2f}' for v in box)}]")
     print(f"wrote {args.out}")
