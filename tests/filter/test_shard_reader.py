@@ -2,6 +2,8 @@
 
 import csv
 import io
+import random
+import re
 
 import numpy as np
 import polars as pl
@@ -41,10 +43,22 @@ def write(tmp_path, body, encoding="utf-8"):
         ("\n".join(["url,caption", GOOD[0], 'http://a/1,27"显示器', GOOD[1]]), "a quote within", "row 1 (line 3)"),
         ('url,caption,x\nhttp://a,猫,27"屏\nhttp://b,猫,x\nhttp://c,猫,29"屏\n', "a quote within", "row 0 (line 2)"),
         ('url,"caption\n' + "\n".join(GOOD), "broken quote", "line 1"),
+        ('url,caption\nu0,一\nu1,"左边12"屏"\nu2,二\nu3,"三"\nu4,四\n', "broken quote", "row 1 (line 3)"),
+        ('url,caption\nu0,一\nu1,"左边12"屏"\nu2,二\nu3,"又12"屏"\nu4,四\n', "broken quote", "row 1 (line 3)"),
+        ('url,caption\nu0,"一\n二"\nu1,"他说\\"好\\"的"\n', "broken quote", "row 1 (line 4)"),
+        ('url,caption\nu0,"他说"好"的"\n', "broken quote", "row 0 (line 2)"),
+        ('url,caption\nu0,他说"好"的\n', "a quote within", "row 0 (line 2)"),
+        ('url,caption\nu0, "左"\n', "a quote within", "row 0 (line 2)"),
+        ('"url","caption"\nu0,一\nu1,"', "broken quote", "row 1 (line 3)"),
+        ('url,caption,"x"y"z"\nu0,一,1\n', "broken quote", "line 1"),
+        ("url,caption\nu0,左\ru1,右\n", "a carriage return", "row 0 (line 2)"),
+        ('url,caption\r\nu0,"左\r"\r\nu1,右\r\r\n', "a carriage return", "row 1 (line 3)"),
+        ("url,caption\ru0,左\ru1,右\r", "a carriage return", "line 1"),
         ("\n".join(["url,text", *GOOD]), "no column caption", "line 1"),
         ("\n".join(["link,caption", *GOOD]), "no column url", "line 1"),
         ("url,caption\n", "no rows", "wukong_100m_3.csv"),
         ("", "empty", "wukong_100m_3.csv"),
+        ("\ufeff", "empty", "wukong_100m_3.csv"),
     ],
 )
 def test_bad_shard_is_refused_with_its_place_and_a_remedy(tmp_path, body, what, place):
@@ -92,6 +106,35 @@ def test_quotes_commas_newlines_emoji_and_empty_fields_read_as_the_csv_module_re
     assert len(expected) > 400 and read_shard(path).rows() == expected
     counts = pass_shard(path, EVERY, tmp_path / "out.parquet")
     assert counts == {"rows": 500, "empty": 500 - len(expected), "repeated": 0, "no_keyword": 0}
+
+
+LINE = r'(?:[^",\r\n]*|"(?:[^"]|"")*")(?:,(?:[^",\r\n]*|"(?:[^"]|"")*"))*(?:\r?\n|\r?\Z)'
+RFC_4180 = re.compile(f"(?:{LINE})*")  # its grammar; here a line may also end at a newline alone, the last anywhere
+
+
+def test_any_text_is_read_as_the_csv_module_reads_it_or_refused_with_its_line(tmp_path, monkeypatch):
+    """What the grammar of RFC 4180 has and two fields a row are read, whatever block a quote lies in; no other text."""
+    fields = ["a", "左", "", '""', '"a,b"', '"a\nb"', '"a\r\n,"', '"a""b"', '"a\rb"', "a\0"] * 12
+    fields += ["a\rb", 'a"b', '"a"b"', '"a"b', '"', '\\"a\\"', '"\\"a\\""', ' "a"']
+    line_ends = ["\n", "\n", "\r\n", "\n\n"]
+    rng, read = random.Random(4), 0  # NumPy's would cut the null character off
+    for case in range(300):
+        monkeypatch.setattr(shards, "BLOCK", rng.choice([1, 2, 3, 7, 1 << 20]))
+        lines = [f"{rng.choice(fields)},{rng.choice(fields)}{rng.choice(line_ends)}" for _ in range(4)]
+        if case % 2:
+            lines += rng.choices([*fields, *line_ends, "\r\r\n", ","], k=5)
+        text = "".join(["url,caption\n", *lines, rng.choice(["", "a,b", "a,b\r", 'a,"b"'])])
+        rows = list(csv.reader(io.StringIO(text, newline="")))[1:] if RFC_4180.fullmatch(text) else None
+        path = write(tmp_path, rng.choice(["", "\ufeff"]) + text)
+        if rows is None or any(len(row) not in (0, 2) for row in rows):
+            with pytest.raises(UserError, match=r"line \d+\)"):
+                read_shard(path)
+            continue
+        found, read = read_shard(path), read + 1
+        whole = [(i, *row) for i, row in enumerate(rows) if row and row[0] and row[1]]
+        once = [row for k, row in enumerate(whole) if row[1:] not in [other[1:] for other in whole[:k]]]
+        assert found.filter(pl.col("caption") != "").rows() == once
+    assert 60 < read < 240
 
 
 def test_a_short_row_is_found_whatever_stands_in_it(tmp_path):

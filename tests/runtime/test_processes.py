@@ -1,5 +1,6 @@
 """One run at a time, nothing to unlock after a kill, and no stage outlives the workflow that started it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -55,6 +56,18 @@ def test_a_lock_that_is_held_for_a_while_refuses_others_and_is_gone_afterwards(t
     assert not path.exists()
     with lock.held(path):
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("take", [lock.hold, lambda path: lock.held(path).__enter__()])
+def test_a_file_system_without_locks_is_told_with_the_folder_and_a_remedy(tmp_path, monkeypatch, number, take):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+    with pytest.raises(UserError, match="has no locks") as caught:
+        take(tmp_path / "work.lock")
+    assert caught.value.where == str(tmp_path) and "local disk" in caught.value.remedy
 
 
 def alive(pid):

@@ -186,10 +186,11 @@ def test_no_other_cluster_is_joined_without_an_address(monkeypatch):
     assert len(answers(squares, 1, BATCHES[:2])[0]) == 2
 
 
-def test_actors_for_which_there_is_no_room_end_the_job_with_a_remedy():
+def test_actors_for_which_there_is_no_room_end_the_job_with_a_remedy(monkeypatch):
     """One processor more than the cluster has."""
     import ray
 
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # TMPDIR may be too long for its sockets
     ray.init(num_cpus=1, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
     try:
         with pytest.raises(UserError, match=r"ray\.start_timeout"):

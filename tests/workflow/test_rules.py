@@ -1,7 +1,9 @@
 """Rules follow what their stage reads: the code that it imports, and the settings that this code names."""
 
 import dataclasses
+import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def rules():
                 found[name[1]] = block
     for name, block in found.items():
         if "code=code(" in block:
-            yield pytest.param(name, block.replace("{params.stage}", name), id=name)
+            yield pytest.param(name, block.replace("{params.stage:q}", name), id=name)
 
 
 def strings(block, call):
@@ -74,7 +76,62 @@ def test_a_rule_is_logged_and_measured(rule, block):
     order = [name for name in order if name not in ("threads", "resources") or f"    {name}:" in block]
     places = [block.index(f"    {directive}:") for directive in order]
     assert places == sorted(places)
-    assert "> {log} 2>&1" in block
+    assert "> {log:q} 2>&1" in block
+
+
+def commands():
+    """The shell command of every rule, as it is written."""
+    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        for name, indent, lines in re.findall(r"\n *(?:use )?rule (\w+)[^\0]*?\n( +)shell:\n((?:\2 +\S.*\n)+)", text):
+            yield pytest.param(re.sub(rf"(?m)^{indent} +", "", lines), id=name)
+
+
+@pytest.mark.parametrize("lines", commands())
+def test_a_command_is_plain_strings_whose_every_value_is_quoted(lines):
+    """A setting that holds a space, a quote or a dollar sign is one argument, and names no command."""
+    assert all(re.fullmatch(r'"[^"]*"', line) for line in lines.splitlines()), "no f-string, nothing added or joined"
+    assert [field for field in re.findall(r"\{(.*?)\}", lines) if not field.endswith(":q")] == []
+
+
+def test_every_command_is_found():
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "workflow").rglob("*.smk")]
+    assert len(list(commands())) == sum(text.count("shell:\n") for text in texts)
+
+
+AWKWARD = """数据 $HOME; it's "左" & `右`|*"""
+
+
+def arguments(checkout, tier, settings):
+    """The arguments that the shell makes of each command that a dry run prints, by stage: of its last job."""
+    (checkout.root / "lab.json").write_text(json.dumps(settings))
+    status, output = checkout.snakemake("-n", "-p", "--configfile", f"config/{tier}.yaml", "lab.json")
+    assert status == 0, output
+    split = [shlex.split(line) for line in re.findall(r"Shell command: +gillnext (.*) > .* 2>&1", output)]
+    return {stage: rest for stage, *rest in split}
+
+
+def test_a_release_and_models_in_folders_of_any_name_are_one_argument_each(checkout):
+    release, model = checkout.root / f"{AWKWARD} release", checkout.root / f"{AWKWARD} model"
+    shards = [str(release / f"wukong_100m_{i}.csv") for i in range(2)]
+    release.mkdir()
+    model.mkdir()
+    for shard in shards:
+        Path(shard).touch()
+    world, named = {"release": str(release), "shards": 2, "parts": 1}, {"model": str(model)}
+    found = arguments(checkout, "wukong", {"world": world, "filter": named, "annotate": named})
+    config, rest = ["--config", "results/wukong/config.json"], ["--out", "results/wukong/filtered/0.parquet"]
+    assert found["filter"] == [*config, "--shards", *shards, "--model", str(model), *rest]
+    assert found["annotate"][found["annotate"].index("--model") + 1] == str(model)
+
+
+def test_an_arm_of_any_name_is_one_argument(checkout):
+    study = {"arms": {AWKWARD: {"site": "attn2"}}, "subset": [AWKWARD], "reference": AWKWARD}
+    found = arguments(checkout, "smoke", {"study": study})
+    for stage in ("adapter", "curve", "sample", "score"):
+        assert found[stage][found[stage].index("--arm") + 1] == AWKWARD
+    adapter = found["sample"].index("--adapter") + 1
+    assert found["sample"][adapter : adapter + 2] == [f"results/smoke/adapters/{AWKWARD}/0", "--layouts"]
 
 
 METHOD = {

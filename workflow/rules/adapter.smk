@@ -23,8 +23,8 @@ rule cache:
     message:
         "cache: encoding the annotated images and captions"
     shell:
-        "gillnext cache --config {params.config} --base {input.base} --layouts {input.layouts} "
-        "--out {output.cache} > {log} 2>&1"
+        "gillnext cache --config {params.config:q} --base {input.base:q} --layouts {input.layouts:q} "
+        "--out {output.cache:q} > {log:q} 2>&1"
 
 
 rule adapter:
@@ -48,5 +48,5 @@ rule adapter:
     message:
         "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext adapter --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--base {input.base} --cache {input.cache} --out {output.adapter} > {log} 2>&1"
+        "gillnext adapter --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "--base {input.base:q} --cache {input.cache:q} --out {output.adapter:q} > {log:q} 2>&1"

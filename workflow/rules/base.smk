@@ -32,8 +32,8 @@ rule windows:
     message:
         "windows: training the UNet on windows around one object"
     shell:
-        "gillnext windows --config {params.config} --vae {input.vae} --text {input.text} --out {output.model} "
-        "> {log} 2>&1"
+        "gillnext windows --config {params.config:q} --vae {input.vae:q} --text {input.text:q} --out {output.model:q} "
+        "> {log:q} 2>&1"
 
 
 rule base:
@@ -68,5 +68,5 @@ rule base:
     message:
         "base: training the UNet on pictures"
     shell:
-        "gillnext base --config {params.config} --vae {input.vae} --text {input.text} --windows {input.windows} "
-        "--out {output.model} > {log} 2>&1"
+        "gillnext base --config {params.config:q} --vae {input.vae:q} --text {input.text:q} "
+        "--windows {input.windows:q} --out {output.model:q} > {log:q} 2>&1"

@@ -25,8 +25,8 @@ rule filter:
     message:
         "filter: keeping the spatial captions of part {wildcards.part}"
     shell:
-        "gillnext filter --config {params.config} --shards {input.shards} --model {params.model} "
-        "--out {output.table} > {log} 2>&1"
+        "gillnext filter --config {params.config:q} --shards {input.shards:q} --model {params.model:q} "
+        "--out {output.table:q} > {log:q} 2>&1"
 
 
 rule download:
@@ -41,7 +41,7 @@ rule download:
         outcomes="<results>/index/{part}.json",
     params:
         config=CONFIG,
-        served="" if RELEASE else f"gillnext serve --world {RESULTS}/world -- ",
+        served=[] if RELEASE else ["gillnext", "serve", "--world", f"{RESULTS}/world", "--"],
         settings=settings("run.seed", "download", "world"),
     log:
         "<results>/logs/download/{part}.log",
@@ -53,8 +53,8 @@ rule download:
     message:
         "download: fetching the images of part {wildcards.part}"
     shell:
-        "{params.served}gillnext download --config {params.config} --table {input.table} "
-        "--images {output.images} --out {output.index} > {log} 2>&1"
+        "{params.served:q} gillnext download --config {params.config:q} --table {input.table:q} "
+        "--images {output.images:q} --out {output.index:q} > {log:q} 2>&1"
 
 
 rule annotate:
@@ -81,8 +81,8 @@ rule annotate:
     message:
         "annotate: writing boxes for part {wildcards.part}"
     shell:
-        "gillnext annotate --config {params.config} --index {input.index} --model {params.model} "
-        "--out {output.layouts} > {log} 2>&1"
+        "gillnext annotate --config {params.config:q} --index {input.index:q} --model {params.model:q} "
+        "--out {output.layouts:q} > {log:q} 2>&1"
 
 
 # What the data stages made of the demo's shards, against the world's truth.
@@ -114,5 +114,6 @@ rule quality:
     message:
         "quality: filter, download and annotation against the world's truth"
     shell:
-        "gillnext quality --config {params.config} --world {params.world} --filtered {input.filtered} "
-        "--index {input.index} --layouts {input.layouts} --model {params.model} --out {output.scores} > {log} 2>&1"
+        "gillnext quality --config {params.config:q} --world {params.world:q} --filtered {input.filtered:q} "
+        "--index {input.index:q} --layouts {input.layouts:q} --model {params.model:q} --out {output.scores:q} "
+        "> {log:q} 2>&1"

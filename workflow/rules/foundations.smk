@@ -21,7 +21,7 @@ rule classifier:
     message:
         "classifier: training the caption classifier"
     shell:
-        "gillnext {params.stage} --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 use rule classifier as annotator with:
@@ -62,7 +62,7 @@ rule vae:
     message:
         "vae: training the autoencoder"
     shell:
-        "gillnext {params.stage} --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 use rule vae as text with:

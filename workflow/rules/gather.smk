@@ -25,4 +25,4 @@ rule gather:
     message:
         "gather: scores and trainings into tidy tables"
     shell:
-        "gillnext gather --config {params.config} --results {params.results} > {log} 2>&1"
+        "gillnext gather --config {params.config:q} --results {params.results:q} > {log:q} 2>&1"

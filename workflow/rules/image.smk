@@ -22,4 +22,4 @@ if SWITCHED_ON:
         message:
             "image: building the container image, or linking the one that these locks have"
         shell:
-            "{params.build:q} --link {output.image} 2>&1 | tee {log}"
+            "{params.build:q} --link {output.image:q} 2>&1 | tee {log:q}"

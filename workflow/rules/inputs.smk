@@ -1,5 +1,4 @@
 # Inputs of the rules that tell of a run: score and benchmark files, its record, the whole runs at hand. No rules here.
-import shlex
 
 FIGURES = [path.stem for path in sorted(Path(source("src/gillnext/paper/figures")).glob("[!_]*.py"))]
 WHOLE_RUNS = [name for name in [source(f"reference/runs/{cfg.run.tier}.csv")] if Path(name).is_file()]
@@ -7,7 +6,7 @@ WHOLE_RUNS = [name for name in [source(f"reference/runs/{cfg.run.tier}.csv")] if
 
 def whole_runs(wildcards):
     """`params` of a rule: the option that names the table of whole runs, where the tier has one."""
-    return "".join(f"--runs {shlex.quote(name)}" for name in WHOLE_RUNS)
+    return ["--runs", *WHOLE_RUNS] if WHOLE_RUNS else []
 
 
 def scores():

@@ -23,5 +23,5 @@ rule memory:
     message:
         "memory: measuring summed, split, accumulated and checkpointed backward"
     shell:
-        "gillnext memory --config {params.config} --base {input.base} --cache {input.cache} "
-        "--language {params.language} --out {output.scores} > {log} 2>&1"
+        "gillnext memory --config {params.config:q} --base {input.base:q} --cache {input.cache:q} "
+        "--language {params.language:q} --out {output.scores:q} > {log:q} 2>&1"

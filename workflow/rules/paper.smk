@@ -26,8 +26,8 @@ rule tables:
     message:
         "tables: collecting the scores"
     shell:
-        "gillnext tables --config {params.config} --results {params.results} --out {output.tables} {params.runs} "
-        "> {log} 2>&1"
+        "gillnext tables --config {params.config:q} --results {params.results:q} --out {output.tables:q} "
+        "{params.runs:q} > {log:q} 2>&1"
 
 
 rule claims:
@@ -54,8 +54,8 @@ rule claims:
     message:
         "claims: what the scores say of every claim"
     shell:
-        "gillnext claims --config {params.config} --claims {input.claims:q} --results {params.results} "
-        "--out {output.claims} > {log} 2>&1"
+        "gillnext claims --config {params.config:q} --claims {input.claims:q} --results {params.results:q} "
+        "--out {output.claims:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -82,8 +82,8 @@ rule figure:
     message:
         "figure: drawing {wildcards.figure}"
     shell:
-        "gillnext figure {wildcards.figure} --config {params.config} --results {params.results} "
-        "--out {output.figure} > {log} 2>&1"
+        "gillnext figure {wildcards.figure:q} --config {params.config:q} --results {params.results:q} "
+        "--out {output.figure:q} > {log:q} 2>&1"
 
 
 rule cost:
@@ -110,8 +110,8 @@ rule cost:
     message:
         "cost: seconds and peak memory of every rule"
     shell:
-        "gillnext cost --config {params.config} --benchmarks {params.benchmarks} --memory {input.memory} "
-        "--out {output.cost} > {log} 2>&1"
+        "gillnext cost --config {params.config:q} --benchmarks {params.benchmarks:q} --memory {input.memory:q} "
+        "--out {output.cost:q} > {log:q} 2>&1"
 
 
 rule paper:
@@ -140,5 +140,5 @@ rule paper:
     message:
         "paper: typesetting the PDF"
     shell:
-        "gillnext paper --config {params.config} --results {params.results} --source {params.source:q} "
-        "--out {output.pdf} > {log} 2>&1"
+        "gillnext paper --config {params.config:q} --results {params.results:q} --source {params.source:q} "
+        "--out {output.pdf:q} > {log:q} 2>&1"

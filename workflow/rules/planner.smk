@@ -21,7 +21,7 @@ rule planner:
     message:
         "planner: training on the annotated layouts"
     shell:
-        "gillnext planner --config {params.config} --layouts {input.layouts} --out {output.model} > {log} 2>&1"
+        "gillnext planner --config {params.config:q} --layouts {input.layouts:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 rule plan:
@@ -48,5 +48,5 @@ rule plan:
     message:
         "plan: planning layouts for the held-out captions"
     shell:
-        "gillnext plan --config {params.config} --planner {input.planner} --layouts {input.heldout} "
-        "--train {input.train} --out {params.out} > {log} 2>&1"
+        "gillnext plan --config {params.config:q} --planner {input.planner:q} --layouts {input.heldout:q} "
+        "--train {input.train:q} --out {params.out:q} > {log:q} 2>&1"

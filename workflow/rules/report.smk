@@ -20,5 +20,5 @@ rule html:
     message:
         "html: writing the report"
     shell:
-        "snakemake --report {output.html} --nolock --snakefile {params.snakefile:q} --directory . "
-        "--configfile {params.config} -- {input.pdf} {input.verified} > {log} 2>&1"
+        "snakemake --report {output.html:q} --nolock --snakefile {params.snakefile:q} --directory . "
+        "--configfile {params.config:q} -- {input.pdf:q} {input.verified:q} > {log:q} 2>&1"

@@ -11,7 +11,7 @@ rule sample:
         images=directory("<results>/samples/{arm}/{seed}/{split}"),
     params:
         config=CONFIG,
-        adapter=lambda wildcards, input: (f"--adapter {input.adapter}" if input.adapter else ""),
+        adapter=lambda wildcards, input: ["--adapter", *input.adapter] if input.adapter else [],
         settings=settings(
             "run",
             "sample.steps",
@@ -32,8 +32,8 @@ rule sample:
     message:
         "sample: drawing the {wildcards.split} layouts with arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext sample --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--base {input.base} {params.adapter} --layouts {input.layouts} --out {output.images} > {log} 2>&1"
+        "gillnext sample --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "--base {input.base:q} {params.adapter:q} --layouts {input.layouts:q} --out {output.images:q} > {log:q} 2>&1"
 
 
 rule curve:
@@ -67,5 +67,6 @@ rule curve:
     message:
         "curve: box fidelity over the training of arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext curve --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} --base {input.base} "
-        "--adapter {input.adapter} --val {input.val} --evaluator {input.evaluator} --out {output.curve} > {log} 2>&1"
+        "gillnext curve --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "--base {input.base:q} --adapter {input.adapter:q} --val {input.val:q} --evaluator {input.evaluator:q} "
+        "--out {output.curve:q} > {log:q} 2>&1"

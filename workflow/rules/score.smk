@@ -29,9 +29,10 @@ rule ceilings:
     message:
         "ceilings: scoring real pictures, and real pictures through the autoencoder"
     shell:
-        "gillnext ceilings --config {params.config} --layouts {input.layouts} --vae {input.vae} "
-        "--evaluator {input.evaluator} --second-evaluator {input.templates} --prior {input.prior} "
-        "--features {input.features} --clip {input.clip} --reference {output.reference} --out {params.out} > {log} 2>&1"
+        "gillnext ceilings --config {params.config:q} --layouts {input.layouts:q} --vae {input.vae:q} "
+        "--evaluator {input.evaluator:q} --second-evaluator {input.templates:q} --prior {input.prior:q} "
+        "--features {input.features:q} --clip {input.clip:q} --reference {output.reference:q} --out {params.out:q} "
+        "> {log:q} 2>&1"
 
 
 rule score:
@@ -59,10 +60,10 @@ rule score:
     message:
         "score: arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext score --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--samples {input.samples} --evaluator {input.evaluator} --second-evaluator {input.templates} "
-        "--prior {input.prior} --features {input.features} --clip {input.clip} --reference {input.reference} "
-        "--out {output.scores} > {log} 2>&1"
+        "gillnext score --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "--samples {input.samples:q} --evaluator {input.evaluator:q} --second-evaluator {input.templates:q} "
+        "--prior {input.prior:q} --features {input.features:q} --clip {input.clip:q} --reference {input.reference:q} "
+        "--out {output.scores:q} > {log:q} 2>&1"
 
 
 rule relations:
@@ -87,9 +88,9 @@ rule relations:
     message:
         "relations: caption to picture, arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext score --relations --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--samples {input.samples} --layouts {input.truth} --evaluator {input.evaluator} "
-        "--second-evaluator {input.templates} --out {output.scores} > {log} 2>&1"
+        "gillnext score --relations --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "--samples {input.samples:q} --layouts {input.truth:q} --evaluator {input.evaluator:q} "
+        "--second-evaluator {input.templates:q} --out {output.scores:q} > {log:q} 2>&1"
 
 
 # The test layouts with their phrases swapped between boxes: is it the phrase that decides what stands in a box?
@@ -115,6 +116,6 @@ rule swapped:
     message:
         "swapped: arm {wildcards.arm}, seed {wildcards.seed}, phrases swapped"
     shell:
-        "gillnext score --boxes --config {params.config} --arm {wildcards.arm} --seed {wildcards.seed} "
-        "--samples {input.samples} --evaluator {input.evaluator} --second-evaluator {input.templates} "
-        "--prior {input.prior} --out {output.scores} > {log} 2>&1"
+        "gillnext score --boxes --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "--samples {input.samples:q} --evaluator {input.evaluator:q} --second-evaluator {input.templates:q} "
+        "--prior {input.prior:q} --out {output.scores:q} > {log:q} 2>&1"

@@ -22,7 +22,7 @@ rule evaluator:
     message:
         "evaluator: training the box evaluator"
     shell:
-        "gillnext {params.stage} --config {params.config} --out {output.model} > {log} 2>&1"
+        "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 rule templates:
@@ -38,7 +38,7 @@ rule templates:
     message:
         "templates: drawing the templates of the evaluator that learns nothing"
     shell:
-        "gillnext templates --out {output.model} > {log} 2>&1"
+        "gillnext templates --out {output.model:q} > {log:q} 2>&1"
 
 
 use rule evaluator as features with:

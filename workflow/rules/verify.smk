@@ -24,7 +24,7 @@ rule hashes:
     message:
         "hashes: hashing the values that each stage made"
     shell:
-        "gillnext hashes --results {params.results} --out {output.hashes} > {log} 2>&1"
+        "gillnext hashes --results {params.results:q} --out {output.hashes:q} > {log:q} 2>&1"
 
 
 if VERIFIABLE:
@@ -62,5 +62,5 @@ if VERIFIABLE:
         message:
             "verify: this run against the one that is kept"
         shell:
-            "gillnext verify --results {params.results} --reference {params.reference:q} --claims {input.claims:q} "
-            "--out {output.verify} {params.runs} > {log} 2>&1"
+            "gillnext verify --results {params.results:q} --reference {params.reference:q} --claims {input.claims:q} "
+            "--out {output.verify:q} {params.runs:q} > {log:q} 2>&1"

@@ -20,7 +20,7 @@ rule world:
     message:
         "world: drawing Mini-Wukong's shards"
     shell:
-        "gillnext world --config {params.config} --out {params.out} > {log} 2>&1"
+        "gillnext world --config {params.config:q} --out {params.out:q} > {log:q} 2>&1"
 
 
 rule heldout:
@@ -40,8 +40,8 @@ rule heldout:
     message:
         "heldout: drawing the layouts of {wildcards.heldout}"
     shell:
-        "gillnext heldout --config {params.config} --split {wildcards.heldout} --count {params.layouts} "
-        "--out {output.layouts} > {log} 2>&1"
+        "gillnext heldout --config {params.config:q} --split {wildcards.heldout:q} --count {params.layouts:q} "
+        "--out {output.layouts:q} > {log:q} 2>&1"
 
 
 # For the chance level of box fidelity.
@@ -61,7 +61,7 @@ rule prior:
     message:
         "prior: drawing boxes for the chance level"
     shell:
-        "gillnext prior --config {params.config} --out {output.boxes} > {log} 2>&1"
+        "gillnext prior --config {params.config:q} --out {output.boxes:q} > {log:q} 2>&1"
 
 
 rule swap:
@@ -78,4 +78,4 @@ rule swap:
     message:
         "swap: swapping the test layouts' phrases between boxes"
     shell:
-        "gillnext swap --layouts {input.layouts} --out {output.layouts} > {log} 2>&1"
+        "gillnext swap --layouts {input.layouts:q} --out {output.layouts:q} > {log:q} 2>&1"

@@ -1,19 +1,23 @@
 """Reads caption shards in Wukong's form (`wukong_100m_{i}.csv`, header `url,caption`), or refuses them.
 
-Polars reads; where it cannot, Python's csv module walks the file to the row and line at fault. Quoted fields may hold
-commas, doubled quotes and newlines. Rows are numbered from 0 without the header, lines from 1 with it.
+Polars reads what is written as RFC 4180 has it: quoted fields may hold commas, doubled quotes and line ends; a line
+ends at a newline, or a carriage return and one. Of other quotes Polars would lose some, and join rows between them, in
+silence: a shard that has one is refused, as is one that Polars cannot read, and the file is walked to the row and line
+at fault. Rows are numbered from 0 without the header, lines from 1 with it.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import mmap
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
 import polars as pl
 
 from gillnext.filter.keyword import settle, sift
@@ -26,7 +30,12 @@ _REMEDY = "fetch or write the shard again, or leave it out of --shards"
 EMPTY = pl.any_horizontal(pl.col(column).is_null() for column in COLUMNS)  # an empty field, or none
 MOST = 10_000_000  # rows of a shard that may pass
 SLICE = 250_000  # rows at a time, of those with a term
-_QUOTED = re.compile(r'(?:^|(?<=,))"(?:[^"]|"")*"(?=,|$)')  # a field in quotes, of a row without its line's end
+BLOCK = 1 << 20  # bytes whose quotes are looked at at a time
+_QUOTE, _COMMA, _RETURN, _NEWLINE = b'",\r\n'
+_LINE_END = np.array([_NEWLINE], np.uint8)
+_BEFORE = np.isin(np.arange(256), [_QUOTE, _COMMA, _NEWLINE])  # bytes that may stand before a quote that opens a field
+_AFTER = _BEFORE | (np.arange(256) == _RETURN)  # and behind one that closes it
+_QUOTED = re.compile(r'(?:^|(?<=,))"(?:[^"]|"")*"(?=,|\Z)')  # a field in quotes, of a row without its line's end
 
 
 def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> dict[str, int]:
@@ -61,6 +70,8 @@ def pass_shard(path: Path | str, lexicon: Lexicon, out: Path) -> dict[str, int]:
 
 def _sifted(path: Path, lexicon: Lexicon, found: Path) -> tuple[int, int]:
     """Write the rows with a term or without a field to the Parquet file `found`; rows of the shard, and of `found`."""
+    if not _as_rfc_4180(path):
+        _explain(path, "a quote or a carriage return out of place")
     try:
         scan = pl.scan_csv(path, infer_schema=False, row_index_name="row", glob=False)
         rows = int(scan.select(pl.len()).collect(engine="streaming").item())
@@ -108,11 +119,40 @@ def _first_of_each(hashes: pl.DataFrame) -> pl.Series:
     return (~doubtful).scatter(doubtful.arg_true(), first)
 
 
+def _as_rfc_4180(path: Path) -> bool:
+    """Whether every quote and carriage return stands where it may.
+
+    Counted from 0, an even quote opens a field or doubles the quote before it; an odd one closes the field or is
+    doubled by the next. Outside quotes a carriage return stands before a newline or at the end.
+    """
+    if not path.stat().st_size:
+        return True
+    with open(path, "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    returns, quotes = mapped.find(b"\r") >= 0, 0
+    data = np.frombuffer(mapped, np.uint8)[3 * (mapped[:3] == codecs.BOM_UTF8) :]
+    for start in range(0, len(data), BLOCK):
+        window = data[max(start - 1, 0) : start + BLOCK + 1]  # with a byte on either side
+        first, last = start == 0, start + BLOCK >= len(data)
+        if first or last:
+            window = np.concatenate([_LINE_END[:first], window, _LINE_END[:last]])
+        around = pl.Series(window)
+        here, after = around.slice(1, len(around) - 2), around.slice(2)
+        quote = here == _QUOTE
+        opening = around.head(len(here)).filter(quote).to_numpy()[quotes % 2 :: 2]
+        closing = after.filter(quote).to_numpy()[1 - quotes % 2 :: 2]
+        if not (_BEFORE[opening].all() and _AFTER[closing].all()):
+            return False
+        if returns and (stray := (here == _RETURN) & (after != _NEWLINE)).any():
+            within = (quote.cast(pl.Int64).cum_sum() + quotes) % 2 == 1
+            if not within.filter(stray).all():
+                return False
+        quotes += len(opening) + len(closing)
+    return quotes % 2 == 0
+
+
 def _explain(path: Path, otherwise: str) -> NoReturn:
     """Raise the error that says what is wrong with the file, and where."""
-    lines = sum(1 for _ in files.numbered_lines(path, "convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8"))
-    if not lines:
-        raise UserError("the shard is empty", where=str(path), remedy=_REMEDY)
     header = _header(path)
     if missing := [c for c in COLUMNS if c not in header]:
         raise UserError(
@@ -120,8 +160,6 @@ def _explain(path: Path, otherwise: str) -> NoReturn:
             where=f"{path}, line 1",
             remedy="the first line must be: url,caption",
         )
-    if lines == 1:
-        raise UserError("the shard has a header and no rows", where=str(path), remedy=_REMEDY)
     _walk(path, len(header))
     raise UserError(f"cannot read the shard: {otherwise}", where=str(path), remedy=_REMEDY)
 
@@ -131,7 +169,7 @@ def _refuse_short_rows(path: Path, rows: int) -> None:
 
     Polars reads `url` and `url,` alike, but refuses a third field: no row is short where there are as many commas
     outside quotes as whole rows have, which Polars counts as fast as it counts rows. Where they do not add up (short
-    rows, but also blank lines and quotes within a field), and of other columns, the file is walked, which takes long.
+    rows, but also blank lines), and of other columns, the file is walked, which takes long.
     """
     width = len(_header(path))
     pieces = pl.scan_csv(path, separator="\x01", eol_char=",", has_header=False, infer_schema=False, glob=False)
@@ -142,50 +180,62 @@ def _refuse_short_rows(path: Path, rows: int) -> None:
 
 def _header(path: Path) -> list[str]:
     """The names of the columns."""
-    with open(path, encoding="utf-8-sig", newline="") as text:
-        try:
-            return next(csv.reader(text, strict=True))
-        except csv.Error as error:
-            raise UserError(f"broken quote: {error}", where=f"{path}, line 1", remedy=_REMEDY) from error
+    for _, text in _rows(path):
+        return next(csv.reader([text]))
+    raise UserError("the shard is empty", where=str(path), remedy=_REMEDY)
 
 
 def _walk(path: Path, width: int) -> None:
-    """Raise at the first row with a broken quote or other than `width` fields; blank lines are passed over."""
-    csv.field_size_limit(sys.maxsize)
-    with open(path, encoding="utf-8-sig", newline="") as text:
-        lines: list[str] = []  # of the row that is read
+    """Raise at the first row with other than `width` fields; blank lines are passed over."""
+    for place, text in _rows(path):
+        if text and (fields := 1 + _unquoted(text).count(",")) != width:
+            raise UserError(
+                f"{fields} fields instead of {width}",
+                where=place,
+                remedy="put fields with commas or newlines in quotes",
+            )
 
-        def noted() -> Iterator[str]:
-            for one in text:
-                lines.append(one)
-                yield one
 
-        reader = csv.reader(noted(), strict=True)
-        next(reader)
-        row, line = 0, reader.line_num + 1
-        while True:
-            place = f"{path}, row {row} (line {line})"
-            lines.clear()
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise UserError(
-                    f"broken quote: {error}",
-                    where=place,
-                    remedy='close the field with a quote, and write a quote inside it twice ("")',
-                ) from error
-            if '"' in _QUOTED.sub("", "".join(lines).rstrip("\r\n")):
-                raise UserError(
-                    "a quote within a field that has none around it",
-                    where=place,
-                    remedy='put the field in quotes, and write a quote inside it twice ("")',
-                )
-            if fields and len(fields) != width:
-                raise UserError(
-                    f"{len(fields)} fields instead of {width}",
-                    where=place,
-                    remedy="put fields with commas or newlines in quotes",
-                )
-            row, line = row + 1, reader.line_num + 1
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    """(place, text) of the header and of every row; raises where a quote or a carriage return is out of place."""
+    row, lines, quotes = -1, list[str](), 0
+    place = f"{path}, line 1"
+    for number, line in files.numbered_lines(path, "convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8"):
+        if not lines:
+            place = f"{path}, line {number}" if row < 0 else f"{path}, row {row} (line {number})"
+        lines.append(line.removeprefix("\ufeff") if number == 1 else line)
+        quotes += line.count('"')
+        if quotes % 2:  # one is open: the row goes on
+            continue
+        text = "".join(lines).removesuffix("\n").removesuffix("\r")
+        _refuse_stray(text, place)
+        if text or row >= 0:  # Polars passes over blank lines before the header
+            yield place, text
+            row += 1
+        lines.clear()
+    _refuse_stray("".join(lines), place)
+
+
+def _refuse_stray(text: str, place: str) -> None:
+    """Raise where a row, without its line's end, has a quote or a carriage return out of place."""
+    rest = _unquoted(text)
+    if '"' in rest:
+        at_start = re.search('(?:^|,)"', rest)
+        raise UserError(
+            "broken quote: a field in quotes has one inside it, or none at its end"
+            if at_start
+            else "a quote within a field that has none around it",
+            where=place,
+            remedy='put the field in quotes, and write a quote inside it twice ("")',
+        )
+    if "\r" in rest:
+        raise UserError(
+            "a carriage return that ends no line",
+            where=place,
+            remedy="put the field in quotes; end lines with a newline, or a carriage return and a newline",
+        )
+
+
+def _unquoted(text: str) -> str:
+    """A row without its fields in quotes."""
+    return _QUOTED.sub("", text) if '"' in text else text

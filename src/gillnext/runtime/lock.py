@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -11,11 +12,15 @@ from typing import IO
 
 from gillnext.runtime.errors import UserError
 
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+
 _held: dict[Path, IO[str]] = {}  # open for as long as this process lives
 
 
 def hold(path: Path | str) -> None:
-    """Take the lock for the rest of this process; raises `UserError` where another process has it."""
+    """Take the lock for the rest of this process; raises `UserError` where another process has it, and on a file
+    system without locks.
+    """
     path = Path(path)
     if path not in _held:
         _held[path] = _take(path)
@@ -48,6 +53,15 @@ def _take(path: Path) -> IO[str]:
                 where=str(path.parent),
                 remedy="wait for it to end, or stop it, and give the same command again",
             ) from None
+        except OSError as error:
+            stream.close()
+            if error.errno not in NO_LOCKS:
+                raise
+            raise UserError(
+                f"this file system has no locks, which keep two runs from writing to the same files ({error.strerror})",
+                where=str(path.parent),
+                remedy="work in a folder of a local disk, or have the share mounted with flock (Lustre: -o flock)",
+            ) from error
         if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
             break
         stream.close()  # its holder has removed it meanwhile

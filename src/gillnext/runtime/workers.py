@@ -18,7 +18,6 @@ A `UserError` ends the job at once. So does any error while the first model is m
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections import Counter, deque
@@ -28,7 +27,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from gillnext.config.model import Config
-from gillnext.runtime import arithmetic
+from gillnext.runtime import cluster
 from gillnext.runtime.errors import UserError
 
 Item = TypeVar("Item")
@@ -38,7 +37,6 @@ Model = Callable[[Sequence[Item]], Answer]
 QUEUE = 2  # batches that an actor has: one that it works on, one that waits, so that it is never idle
 DEATHS = 2  # of actors over a batch, before it is cut in halves
 POLL = 1.0  # seconds between two looks at the clock
-CONNECT = 10.0  # seconds in which a cluster must answer
 
 
 def on_actors(config: Config) -> Config:
@@ -158,38 +156,16 @@ class Workers(Generic[Item, Answer]):
 
         if not ray.is_initialized():
             self.ours = True
-            self._connect()
+            cluster.connect(self.config)
         self.hands = [self._hand() for _ in range(self.settings.actors)]
-
-    def _connect(self) -> None:
-        import ray
-
-        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-        if address := self.settings.address:
-            try:
-                host, _, port = address.rpartition(":")
-                if host:  # Ray itself would try for minutes
-                    socket.create_connection((host, int(port)), CONNECT).close()
-                ray.init(address=address, **quiet)
-            except (OSError, ValueError) as error:
-                raise UserError(
-                    f"no Ray cluster answers: {str(error).splitlines()[0]}",
-                    where=f"ray.address: {address}",
-                    remedy="start one with `ray start --head`, or leave ray.address empty",
-                ) from error
-            return
-        cpus = self.settings.actors * max(self.config.run.threads, 1)
-        # "local": without an address Ray would join a cluster that runs here, or the one that RAY_ADDRESS names.
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
     def _hand(self) -> _Hand:
         import ray
 
-        there = {"env_vars": arithmetic.variables(arithmetic.current())}  # before anything is loaded, on any node
         on_device = ray.remote(
             num_cpus=max(self.config.run.threads, 1),
             num_gpus=int(self.config.run.device != "cpu"),
-            runtime_env=there,
+            runtime_env=cluster.runtime_env(started_here=self.ours and not self.settings.address),
         )
         handle: Any = on_device(Actor).remote(self.make)
         return _Hand(handle, handle.place.remote())
@@ -243,7 +219,8 @@ class Workers(Generic[Item, Answer]):
             raise UserError(
                 f"no actor has started or answered for {self.settings.start_timeout:g} s",
                 where="ray.start_timeout",
-                remedy="ask for as many actors as the cluster has devices (`ray status` tells)",
+                remedy="ask for as many actors as the cluster has devices (`ray status` tells); "
+                "an environment on its nodes lies in a folder without spaces",
             )
 
     def _failed(
