@@ -10,7 +10,7 @@ from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.config.model import Text
 from gillnext.diffusion import chatglm, objective
-from gillnext.miniatures import base, small_unet, text, vae, windows
+from gillnext.miniatures import base, base_on_windows, small_unet, text_encoder, vae
 from gillnext.miniatures.networks import small_chatglm
 from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH
 from gillnext.miniatures.world import corpus
@@ -104,7 +104,7 @@ def test_the_unet_has_kolors_shape():
 
 
 def test_a_short_training_saves_a_pipeline_that_loads_and_samples(tiny_config, tiny_base, tmp_path):
-    windows.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows")
+    base_on_windows.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows")
     losses = base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows", tmp_path / "base")
     assert len(losses) == 3 and np.isfinite(losses).all()
     assert not (tmp_path / "base.work").exists()
@@ -133,7 +133,7 @@ def test_training_pictures_are_scaled_like_the_pipelines_own(tiny_pipeline, tiny
 def test_the_text_encoder_learns_which_objects_a_caption_names(tiny_config, tmp_path):
     """Its loss ends far below the entropy of the labels, the loss of a guess that does not read the caption."""
     cfg = dataclasses.replace(tiny_config, text=Text(corpus=600, steps=100, batch=32))
-    losses = text.train(cfg, tmp_path / "text")
+    losses = text_encoder.train(cfg, tmp_path / "text")
     scenes, _ = corpus.describe(cfg.run.seed, "base", 600)
     share = np.array([[c.name in scene.names for c in CLASSES] for scene in scenes]).mean(0)
     entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).mean()
@@ -144,5 +144,5 @@ def test_the_text_encoder_learns_which_objects_a_caption_names(tiny_config, tmp_
 
 def test_the_same_seed_trains_the_same_text_encoder(tiny_config, tmp_path):
     for name in ("a", "b"):
-        text.train(tiny_config, tmp_path / name)
+        text_encoder.train(tiny_config, tmp_path / name)
     assert files.sha256(tmp_path / "a") == files.sha256(tmp_path / "b")

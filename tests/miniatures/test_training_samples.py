@@ -11,7 +11,7 @@ from scipy.special import logit
 from scipy.stats import norm
 
 from gillnext.diffusion import chatglm, objective
-from gillnext.miniatures import base, small_unet, training_samples, vae, windows
+from gillnext.miniatures import base, base_on_windows, small_unet, training_samples, vae
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import corpus
@@ -131,7 +131,7 @@ def test_the_windows_are_learned_before_the_pictures(tiny_config, tiny_base, tmp
         return forward(self, x, *args, **kwargs)
 
     monkeypatch.setattr(small_unet.UNet2DConditionModel, "forward", spy)
-    windows.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows")
+    base_on_windows.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows")
     base.train(tiny_config, tiny_base / "vae", tiny_base, tmp_path / "windows", tmp_path / "base")
     assert seen == [(6, 4, 8, 8)] * 2 + [(4, 4, 16, 16)] * 3
 
@@ -142,7 +142,7 @@ def weights(folder):
 
 def both(cfg, start, out):
     """Both stages, to out/windows and out/base."""
-    windows.train(cfg, start / "vae", start, out / "windows")
+    base_on_windows.train(cfg, start / "vae", start, out / "windows")
     base.train(cfg, start / "vae", start, out / "windows", out / "base")
 
 

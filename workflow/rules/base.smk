@@ -5,7 +5,7 @@ rule windows:
     input:
         vae=rules.vae.output.model,
         text=rules.text.output.model,
-        code=code("gillnext.miniatures.windows"),
+        code=code("gillnext.miniatures.base_on_windows"),
     output:
         model=directory("<results>/models/windows"),
     params:

@@ -67,7 +67,7 @@ rule vae:
 
 use rule vae as text with:
     input:
-        code=code("gillnext.miniatures.text"),
+        code=code("gillnext.miniatures.text_encoder"),
     output:
         model=directory("<results>/models/text"),
     params:

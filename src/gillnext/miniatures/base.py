@@ -1,8 +1,8 @@
 """The base text-to-image model of the demo tier: a UNet, saved with VAE and text side as one `KolorsPipeline`.
 
-Takes up the UNet that has learned windows (`windows.py`) and trains it on whole pictures. Captions name the objects; a
-share of them says where things are, as web captions do. The averaged (EMA) weights are saved, with a DPM-Solver++
-scheduler.
+Takes up the UNet that has learned windows (`base_on_windows.py`) and trains it on whole pictures. Captions name the
+objects; a share of them says where things are, as web captions do. The averaged (EMA) weights are saved, with a
+DPM-Solver++ scheduler.
 
 Measured, box fidelity of attn2 on 256 validation layouts: success 0.86 and mIoU 0.65 without the class map, 0.91 and
 0.69 with it.

@@ -1,8 +1,8 @@
 """The UNet of the demo tier's base model, its schedule, and its loss on batches of samples.
 
 It learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base", in two stages: windows around one object
-(`windows.py`), then whole pictures (`base.py`); its features learn to tell each cell's class as well (`class_map.py`).
-A tenth of the captions is empty, for classifier-free guidance.
+(`base_on_windows.py`), then whole pictures (`base.py`); its features learn to tell each cell's class as well
+(`class_map.py`). A tenth of the captions is empty, for classifier-free guidance.
 """
 
 from __future__ import annotations
