@@ -92,14 +92,27 @@ def spread(groups: Iterable[Sequence[float]]) -> Spread:
     return Spread(math.sqrt(squares / freedom) if freedom else 0.0, freedom)
 
 
+def resamples(images: int, *names: str | int) -> np.ndarray:
+    """How often each of `RESAMPLES` resamples draws each of (N,) images, (B, N); `names` seed the draw."""
+    draws_BN = seeds.rng("bootstrap", *names).integers(images, size=(RESAMPLES, images))
+    return np.stack([np.bincount(draw, minlength=images) for draw in draws_BN]).astype(np.float64)
+
+
+def _ends(means_B: np.ndarray) -> tuple[float, float]:
+    low, high = np.nanquantile(means_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def interval(weights_BN: np.ndarray, sums_N: np.ndarray, counts_N: np.ndarray) -> tuple[float, float]:
+    """The 95% percentile interval of sum/count over resamples; those that draw none of what is counted are left out."""
+    with np.errstate(invalid="ignore"):
+        return _ends((weights_BN @ sums_N) / (weights_BN @ counts_N))
+
+
 def bootstrap(sums_SN: np.ndarray, counts_N: np.ndarray, *names: str | int) -> tuple[float, float]:
     """The image-level 95% percentile interval of the mean over seeds of sum/count, over resampled images.
 
     `sums_SN`: per seed and image the sum of a box score; `counts_N`: boxes of an image. Every resample
     draws the same images for all seeds. `names` seed the draw."""
-    images = counts_N.shape[0]
-    draws_BN = seeds.rng("bootstrap", *names).integers(images, size=(RESAMPLES, images))
-    weights_BN = np.stack([np.bincount(draw, minlength=images) for draw in draws_BN]).astype(np.float64)
-    means_B = (weights_BN @ sums_SN.T.astype(np.float64)).mean(1) / (weights_BN @ counts_N)
-    low, high = np.quantile(means_B, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    weights_BN = resamples(counts_N.shape[0], *names)
+    return _ends((weights_BN @ sums_SN.T.astype(np.float64)).mean(1) / (weights_BN @ counts_N))

@@ -40,7 +40,7 @@ def test_without_a_breakdown_its_figure_is_left_out(results_root, config, tmp_pa
     path = results_root / "scores/attn1/0.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"breakdown"', '"other"'), encoding="utf-8")
     gather.gather(config, results_root)
-    assert not {"breakdown", "classes"} & set(draw_all(config, results_root, tmp_path / "f"))
+    assert not {"breakdown", "classes", "strata"} & set(draw_all(config, results_root, tmp_path / "f"))
 
 
 def test_a_missing_sample_is_named_with_its_command(results_root, config):

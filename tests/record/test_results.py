@@ -51,8 +51,14 @@ def test_the_parts_of_a_set_are_found_by_kind(results, results_root):
     for name, values in score["per_image"].items():
         assert results.per_image(of, name).tolist() == values
     for kind, groups in score["breakdown"].items():
-        assert results.groups(of, kind, "success50") == {at: (g["success50"], g["n"]) for at, g in groups.items()}
-    assert {at: value for at, (value, _) in results.groups(of, "n", "fid").items()} == score["fid_by_n"]
+        found = results.groups(of, kind, "success50")
+        assert {at: part[:2] for at, part in found.items()} == {
+            at: (g["success50"], g["n"]) for at, g in groups.items()
+        }
+    assert {at: part.value for at, part in results.groups(of, "n", "fid").items()} == score["fid_by_n"]
+    assert results.groups(of, "depth", "chance_miou")["back"] == (0.1, 45, None, None)
+    back = score["breakdown"]["depth"]["back"]
+    assert results.groups(of, "depth", "miou")["back"] == (back["miou"], back["n"], *back["intervals"]["miou"])
     assert results.groups(PLANNER, "class", "success50") == {}
 
 

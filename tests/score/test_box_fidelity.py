@@ -77,7 +77,8 @@ def test_fidelity_of_a_small_case_worked_out_by_hand():
     )
     assert scores["metrics"] == pytest.approx({"miou": 4 / 9, "success50": 1 / 3, "wrong_class": 1 / 3})
     assert scores["per_image"] == {"boxes": [2, 1], "hits": [1, 0], "iou": [1.0, 0.3333]}
-    assert scores["breakdown"]["objects"]["2"] == {"n": 2, "miou": 0.5, "success50": 0.5}
+    one_or_none = {"miou": [0.5, 0.5], "success50": [0.5, 0.5]}  # image 1 is the only one with two
+    assert scores["breakdown"]["objects"]["2"] == {"n": 2, "miou": 0.5, "success50": 0.5, "intervals": one_or_none}
     assert sum(row["n"] for row in scores["breakdown"]["size"].values()) == scores["boxes"] == 3
     assert {k: (row["n"], row["success50"]) for k, row in scores["breakdown"]["class"].items()} == {
         NAMES[0]: (1, 1.0), NAMES[1]: (1, 0.0), NAMES[2]: (1, 0.0)

@@ -107,6 +107,7 @@ def test_real_pictures_score_high_and_ruined_ones_low(reports):
 def test_score_file_says_what_it_is(reports):
     report = reports["real"]
     names = "success50 miou ap ap50 wrong_class chance_success50 chance_miou clip_score fid kid kid_se cmmd"
+    names += " miou_migc miou_lgs miou_overlaybench o_miou chance_o_miou ap_voc"
     names += " rules_success50 rules_miou rules_wrong_class rules_chance_success50 rules_chance_miou"
     assert set(names.split()) == set(report["metrics"])
     assert (report["name"], report["arm"], report["seed"], report["n"]) == ("real", "real", None, COUNT)
@@ -117,6 +118,19 @@ def test_score_file_says_what_it_is(reports):
     assert report["protocol"]["evaluator"] == "knowing" and "templates" in report["protocol"]["rules"]
     made = {"version", "code", "lock", "image", "arithmetic", "processor", "libc"}
     assert set(report["provenance"]) == made
+
+
+def test_parts_have_their_own_interval_and_chance_level(reports):
+    report = reports["real"]
+    for kind, parts in report["breakdown"].items():
+        for part in parts.values():
+            low, high = part["intervals"]["miou"]
+            assert 0.8 < low <= part["miou"] <= high <= 1, kind
+            assert part["intervals"]["success50"] == [1.0, 1.0]
+    assert sum(part["n"] for part in report["chance_breakdown"]["size"].values()) == 5 * report["boxes"]
+    assert all(part["success50"] < 0.5 for part in report["chance_breakdown"]["size"].values())
+    low, high = report["intervals"]["o_miou"]
+    assert low < report["metrics"]["o_miou"] < high and report["counts"]["o_miou"] <= COUNT
 
 
 def test_samples_score_as_the_same_pictures_do_and_repeat_exactly(folders, models, reports):

@@ -20,6 +20,7 @@ from gillnext.layouts import Layout
 from gillnext.miniatures.world import captions, scenes
 from gillnext.record import gather
 from gillnext.record.results import Results
+from gillnext.score.strata import KINDS
 
 IMAGES = 16
 SEEDS = [0, 1, 2]
@@ -48,16 +49,22 @@ def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -
         "chance_success50": 0.03 + rng.uniform(0, 0.01), "chance_miou": 0.15, "clip_score": 70 + 5 * level,
         "fid": 20 - 10 * level + rng.normal(0, 1), "kid": 20 - 15 * level + rng.normal(0, 0.5),
         "kid_se": 1.0, "cmmd": 3 - 2 * level, "rules_success50": 0.95 * level, "rules_miou": 0.7 * level,
-        "rules_chance_success50": 0.02, "rules_chance_miou": 0.12,
+        "rules_chance_success50": 0.02, "rules_chance_miou": 0.12, "o_miou": 0.2 * level, "chance_o_miou": 0.01,
+        "miou_migc": 0.85 * level, "miou_lgs": 0.7 * level, "miou_overlaybench": 0.82 * level, "ap_voc": 0.88 * level,
     }  # fmt: skip
     breakdown = {
         "objects": {k: {"n": 9, "success50": level} for k in "123"},
-        "size": {k: {"n": 9, "success50": level} for k in ("small", "medium", "large")},
         "class": {k: {"n": 9, "success50": level * rng.uniform(0.7, 1)} for k in ("树", "猫", "鱼")},
     }
+    parts = {name: [part for part in kind.parts if part != "> 0.1"] for name, kind in KINDS.items()}
+    strata = {"n": 9, "success50": level, "miou": 0.8 * level, "intervals": {"miou": [0.7 * level, 0.9 * level]}}
+    breakdown |= {name: {part: strata for part in of} for name, of in parts.items()}
+    chance = {name: {part: {"n": 45, "success50": 0.06, "miou": 0.1} for part in of} for name, of in parts.items()}
     return {
         "name": name, "arm": name.split("/")[0], "seed": 0, "n": len(boxes), "metrics": metrics,
-        "breakdown": breakdown, "fid_by_n": {str(n): 40 / n + 20 - 10 * level for n in (4, 8, 16)},
+        "counts": {"o_miou": 7}, "intervals": {"o_miou": [0.1 * level, 0.3 * level]},
+        "breakdown": breakdown, "chance_breakdown": chance,
+        "fid_by_n": {str(n): 40 / n + 20 - 10 * level for n in (4, 8, 16)},
         "per_image": {"boxes": boxes, "hits": hits, "iou": [0.8 * h for h in hits]},
         "protocol": {"extractor": "made-up_network 100%", "resize": "none"}, "hashes": {}, "provenance": {},
     }  # fmt: skip

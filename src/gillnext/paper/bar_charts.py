@@ -21,8 +21,8 @@ def _groups(results: Results, arm: str, kind: str) -> Groups | None:
     if not all(parts):
         return None
     order = SIZES if kind == "size" else sorted(parts[0])
-    known = [g for g in order if all(g in part and part[g][1] for part in parts)]
-    return {g: np.array([part[g][0] for part in parts]) for g in known}
+    known = [g for g in order if all(g in part and part[g].n for part in parts)]
+    return {g: np.array([part[g].value for part in parts]) for g in known}
 
 
 def by_arm(results: Results, kind: str) -> dict[str, Groups] | None:

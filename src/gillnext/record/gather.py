@@ -5,7 +5,7 @@
 Writes into the results folder:
 
 - `scores.parquet`: a row a number (`SCORES`). A number of the whole set has `by` ""; of a part, `by` says what kind
-  of part it is (image, class, size, objects, n) and `at` which one.
+  of part it is (image, class, size, overlap, n …) and `at` which one.
 - `curves.parquet`: a row a step, arm, seed and series: losses, norms, box fidelity on validation layouts.
 - `protocols.json`: how each set was scored, the hashes behind it, and what made it.
 - `pictures.zip`: the pictures that the paper shows, and their layouts.
@@ -54,15 +54,18 @@ def sets(config: Config) -> dict[Scored, tuple[str, str]]:
     return found | {PLANNER: ("plans/planner.json", "plan"), DATA: ("scores/data.json", "quality")}
 
 
-def parts(score: dict[str, Any]) -> Iterator[tuple[str, str, str, float, int | None]]:
-    """(by, at, metric, value, n) of what a score file holds of the parts of its set."""
+def parts(score: dict[str, Any]) -> Iterator[tuple[str, str, str, float, int | None, float | None, float | None]]:
+    """(by, at, metric, value, n, low, high) of what a score file holds of the parts of its set."""
     for metric, values in score.get("per_image", {}).items():
-        yield from (("image", str(i), metric, value, None) for i, value in enumerate(values))
-    for by, groups in score.get("breakdown", {}).items():
-        for at, entry in groups.items():
-            values = entry if isinstance(entry, dict) else {"count": entry}
-            yield from ((by, at, metric, v, values.get("n")) for metric, v in values.items() if metric != "n")
-    yield from (("n", n, "fid", value, int(n)) for n, value in score.get("fid_by_n", {}).items())
+        yield from (("image", str(i), metric, value, None, None, None) for i, value in enumerate(values))
+    for key, prefix in (("breakdown", ""), ("chance_breakdown", "chance_")):
+        for by, groups in score.get(key, {}).items():
+            for at, entry in groups.items():
+                values = dict(entry) if isinstance(entry, dict) else {"count": entry}
+                n, between = values.pop("n", None), values.pop("intervals", {})
+                for metric, value in values.items():
+                    yield by, at, f"{prefix}{metric}", value, n, *between.get(metric, (None, None))
+    yield from (("n", n, "fid", value, int(n), None, None) for n, value in score.get("fid_by_n", {}).items())
 
 
 def rows(tier: str, of: Scored, score: dict[str, Any], protocol: int) -> Iterator[Row]:
@@ -73,8 +76,8 @@ def rows(tier: str, of: Scored, score: dict[str, Any], protocol: int) -> Iterato
         low, high = between.get(name) or (None, None)
         instrument, metric = of.instrument(name)
         yield *head, instrument, metric, "", "", float(value), counts.get(name, score["n"]), low, high, protocol
-    for by, at, metric, value, n in parts(score):
-        yield *head, of.instrument(metric)[0], metric, by, at, float(value), n, None, None, protocol
+    for by, at, metric, value, *others in parts(score):
+        yield *head, of.instrument(metric)[0], metric, by, at, float(value), *others, protocol
 
 
 def read(root: Path, file: str, command: str) -> Any:

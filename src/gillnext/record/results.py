@@ -51,7 +51,7 @@ PLANNER, DATA = Scored("", None, "planner"), Scored("", None, "data")
 
 
 class Value(NamedTuple):
-    """A number of a whole set, what it is a mean over, and its own interval where it has one."""
+    """A number of a set or a part of one, what it is a mean over, and its own interval where it has one."""
 
     value: float
     n: int | None
@@ -196,10 +196,9 @@ class Results:
         return {Scored(*key): frame for key, frame in parted.items()}
 
     def part(self, of: Scored, by: str) -> pl.DataFrame:
-        """Rows (at, metric, value, n) of the parts of one kind; none where the set was not parted so."""
-        if of not in self._parts:
-            return self.scores.clear().select("at", "metric", "value", "n")
-        return self._parts[of].filter(pl.col("by") == by).select("at", "metric", "value", "n")
+        """Rows (at, metric, value, n, low, high) of the parts of one kind; none where the set was not parted so."""
+        found = self._parts[of].filter(pl.col("by") == by) if of in self._parts else self.scores.clear()
+        return found.select("at", "metric", "value", "n", "low", "high")
 
     def per_image(self, of: Scored, name: str) -> np.ndarray:
         """(N,) a number an image; `UserError` where the set has none."""
@@ -208,10 +207,10 @@ class Results:
             raise UserError(f"no {name!r} by image of {of}", where=str(self.root / "scores.parquet"), remedy="score it")
         return found["value"].to_numpy()
 
-    def groups(self, of: Scored, by: str, name: str) -> dict[str, tuple[float, int | None]]:
-        """Part -> a metric's value in it, and n; {} where the set was not parted so."""
+    def groups(self, of: Scored, by: str, name: str) -> dict[str, Value]:
+        """Part -> a metric's value in it; {} where the set was not parted so."""
         found = self.part(of, by).filter(pl.col("metric") == name)
-        return {at: (value, n) for at, _, value, n in found.iter_rows()}
+        return {at: Value(*value) for at, _, *value in found.iter_rows()}
 
     # Over training
 

@@ -4,7 +4,7 @@ For each requested box the IoU with its detection of the same class under the be
 where there is none. mIoU is the mean over requested boxes and success@0.5 the share at 0.5 or more, so that
 an object which is not there costs as much as one in the wrong place.
 
-Letters: N requested boxes, M detections of one image; B requested boxes of all images.
+Letters: N requested boxes, M detections of one image; B requested boxes of all I images; R resamples.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from gillnext import boxes as geometry
 from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
+from gillnext.score.strata import KINDS
+from gillnext.statistics import interval, resamples
 
 HIT = 0.5  # IoU from which a requested box counts as filled
 CONFIDENT = 0.4  # detector score from which a detection counts; AP alone sees the less likely ones
-SIDES = (0.34, 0.42)  # geometric mean side, in fractions of the image: small below, large from
 
 
 @dataclass(frozen=True)
@@ -106,23 +107,42 @@ def fidelity(wanted: Sequence[Requested], found: Sequence[Detections], classes: 
 
 
 def breakdown(
-    wanted: Sequence[Requested], ious: Sequence[np.ndarray], classes: Sequence[str]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """mIoU and success@0.5 by size and class of the requested box and by the number of boxes in its layout."""
-    boxes_B4 = np.concatenate([w.boxes for w in wanted])
-    side_B = np.sqrt((boxes_B4[:, 2:] - boxes_B4[:, :2]).prod(1))
-    size_B = np.array(["small", "medium", "large"])[np.digitize(side_B, SIDES)]
-    count_B = np.concatenate([np.full(len(i), len(i)) for i in ious])
-    label_B = np.concatenate([w.labels for w in wanted])
-    iou_B = np.concatenate(ious)
+    wanted: Sequence[Requested], ious: Sequence[np.ndarray], classes: Sequence[str], intervals: bool = True
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Kind of part -> part -> n, mIoU and success@0.5: by stratum (`gillnext.score.strata`), by class of the requested
+    box and by the number of boxes in its layout; parts without a box are left out.
 
-    def row(which_B: np.ndarray) -> dict[str, float]:
-        chosen = iou_B[which_B]
-        miou, success = float(chosen.mean()), float((chosen >= HIT).mean())
-        return {"n": len(chosen), "miou": round(miou, 6), "success50": round(success, 6)}
+    `intervals`: with the 95% bootstrap interval of both over images, the same resamples for every part.
+    """
+    iou_B, label_B = np.concatenate(ious), np.concatenate([w.labels for w in wanted])
+    image_B = np.repeat(np.arange(len(wanted)), [len(i) for i in ious])
+    count_B = np.bincount(image_B)[image_B]
+    weights_RI = resamples(len(wanted), "breakdown") if intervals else None
 
+    def row(which_B: np.ndarray) -> dict[str, Any]:
+        values = {"miou": iou_B[which_B], "success50": iou_B[which_B] >= HIT}
+        found: dict[str, Any] = {"n": int(which_B.sum())}
+        found |= {metric: round(float(value.mean()), 6) for metric, value in values.items()}
+        if weights_RI is not None:
+            images = image_B[which_B]
+            found["intervals"] = {key: _over_images(weights_RI, images, value) for key, value in values.items()}
+        return found
+
+    parts = {"class": {name: label_B == label for label, name in enumerate(classes)}}
+    parts["objects"] = {str(count): count_B == count for count in np.unique(count_B)}
+    for name, kind in KINDS.items():
+        place_B = np.concatenate([kind.place(w.boxes) for w in wanted])
+        parts[name] = {part: place_B == place for place, part in enumerate(kind.parts)}
     return {
-        "size": {str(size): row(size_B == size) for size in np.unique(size_B)},
-        "class": {classes[label]: row(label_B == label) for label in np.unique(label_B)},
-        "objects": {str(count): row(count_B == count) for count in np.unique(count_B)},
+        kind: {part: row(which_B) for part, which_B in by_part.items() if which_B.any()}
+        for kind, by_part in parts.items()
     }
+
+
+def _over_images(weights_RI: np.ndarray, images: np.ndarray, values: np.ndarray) -> list[float]:
+    """95% interval of the mean of boxes' values, `images` the image of each; sums are of whole millionths, so that
+    they are exact in any order.
+    """
+    size = weights_RI.shape[1]
+    sums_I = np.bincount(images, np.rint(values * 1e6), size)
+    return [round(end / 1e6, 6) for end in interval(weights_RI, sums_I, np.bincount(images, minlength=size))]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -18,7 +19,7 @@ from safetensors.numpy import load_file, save_file
 from gillnext.instruments.detections import Detections
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.score.boxes import HIT, Requested, assign
+from gillnext.score.boxes import HIT, Requested, assign, breakdown
 
 REDRAWS = 5
 
@@ -57,7 +58,21 @@ class Prior:
         return cls(load_file(path)["boxes"])
 
 
+def _assigned(redrawn: Sequence[Sequence[Requested]], found: Sequence[Detections]) -> list[np.ndarray]:
+    return [assign(w, f) for wanted in redrawn for w, f in zip(wanted, found, strict=True)]
+
+
 def level(redrawn: Sequence[Sequence[Requested]], found: Sequence[Detections]) -> dict[str, float]:
     """chance_miou and chance_success50, means over redrawn sets of boxes."""
-    ious_B = np.concatenate([assign(w, f) for wanted in redrawn for w, f in zip(wanted, found, strict=True)])
+    ious_B = np.concatenate(_assigned(redrawn, found))
     return {"chance_miou": float(ious_B.mean()), "chance_success50": float((ious_B >= HIT).mean())}
+
+
+def by_part(
+    redrawn: Sequence[Sequence[Requested]], found: Sequence[Detections], classes: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The same part by part, as `boxes.breakdown`: of the redrawn boxes those that are themselves of the part, so that
+    a small box's chance level is what small boxes score in pictures that know nothing of them.
+    """
+    every = [wanted for one in redrawn for wanted in one]
+    return breakdown(every, _assigned(redrawn, found), classes, intervals=False)

@@ -29,8 +29,8 @@ from gillnext.instruments.detections import Detections, Detector
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.score import boxes, images, precision, relations
-from gillnext.score.chance import Prior, level
+from gillnext.score import boxes, images, precision, protocols, relations
+from gillnext.score.chance import Prior, by_part, level
 from gillnext.score.images import ImageSet
 
 REFERENCE = "features.safetensors"
@@ -123,6 +123,7 @@ def _protocol(models: Scorers, reference: int) -> Protocol:
     return {
         **models.evaluators.protocol,
         "chance": f"same images, boxes redrawn from the prior, same phrases, mean of {len(models.prior.boxes_DICN4)}",
+        "definitions": f"detections from {protocols.MIGC_THRESHOLD} (MIGC, VOC) and {protocols.LGS_THRESHOLD} (LGS)",
         "extractor": models.features.description,
         "reference": f"{reference} real scenes of an independent stream",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
@@ -145,10 +146,15 @@ def detected(samples: ImageSet, evaluator: Detector) -> list[Detections]:
 def box_scores(
     samples: ImageSet, wanted: Sequence[boxes.Requested], found: Sequence[Detections], pair: Evaluators, prior: Prior
 ) -> dict[str, Any]:
-    """Box fidelity and its chance level, by the confident detections `found` and by the second evaluator."""
+    """Box fidelity and its chance level, by the confident detections `found` and by the second evaluator; by the first
+    also part by part, and in the overlap of boxes.
+    """
     redrawn, by_second = prior.redrawn(wanted), detected(samples, pair.second)
-    scores = boxes.fidelity(wanted, found, pair.first.classes)
-    scores["metrics"] |= level(redrawn, found)
+    scores = protocols.overlap(wanted, redrawn, found)
+    inside = scores["metrics"]
+    scores |= boxes.fidelity(wanted, found, pair.first.classes)
+    scores["chance_breakdown"] = by_part(redrawn, found, pair.first.classes)
+    scores["metrics"] |= level(redrawn, found) | inside
     second = boxes.fidelity(wanted, by_second, pair.second.classes)["metrics"] | level(redrawn, by_second)
     scores["metrics"] |= {f"rules_{key}": value for key, value in second.items()}
     return scores
@@ -167,6 +173,7 @@ def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, n
     kid, kid_se = fid_kid.kid(features, known.features_ND, config.run.seed)
     scores["metrics"] |= {
         **precision.average_precision(wanted, everything),
+        **protocols.scores(wanted, everything),
         "fid": fid_kid.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,

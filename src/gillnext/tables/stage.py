@@ -25,7 +25,9 @@ from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
 from gillnext.tables.memory import memory_modes, memory_table, reduction, workloads
 from gillnext.tables.onset import onset_table
+from gillnext.tables.protocols import protocols_table
 from gillnext.tables.runs import read as read_runs
+from gillnext.tables.strata import strata_table
 from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
 from gillnext.tables.table import write as write_tables
 
@@ -119,8 +121,8 @@ def _memory(results: Results) -> dict[str, str]:
 
 
 TABLES: tuple[Callable[[Results], Table | None], ...] = (
-    build.main_table, contrasts_table, build.intervals_table, evaluators_table, onset_table, binding_table,
-    build.relations_table, build.planner_table, build.data_table, memory_table,
+    build.main_table, contrasts_table, build.intervals_table, evaluators_table, protocols_table, strata_table,
+    onset_table, binding_table, build.relations_table, build.planner_table, build.data_table, memory_table,
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from gillnext.record.results import Results
 
 def _curves(results: Results, arm: str) -> list[dict[str, float]]:
     """n → FID of every seed; nothing where a set lacks it."""
-    curves = [{n: value for n, (value, _) in results.groups(of, "n", "fid").items()} for of in results.scored(arm)]
+    curves = [{n: found.value for n, found in results.groups(of, "n", "fid").items()} for of in results.scored(arm)]
     return curves if all(curves) else []
 
 
