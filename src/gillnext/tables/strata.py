@@ -42,12 +42,13 @@ class Part(NamedTuple):
 
 
 def parts(results: Results) -> list[Part]:
-    """Those that the record has, kind by kind; none of a run that was scored before there were strata."""
-    first = results.first()
+    """Those that the record has of every arm that is shown; none of a run that was scored before there were strata."""
+    first, sets = results.first(), [of for arm in results.config.study.shown_arms for of in results.scored(arm)]
     every = [
         Part(kind, part, metric) for kind in strata.KINDS for part in strata.KINDS[kind].parts for metric in METRICS
     ]
-    scored = [kind for kind in strata.KINDS if results.groups(first, kind, "chance_miou")]
+    known = [kind for kind in strata.KINDS if results.groups(first, kind, "chance_miou")]
+    scored = [kind for kind in known if all(results.groups(of, kind, "miou") for of in sets)]
     found = [part for part in every if part.kind in scored and part.of(results, first)]
     return found + [Part("", "", "o_miou")] * results.has(first, "o_miou")
 
