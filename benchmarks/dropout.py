@@ -2,7 +2,7 @@
 
 Guidance's negative has neither. Trains both arms on a finished run's base with the same seeds, draws the same
 validation layouts at several guidance scales, and prints box fidelity of each and the paired difference. The arm that
-validation prefers is the default of `Arm.drop_caption`.
+validation prefers is the default of `Arm.drop_caption`; docs/adapter.md has the figures.
 
     python benchmarks/dropout.py --results results/demo --out dropout.json
 """
