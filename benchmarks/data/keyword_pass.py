@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -33,7 +32,7 @@ from gillnext.runtime import seeds
 POOL = 40_000  # captions that the shard is made of
 EVERY = 1000  # rows of which one caption is empty, and one is LINES
 LINES = '第一行，春天\n左边是一棵树，"右边"是一座房子\n第三行'
-BAR = 5e6  # rows a second
+BAR = 4e6  # rows a second
 TIMES = {"ours": 3, "stage": 3, "loop": 1, "regex": 1}
 
 
@@ -74,12 +73,11 @@ def stage(path: Path, out: Path) -> list[int]:
 
 
 def loop(path: Path, out: Path) -> list[int]:
-    """csv, and `in` for every term; then the exact rule."""
+    """csv, and the rule for every row."""
     lexicon = read_lexicon()
     with open(path, encoding="utf-8", newline="") as text:
         rows = list(csv.DictReader(text))
-    kept = [i for i, r in enumerate(rows) if any(t in r["caption"] for t in lexicon.terms)]
-    kept = [i for i in kept if has_term(rows[i]["caption"], lexicon)]
+    kept = [i for i, r in enumerate(rows) if has_term(r["caption"], lexicon)]
     pl.DataFrame([rows[i] for i in kept]).write_parquet(out)
     return kept
 
@@ -88,8 +86,7 @@ def regex(path: Path, out: Path) -> list[int]:
     """Polars reads, one alternation of all terms searches."""
     lexicon = read_lexicon()
     table = pl.read_csv(path, infer_schema=False)
-    pattern = re.compile("|".join(map(re.escape, lexicon.terms)))
-    found = [i for i, c in enumerate(table["caption"].to_list()) if c and pattern.search(c)]
+    found = [i for i, c in enumerate(table["caption"].to_list()) if c and lexicon.pattern.search(c)]
     texts = table["caption"].gather(found).to_list()
     kept = [i for i, text in zip(found, texts, strict=True) if has_term(text, lexicon)]
     table[kept].write_parquet(out)

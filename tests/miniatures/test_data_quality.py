@@ -8,8 +8,9 @@ import pytest
 
 from gillnext.config import Config
 from gillnext.config.model import Run
+from gillnext.filter.lexicon import Lexicon
 from gillnext.layouts import Layout, write
-from gillnext.miniatures import quality
+from gillnext.miniatures import filter_quality, quality
 from gillnext.miniatures.world import scenes
 from gillnext.miniatures.world.captions import join
 from gillnext.runtime import files
@@ -81,13 +82,23 @@ def folder(tmp_path_factory):
     return root
 
 
+class Strong:
+    """A classifier that calls everything strong."""
+
+    def label(self, captions):
+        return ["strong"] * len(captions)
+
+
 @pytest.fixture(scope="module")
 def report(folder):
     parts = {k: [folder / f"{k}{i}.jsonl" for i in (0, 1)] for k in ("index", "layouts")}
     kept = [folder / "0.parquet", folder / "1.parquet"]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quality.Classifier, "from_pretrained", lambda *_: Strong())
         patch.setattr(quality, "survival", lambda *_: {"annotation_oom_survived": (0.75, 4)})  # tests/annotate/test_oom
-        return quality.quality(CONFIG, folder / "world", kept, parts["index"], parts["layouts"], "annotator")
+        return quality.quality(
+            CONFIG, folder / "world", kept, parts["index"], parts["layouts"], "annotator", "classifier"
+        )
 
 
 def test_filter_precision_recall_and_labels(report):
@@ -109,6 +120,28 @@ def test_keyword_pass_and_spatial_share_before_and_after(report):
     assert m["keyword_recall"] == m["keyword_precision"] == 1.0
     assert m["spatial_share_before"] == pytest.approx(8 / 12, abs=1e-6)
     assert m["spatial_share_after"] == m["filter_precision"]
+
+
+def test_native_captions_are_scored_by_both_passes(monkeypatch):
+    """Of 左1 左2 右3 无4 中5 the pass lets 左 and 右 through, and the classifier all but the second."""
+    rows = {"caption": ["左1", "左2", "右3", "无4", "中5"], "label": ["strong", "weak", "none", "none", "strong"]}
+    monkeypatch.setattr(filter_quality, "read_native", lambda half: pl.DataFrame(rows))
+    found = filter_quality.native_metrics(
+        Lexicon(("左", "右"), ()), lambda captions: ["none" if "2" in c else "weak" for c in captions]
+    )
+    assert found == {
+        "native_keyword_recall_strong": (1 / 2, 2),
+        "native_keyword_recall": (pytest.approx(2 / 3), 3),
+        "native_keyword_passed_none": (1 / 2, 2),
+        "native_filter_precision": (1 / 2, 2),
+        "native_filter_recall": (pytest.approx(1 / 3), 3),
+    }
+
+
+def test_the_report_scores_the_held_out_native_captions(report):
+    labels = filter_quality.read_native("held-out")["label"]
+    assert report["counts"]["native_keyword_recall_strong"] == (labels == "strong").sum() > 40
+    assert report["metrics"]["native_filter_recall"] == report["metrics"]["native_keyword_recall"] > 0.9
 
 
 def test_download_outcomes_by_fault(report):
@@ -162,6 +195,7 @@ def test_world_without_truth_and_foreign_index_are_refused(folder, tmp_path):
             [tmp_path / "i.jsonl"],
             [folder / "layouts0.jsonl"],
             "annotator",
+            "classifier",
         )
 
 

@@ -96,6 +96,7 @@ rule quality:
         images=expand("<results>/images/{part}", part=PARTS),
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
         model=trained("annotator"),
+        classifier=trained("classifier"),
         code=code("gillnext.miniatures.quality"),
     output:
         scores="<results>/scores/data.json",
@@ -103,6 +104,7 @@ rule quality:
         config=CONFIG,
         world=folder("world"),
         model=model("annotator"),
+        classifier=model("classifier"),
         settings=settings("run.seed", "run.threads", "run.device", "world", "filter", "annotate"),
     log:
         "<results>/logs/quality.log",
@@ -115,5 +117,5 @@ rule quality:
         "quality: filter, download and annotation against the world's truth"
     shell:
         "gillnext quality --config {params.config:q} --world {params.world:q} --filtered {input.filtered:q} "
-        "--index {input.index:q} --layouts {input.layouts:q} --model {params.model:q} --out {output.scores:q} "
-        "> {log:q} 2>&1"
+        "--index {input.index:q} --layouts {input.layouts:q} --model {params.model:q} "
+        "--classifier {params.classifier:q} --out {output.scores:q} > {log:q} 2>&1"

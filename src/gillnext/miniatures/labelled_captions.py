@@ -1,8 +1,9 @@
 """Captions that the classifier is trained on: split "train" only, harder ones more often than they are on the web.
 
-A share of them is corrupted: characters that are no place word, no object and no punctuation are replaced by random
-ones or left out. What is left to learn from is how place words and objects stand to each other, which holds for
-sentence templates that the training captions do not have.
+Some are of photographs (`photo_captions`) and not of the drawn world. Some have traditional characters, as far as the
+lexicon knows them. Of the drawn world's a share is corrupted: characters that are no place word, no object and no
+punctuation are replaced by random ones or left out. What is left to learn from is how place words and objects stand to
+each other, which holds for sentence templates that the training captions do not have.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from functools import cache
 import numpy as np
 
 from gillnext.filter.keyword import has_term
-from gillnext.filter.lexicon import read_lexicon
+from gillnext.filter.lexicon import alternation, read_lexicon
+from gillnext.miniatures.photo_captions import photo
 from gillnext.miniatures.world import captions, noise, scenes
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.words import WORDS
@@ -21,6 +23,8 @@ from gillnext.runtime import seeds
 
 SHARES = {"strong": 0.36, "weak": 0.22, "none": 0.42}
 HARD = 0.75  # share of "none" that gets through the keyword pass
+PHOTOS = 0.15  # share of captions of photographs
+TRADITIONAL = 0.15  # share of captions with traditional characters
 NAMING = 0.12  # share of "none" that names objects and no places
 CORRUPTED = 0.7  # share of captions that are corrupted
 REPLACED, DROPPED = 0.55, 0.15  # shares of their free characters
@@ -31,8 +35,7 @@ FUNCTION = "的了是在有和不就也还都着被把从到向往与及这那�
 def _fixed() -> re.Pattern[str]:
     """What corruption leaves alone: place words, object phrases, and all that is not a Chinese character."""
     words = [*read_lexicon().terms, *(c.phrase for c in CLASSES), *(c.name for c in CLASSES)]
-    kept = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
-    return re.compile(f"({kept}|从|到|[^\u4e00-\u9fff])")
+    return re.compile(f"({alternation(words)}|从|到|[^\u4e00-\u9fff])")
 
 
 @cache
@@ -58,6 +61,12 @@ def corrupt(text: str, rng: np.random.Generator) -> str:
     return "".join(pieces)
 
 
+def traditional(text: str, rng: np.random.Generator) -> str:
+    """The caption, with each character that the lexicon knows variants of as one of these or as it is."""
+    variants = read_lexicon().variants
+    return "".join(str(rng.choice(list(variants[c]))) if c in variants else c for c in text)
+
+
 def _none(rng: np.random.Generator, scene: scenes.Scene) -> str:
     draw = rng.random()
     if draw < NAMING:
@@ -80,8 +89,12 @@ def _clean(rng: np.random.Generator, scene: scenes.Scene) -> tuple[str, str]:
 def example(seed: int, index: int) -> tuple[str, str]:
     """Caption `index` of the stream "classifier" and its label."""
     rng = seeds.rng("classifier-caption", seed, index)
-    text, label = _clean(rng, scenes.sample(seed, "classifier", index))
-    return (corrupt(text, rng) if rng.random() < CORRUPTED else text), label
+    if rng.random() < PHOTOS:
+        text, label = photo(rng)  # not corrupted: its objects are no known ones, and tell places from other senses
+    else:
+        text, label = _clean(rng, scenes.sample(seed, "classifier", index))
+        text = corrupt(text, rng) if rng.random() < CORRUPTED else text
+    return (traditional(text, rng) if rng.random() < TRADITIONAL else text), label
 
 
 def examples(seed: int, count: int) -> tuple[list[str], list[str]]:

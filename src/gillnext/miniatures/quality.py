@@ -1,7 +1,7 @@
 """Score the data stages against the world's truth: filter, download and annotation.
 
     gillnext quality --world R/world --filtered R/filtered/*.parquet --index R/index/*.jsonl \\
-        --layouts R/layouts/*.jsonl --model R/models/annotator --out R/scores/data.json
+        --layouts R/layouts/*.jsonl --model R/models/annotator --classifier R/models/classifier --out R/scores/data.json
 
 The truth (R/world/truth/{i}.parquet) is read here and by the world's server, and by nothing that is trained.
 "Spatial" is strong or weak. Every figure comes with the number that it is a share of (`counts`).
@@ -23,41 +23,35 @@ import polars as pl
 from gillnext import layouts
 from gillnext.annotate.oom import survival
 from gillnext.config import Config, arguments
-from gillnext.filter.keyword import keyword_pass
-from gillnext.filter.lexicon import Lexicon, lexicon_file, read_lexicon
+from gillnext.filter.classifier import Classifier
+from gillnext.filter.lexicon import lexicon_file, read_lexicon
 from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
+from gillnext.miniatures.filter_quality import Metrics, filter_breakdown, filter_metrics, native_metrics, share
 from gillnext.miniatures.world import scenes
 from gillnext.miniatures.world.classes import BY_NAME
-from gillnext.runtime import files, provenance
+from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.score.boxes import HIT, Requested, assign
 from gillnext.statistics import wilson
 
-LABELS = ("strong", "weak", "none")
-SPATIAL = ("strong", "weak")
 RECOVERABLE = ("", "server_error", "slow", "redirect")  # faults behind which there is an image of its own
 PROTOCOL = {
     "spatial": "strong or weak, over all rows of the shards",
+    "native": "held-out captions of miniatures/native_captions.tsv, which no template made",
     "annotation": "objects that caption names and image holds; miou over found ones, recall at IoU 0.5",
     "annotation_oom": "injected: a call has room for one to twice a batch of images; an image in 64 never fits",
     "download_first": "estimated: every row at the kept rows' mean size and share alive",
 }
-Metrics = dict[str, tuple[float, int]]  # name -> (value, number that it is a mean over)
 # Metrics that are shares of rows, links or objects, each counted right or wrong: they get Wilson's interval. Images of
 # which a whole batch is lost or kept at once (annotation_oom_survived_plain) are no such things.
 SHARES = (
     "filter_precision", "filter_recall", "filter_label_accuracy", "filter_spatial_label_accuracy", "keyword_precision",
     "keyword_recall", "download_alive", "download_kept", "download_recovered", "download_bad_accepted",
     "annotation_recall", "annotation_found", "annotation_wrong", "annotation_rows_kept", "annotation_oom_survived",
-    "annotation_oom_same",
+    "annotation_oom_same", "native_keyword_recall_strong", "native_keyword_recall", "native_keyword_passed_none",
+    "native_filter_precision", "native_filter_recall",
 )  # fmt: skip
-
-
-def _share(flags: Any) -> tuple[float, int]:
-    """Mean of booleans or numbers, and how many there were; 0 where none."""
-    values = np.asarray(flags, dtype=np.float64)
-    return (float(values.mean()) if values.size else 0.0), int(values.size)
 
 
 def intervals(metrics: Metrics) -> dict[str, list[float]]:
@@ -109,39 +103,6 @@ def judge(truth: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def filter_metrics(judged: pl.DataFrame, lexicon: Lexicon) -> Metrics:
-    """Precision, recall and labels of the filter over all rows, and the share of spatial captions before and
-    after.
-    """
-    truth, predicted = judged["label"], judged["predicted"]
-    spatial, kept = truth.is_in(SPATIAL), predicted != "none"
-    passed = keyword_pass(judged["caption"], lexicon)
-    return {
-        "filter_precision": _share(spatial.filter(kept)),
-        "filter_recall": _share(kept.filter(spatial)),
-        "filter_label_accuracy": _share(truth == predicted),
-        "filter_spatial_label_accuracy": _share((truth == predicted).filter(spatial)),
-        "filter_kept_share": _share(kept),
-        "keyword_recall": _share(passed.filter(spatial)),
-        "keyword_precision": _share(spatial.filter(passed)),
-        "spatial_share_before": _share(spatial),
-        "spatial_share_after": _share(spatial.filter(kept)),
-    }
-
-
-def filter_breakdown(judged: pl.DataFrame) -> dict[str, Any]:
-    """Rows by true and predicted label, and the kept share by the family of caption template."""
-    pairs = Counter(judged.select("label", "predicted").iter_rows())
-    families = judged.group_by("label", "kind").agg(n=pl.len(), kept=(pl.col("predicted") != "none").mean().round(6))
-    return {
-        "confusion": {t: {p: pairs[t, p] for p in LABELS} for t in LABELS},
-        "kept_by_kind": {
-            f"{row['label']}/{row['kind']}": {"n": row["n"], "kept": row["kept"]}
-            for row in families.sort("label", "kind").iter_rows(named=True)
-        },
-    }
-
-
 def download_metrics(
     judged: pl.DataFrame, kept: pl.DataFrame, arrived: Iterable[str]
 ) -> tuple[Metrics, dict[str, dict[str, float]]]:
@@ -155,9 +116,9 @@ def download_metrics(
     good, copy = rows["fault"].is_in(RECOVERABLE), rows["fault"] == "duplicate"
     by_fault = rows.group_by("fault").agg(n=pl.len(), kept=pl.col("arrived").mean().round(6)).sort("fault")
     metrics = {
-        "download_kept": _share(rows["arrived"]),
-        "download_recovered": _share(rows["arrived"].filter(good)),
-        "download_bad_accepted": _share(rows["arrived"].filter(~good & ~copy)),
+        "download_kept": share(rows["arrived"]),
+        "download_recovered": share(rows["arrived"].filter(good)),
+        "download_bad_accepted": share(rows["arrived"].filter(~good & ~copy)),
     }
     counts = by_fault.iter_rows(named=True)
     return metrics, {r["fault"] or "no fault": {"n": r["n"], "kept": r["kept"]} for r in counts}
@@ -212,12 +173,12 @@ def annotation_metrics(
         kept.append(layout is not None)
     values, present = np.asarray(ious), np.asarray(found, dtype=bool)
     return {
-        "annotation_miou": _share(values[present]),
-        "annotation_miou_all": _share(values),
-        "annotation_recall": _share(values >= HIT),
-        "annotation_found": _share(present),
-        "annotation_wrong": _share(wrong),
-        "annotation_rows_kept": _share(kept),
+        "annotation_miou": share(values[present]),
+        "annotation_miou_all": share(values),
+        "annotation_recall": share(values >= HIT),
+        "annotation_found": share(present),
+        "annotation_wrong": share(wrong),
+        "annotation_rows_kept": share(kept),
     }
 
 
@@ -243,9 +204,9 @@ def order_metrics(rows: int, kept: int, sizes: Sequence[int], alive: float) -> M
 
 def quality(
     config: Config, world: Path, filtered: Sequence[Path], indexes: Sequence[Path], annotated: Sequence[Path],
-    model: Path | str,
+    model: Path | str, classifier: Path | str,
 ) -> dict[str, Any]:  # fmt: skip
-    """All data scores as a score file's content; `model` is the annotator."""
+    """All data scores as a score file's content; `model` is the annotator, `classifier` the filter's."""
     truth, kept = read_truth(world), read_kept(filtered)
     judged = judge(truth, kept)
     index = [row for path in indexes for row in files.read_jsonl(path)]
@@ -259,8 +220,11 @@ def quality(
     counted = outcomes(indexes)
     alive = alive_metric(counted)
     sizes = [path.stat().st_size for row in index if (path := Path(row["image_path"])).is_file()]
+    lexicon = read_lexicon(lexicon_file(config.filter.lexicon))
+    training.setup(config.run.threads, config.run.device)
     metrics: Metrics = {
-        **filter_metrics(judged, read_lexicon(lexicon_file(config.filter.lexicon))),
+        **filter_metrics(judged, lexicon),
+        **native_metrics(lexicon, Classifier.from_pretrained(classifier, config.run.device).label),
         **alive,
         **arrived,
         **annotation_metrics(pictures, by_picture, scene_of, config.run.seed),
@@ -290,11 +254,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=Path, nargs="+", required=True, metavar="JSONL", help="downloaded rows")
     parser.add_argument("--layouts", type=Path, nargs="+", required=True, metavar="JSONL", help="annotated rows")
     parser.add_argument("--model", required=True, metavar="PATH", help="annotator folder or hub id")
+    parser.add_argument("--classifier", required=True, metavar="PATH", help="caption classifier folder or hub id")
     arguments.add_out(parser, "score file")
 
 
 def main(args: argparse.Namespace) -> None:
-    report = quality(arguments.config(args), args.world, args.filtered, args.index, args.layouts, args.model)
+    config = arguments.config(args)
+    report = quality(config, args.world, args.filtered, args.index, args.layouts, args.model, args.classifier)
     files.write_json(args.out, report)
     metrics = ", ".join(f"{key} {value:.4g}" for key, value in report["metrics"].items())
     print(f"quality: {metrics}", file=sys.stderr)
