@@ -171,6 +171,11 @@ def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(
     assert report["metrics"]["success50"] == 1
     assert report["metrics"]["rules_relation_accuracy"] > 0.9
     assert report["n_relations"] == sum(len(row.extra["relations"]) for row in truth)
+    stranger = [dataclasses.replace(p, names=(*p.names, "沙发"), boxes=p.boxes * 2) for p in plans]  # no class of any
+    samples = ceilings.write(tmp_path / "samples" / "attn2" / "3" / "relations", np.stack(pictures), stranger)
+    planned = stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 3))
+    halved = report["metrics"] | {key: report["metrics"][key] / 2 for key in ("miou", "success50")}
+    assert planned["metrics"] == pytest.approx(halved, abs=1e-6)
     write(tmp_path / "truth.jsonl", truth[1:])
     with pytest.raises(UserError, match=truth[0].id):
         stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 2))

@@ -147,10 +147,10 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
 
 
-def _from_json(text: str, path: Path | str, first: int = 1) -> Any:
+def _from_json(text: str, path: Path | str, first: int = 1, finite: bool = True) -> Any:
     """The value of a JSON text that begins in line `first` of `path`; `UserError` where it is not quite JSON."""
     try:
-        return json.loads(text, object_pairs_hook=unique, parse_constant=_no_number)
+        return json.loads(text, object_pairs_hook=unique, parse_constant=_no_number if finite else None)
     except (ValueError, RecursionError) as error:
         what, line = str(error), first
         if isinstance(error, json.JSONDecodeError):
@@ -159,9 +159,9 @@ def _from_json(text: str, path: Path | str, first: int = 1) -> Any:
         raise UserError(f"not JSON: {what}", where=where, remedy=f"correct it ({RULES}), or {AGAIN}") from error
 
 
-def read_json(path: Path | str) -> Any:
-    """The value of a JSON file; `UserError` where there is none."""
-    return _from_json(read_text(path), path)
+def read_json(path: Path | str, finite: bool = True) -> Any:
+    """The value of a JSON file; `UserError` where there is none, or where a number is not `finite` and has to be."""
+    return _from_json(read_text(path), path, finite=finite)
 
 
 def write_jsonl(path: Path | str, rows: Iterable[dict[str, Any]]) -> None:

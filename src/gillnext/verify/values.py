@@ -59,7 +59,7 @@ def of_json(value: Any) -> str:
 
 
 def _json(path: Path) -> str:
-    return of_json(files.read_json(path))
+    return of_json(files.read_json(path, finite=False))  # diffusers writes -Infinity into a scheduler's settings
 
 
 def _rows(path: Path) -> str:
