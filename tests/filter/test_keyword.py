@@ -201,6 +201,15 @@ def test_few_captions_that_say_no_place_get_through():
     assert keyword_pass(pl.Series(texts)).mean() < 0.1
 
 
+def test_a_lexicon_without_traps_passes_what_holds_a_term():
+    lexicon, texts = Lexicon(("左", "上面"), ()), ["左右", "上 面", "上面包"]
+    assert (
+        keyword_pass(pl.Series(texts), lexicon).to_list()
+        == [has_term(t, lexicon) for t in texts]
+        == [True, False, True]
+    )
+
+
 def test_lexicon_multiplies_words_and_spells_them(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text(

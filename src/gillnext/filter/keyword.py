@@ -18,7 +18,8 @@ def has_term(text: str, lexicon: Lexicon) -> bool:
     """Whether `text` holds a term when the traps are cut out."""
     if not any(sign in text for sign in lexicon.signs) or not lexicon.pattern.search(text):
         return False
-    return lexicon.pattern.search(lexicon.cuttable.sub(lambda word: lexicon.cuts[word[0]], text)) is not None
+    rest = lexicon.cuttable.sub(lambda word: lexicon.cuts[word[0]], text) if lexicon.cuts else text
+    return lexicon.pattern.search(rest) is not None
 
 
 def sift(captions: pl.LazyFrame, lexicon: Lexicon, also: pl.Expr = NEVER) -> pl.LazyFrame:

@@ -45,9 +45,9 @@ class Lexicon:
     @functools.cached_property
     def signs(self) -> list[str]:
         """Up to AT_ONCE texts one of which every term holds: characters that many terms share, then the terms left."""
-        left, found = list(self.terms), []
+        left, found = list(self.terms), list[str]()
         while len(found) + len(left) > AT_ONCE:
-            ((character, _),) = Counter(c for term in left for c in set(term)).most_common(1)
+            ((character, _),) = Counter(c for term in left for c in dict.fromkeys(term)).most_common(1)
             found.append(character)
             left = [term for term in left if character not in term]
         return found + left
@@ -55,8 +55,8 @@ class Lexicon:
     @functools.cached_property
     def cuts(self) -> dict[str, str]:
         """Word and what replaces it, the longest first: traps by CUT, terms that hold a trap by themselves."""
-        found = re.compile(alternation(self.traps)).search if self.traps else lambda _: None
-        words = {term: term for term in self.terms if found(term)} | dict.fromkeys(self.traps, CUT)
+        around = {term: term for term in self.terms if any(trap in term for trap in self.traps)}
+        words = around | dict.fromkeys(self.traps, CUT)
         return {word: words[word] for word in sorted(words, key=len, reverse=True)}
 
     @functools.cached_property
@@ -96,7 +96,7 @@ def _parse(path: Path, lines: tuple[str, ...]) -> Lexicon:
     if not parts["terms"]:
         raise UserError("the lexicon has no terms", where=str(path), remedy="put words under [terms]")
     variants = {word[0]: word for word in parts["variants"]}
-    return Lexicon(*(_spellings(parts[name], variants) for name in ("terms", "traps")), variants)
+    return Lexicon(_spellings(parts["terms"], variants), _spellings(parts["traps"], variants), variants)
 
 
 def _words(line: str) -> list[str]:

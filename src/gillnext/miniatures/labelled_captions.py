@@ -23,7 +23,7 @@ from gillnext.runtime import seeds
 
 SHARES = {"strong": 0.36, "weak": 0.22, "none": 0.42}
 HARD = 0.75  # share of "none" that gets through the keyword pass
-PHOTOS = 0.15  # share of captions of photographs
+PHOTOS = 0.2  # share of captions of photographs
 TRADITIONAL = 0.15  # share of captions with traditional characters
 NAMING = 0.12  # share of "none" that names objects and no places
 CORRUPTED = 0.7  # share of captions that are corrupted

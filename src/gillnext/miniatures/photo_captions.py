@@ -2,7 +2,7 @@
 
 The drawn world says 左边 and 旁边; people write 墙上挂着…, 站在门前, 湖边的…. `photo(rng)` gives such a caption and its
 label. A place is strong where it is a thing's (on, under, before, behind, between), weak where it is an edge, an inside
-or a broad ground. Captions without a place often have a localiser in another sense.
+or a broad ground. Captions without a place often have a localiser in another sense, or a place on the web page.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 
+from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.words import WORDS
 
 
@@ -21,7 +22,7 @@ def _list(text: str) -> tuple[str, ...]:
 _WORDS = WORDS["train"] | {
     "who": _list(
         "一个男人 一名女子 两个孩子 一位老奶奶 几个年轻人 一个小男孩 三个姑娘 一对夫妻 一只黑猫 一条小狗 两只麻雀 "
-        "一匹白马 几只山羊 一头奶牛 一群鸽子 一只猴子 小熊 爷爷 妈妈 姐姐 骑手 一个戴帽子的人 一位穿红裙的舞者"
+        "一匹白马 几只山羊 一头奶牛 一群鸽子 一只猴子 小熊 爷爷 妈妈 姐姐 牧童 一个戴帽子的人 一位穿红裙的舞者"
     ),
     "what": _list(
         "一本书 两个苹果 一盏台灯 一辆自行车 一把吉他 几件衣服 一盆绿植 三个杯子 一块面包 一部手机 一双鞋 一架钢琴 "
@@ -47,6 +48,15 @@ _WORDS = WORDS["train"] | {
     "there": _list("放着 挂着 摆着 有 坐着 站着 停着 铺着 画着 是 贴着 堆着"),
     "does": _list("看书 喝水 吃草 打电话 骑车 唱歌 拍照 踢球 睡觉 画画 弹琴 微笑 奔跑 跳舞 做饭 玩耍"),
     "wears": _list("穿着蓝色外套 戴着眼镜 拿着雨伞 抱着书 背着书包 打着领带 牵着手"),
+    "thing": tuple(c.phrase for c in CLASSES),
+    "direction": _list("左边 右边 左侧 右侧 上方 下方 上面 下面 左下角 左上角 右下角 前面 后面 中间 顶部 底部 旁边"),
+    "page": _list(
+        "导航 链接 目录 横幅 图标 选项卡 搜索框 入口 弹窗 客服 表单 标签 页脚 工具条 购买 报名表 订阅 输入框 说明 排名"
+    ),
+    "press": _list("点 戳 点击 打开 查看 拉到 滑到 填写 看 请看 注意 加入 复制"),
+    "state": _list("已关闭 可领取 免费 正在维护 即将上线 有惊喜 限时开放 不能用了 改名了 有礼 抽奖 可退款 更多优惠"),
+    "around": _list("附近 周围 旁边 身边 隔壁 对面 四周"),
+    "people": _list("粉丝 客户 商家 门店 店家 朋友 宝妈 专柜 药店 民宿 加油站 停车位 驾校 快递点"),
     "wherein": _list("里 中 内 里面"),
     "front": _list("前 前面 后面 后 背后 对面"),
     "below": _list("下 下面 底下"),
@@ -113,13 +123,25 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
         "地下{goods}{adjective}",
         "{ground}下{goods}{n}元",
         "{place}的{trap}{goods}",
+        "{press}{direction}{page}{state}",
+        "{direction}{page}{state}",
+        "{thing}{goods}，{direction}{page}{state}",
+        "{thing}合集，{press}{direction}{page}",
+        "{brand}{goods} {press}{direction}的{page}",
+        "{thing}手绘，{around}{people}{state}",
+        "{thing}{adjective}{around}的{people}{reaction}",
+        "{around}{people}{n}元{state}",
+        "{goods}，{around}的{people}{state}",
+        "{emoji}{direction}{page}{n}折",
+        "{people}都在{direction}{verb}{value}",
+        "{topic}，{people}在{direction}{state}",
     ),
 }
 
 
 def photo(rng: np.random.Generator) -> tuple[str, str]:
     """A caption and its label: strong, weak or none."""
-    label = str(rng.choice(list(_TEMPLATES), p=[0.4, 0.25, 0.35]))
+    label = str(rng.choice(list(_TEMPLATES), p=[0.3, 0.2, 0.5]))
     template = str(rng.choice(_TEMPLATES[label]))
     words = _WORDS | {"n": (str(int(rng.integers(2, 300))),)}
     return re.sub(r"\{([a-z]+)\}", lambda slot: str(rng.choice(words[slot[1]])), template), label
