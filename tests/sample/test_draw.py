@@ -88,9 +88,9 @@ def test_a_bad_box_is_refused_with_its_file_and_object(box, reason, draw):
     ("boxes", "reason"),
     [
         ("{", "not JSON"),
-        ([{"name": "猫"}], "lacks or misuses 'bbox'"),
-        (5, "lacks or misuses"),
-        ({"猫": UNIT["猫"], " ": UNIT["树"]}, "box 1: a name is empty"),
+        ([{"name": "猫"}], "'bbox' is missing"),
+        (5, "'objects' is 5 and not a list"),
+        ({"猫": UNIT["猫"], " ": UNIT["树"]}, "box 1: 'name' is ' ' and not text"),
         ([{"name": f"猫{i}", "bbox": UNIT["猫"]} for i in range(7)], "7 boxes"),
         ({"猫": [1, 300, 500, 800], "树": [0.6, 0.1, 0.95, 0.6]}, "out of the range"),
     ],

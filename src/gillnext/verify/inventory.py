@@ -20,7 +20,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "download": ("world", "filter"),
     "annotator": (),
     "annotate": ("download", "annotator"),
-    "quality": ("world", "filter", "download", "annotate", "annotator"),
+    "quality": ("world", "filter", "download", "annotate", "annotator", "classifier"),
     "vae": (),
     "text": (),
     "windows": ("vae", "text"),
