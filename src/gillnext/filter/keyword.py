@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from gillnext.filter.lexicon import Lexicon, read_lexicon
+from gillnext.filter.lexicon import Lexicon, alternation, read_lexicon
 
 NEVER = pl.lit(False)
 
@@ -29,13 +29,15 @@ def sift(captions: pl.LazyFrame, lexicon: Lexicon, also: pl.Expr = NEVER) -> pl.
 
 def settle(rows: pl.DataFrame, lexicon: Lexicon) -> pl.DataFrame:
     """The rows whose `caption` holds a term when the traps are cut out."""
-    caption, term = pl.col("caption"), lexicon.pattern.pattern
-    rows = rows.filter(caption.str.contains(term))
+    term = lexicon.pattern.pattern
+    rows = rows.filter(pl.col("caption").str.contains(term))
     if not lexicon.cuts:
         return rows
+    trapped = rows["caption"].str.contains(alternation(lexicon.traps))
     words, instead = list(lexicon.cuts), list(lexicon.cuts.values())
     # Longest first: with `leftmost`, of the words that begin at a place the first of the list is replaced.
-    return rows.filter(caption.str.replace_many(words, instead, leftmost=True).str.contains(term))
+    rest = rows["caption"].filter(trapped).str.replace_many(words, instead, leftmost=True)
+    return rows.filter((~trapped).scatter(trapped.arg_true(), rest.str.contains(term)))
 
 
 def keyword_pass(captions: pl.Series, lexicon: Lexicon | None = None) -> pl.Series:
