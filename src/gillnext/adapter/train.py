@@ -245,9 +245,8 @@ def train(cfg: Config, arm_name: str, seed: int, base: Path, cache: Path, out: P
     training.setup(cfg.run.threads, cfg.run.device)
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
-    pipeline = GroundedKolorsPipeline.from_folders(
-        base, text_encoder=None, tokenizer=None
-    )  # the cache has their states
+    without: dict[str, Any] = {"text_encoder": None, "tokenizer": None}  # the cache has their states
+    pipeline = GroundedKolorsPipeline.from_folders(base, **without)
     trainer = Trainer(cfg, arm, seed, pipeline, Cache.load(cache), out)
     trainer.accelerator.print(trainer.listing)
     history = run(trainer, _identity(cfg, arm, seed, base, cache), work)

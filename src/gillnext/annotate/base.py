@@ -15,6 +15,7 @@ from typing import Protocol
 from PIL import Image
 
 from gillnext.boxes import Convention
+from gillnext.language.words import alternation
 from gillnext.layouts import Box
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -58,7 +59,7 @@ class Vocabulary:
         self.names = sorted(set(names), key=lambda n: (-len(n), n))
         if not self.names or not all(self.names):
             raise ValueError("a vocabulary needs names, none of them empty")
-        self.pattern = re.compile("|".join(map(re.escape, self.names)))
+        self.pattern = re.compile(alternation(self.names))
 
     def find(self, caption: str) -> list[str]:
         """The names in `caption`, each once, in the order of their first places."""

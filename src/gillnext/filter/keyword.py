@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from gillnext.filter.lexicon import Lexicon, alternation, read_lexicon
+from gillnext.filter.lexicon import Lexicon, read_lexicon
 
 NEVER = pl.lit(False)
 
@@ -33,7 +33,7 @@ def settle(rows: pl.DataFrame, lexicon: Lexicon) -> pl.DataFrame:
     rows = rows.filter(pl.col("caption").str.contains(term))
     if not lexicon.cuts:
         return rows
-    trapped = rows["caption"].str.contains(alternation(lexicon.traps))
+    trapped = rows["caption"].str.contains(lexicon.trap.pattern)
     words, instead = list(lexicon.cuts), list(lexicon.cuts.values())
     # Longest first: with `leftmost`, of the words that begin at a place the first of the list is replaced.
     rest = rows["caption"].filter(trapped).str.replace_many(words, instead, leftmost=True)

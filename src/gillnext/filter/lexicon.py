@@ -10,20 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gillnext.language.words import alternation
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 DEFAULT = Path(__file__).with_name("lexicon.txt")
 AT_ONCE = 100  # words; of more, aho-corasick builds no DFA (its `build_auto`), and takes 2.6 times as long
 CUT = "\n"  # stands for a trap that was cut out; no term holds it
-
-
-def alternation(words: Iterable[str]) -> str:
-    """A regular expression that finds one of `words`, of those that begin at one place the longest."""
-    rests: dict[str, list[str]] = {}
-    for word in sorted(words, key=len, reverse=True):
-        rests.setdefault(word[:1], []).append(re.escape(word[1:]))
-    return "|".join(f"{re.escape(first)}(?:{'|'.join(rest)})" for first, rest in rests.items())
 
 
 @dataclass(frozen=True)
@@ -41,6 +34,11 @@ class Lexicon:
     def pattern(self) -> re.Pattern[str]:
         """Finds a term."""
         return re.compile(alternation(self.terms))
+
+    @functools.cached_property
+    def trap(self) -> re.Pattern[str]:
+        """Finds a trap."""
+        return re.compile(alternation(self.traps))
 
     @functools.cached_property
     def signs(self) -> list[str]:
@@ -82,7 +80,7 @@ def _parse(path: Path, lines: tuple[str, ...]) -> Lexicon:
     parts: dict[str, list[str]] = {"terms": [], "traps": [], "variants": []}
     part: list[str] | None = None
     for number, line in enumerate(lines, 1):
-        text = line.removeprefix("\ufeff").split("#")[0].strip()
+        text = line.split("#")[0].strip()
         if text.startswith("[") and text.endswith("]") and text[1:-1] in parts:
             part = parts[text[1:-1]]
         elif text:

@@ -203,7 +203,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
     for number, line in files.numbered_lines(path, "convert the shard to UTF-8, e.g. iconv -f GB18030 -t UTF-8"):
         if not lines:
             place = f"{path}, line {number}" if row < 0 else f"{path}, row {row} (line {number})"
-        lines.append(line.removeprefix("\ufeff") if number == 1 else line)
+        lines.append(line)
         quotes += line.count('"')
         if quotes % 2:  # one is open: the row goes on
             continue

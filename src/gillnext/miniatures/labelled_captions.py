@@ -14,7 +14,8 @@ from functools import cache
 import numpy as np
 
 from gillnext.filter.keyword import has_term
-from gillnext.filter.lexicon import alternation, read_lexicon
+from gillnext.filter.lexicon import read_lexicon
+from gillnext.language.words import alternation
 from gillnext.miniatures.photo_captions import photo
 from gillnext.miniatures.world import captions, noise, scenes
 from gillnext.miniatures.world.classes import CLASSES

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from gillnext.language.words import alternation
+
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")} | {"两": 2, "兩": 2}
 _UNITS = {"十": 10, "百": 100, "千": 1_000, "万": 10_000, "萬": 10_000}
 _PAIRS = "对對双雙"
@@ -45,7 +47,7 @@ def number(numeral: str) -> int:
 
 def counts_in(caption: str, names: Iterable[str]) -> list[Count]:
     """The counts of a caption in their order; of names that begin alike the longest is meant."""
-    known = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    known = alternation(names)
     pattern = f"{_COUNT}(?:{_MODIFIER}(?P<name>{known}))?" if known else f"{_COUNT}(?P<name>)"
     found = []
     for match in re.finditer(pattern, caption):

@@ -14,6 +14,7 @@ from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedTokeniz
 from gillnext.language import batching
 from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import token_bytes
+from gillnext.language.words import alternation
 from gillnext.layouts import MAX_BOXES
 from gillnext.planner import format as plan_format
 from gillnext.planner.counts import stated
@@ -29,7 +30,7 @@ def prompt(caption: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _pattern(vocabulary: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, sorted(vocabulary, key=lambda n: (-len(n), n)))))
+    return re.compile(alternation(vocabulary))
 
 
 def nouns_in(caption: str, vocabulary: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from gillnext import boxes
+from gillnext.language.words import alternation
 from gillnext.layouts import MAX_BOXES, Layout
 from gillnext.planner.counts import counts_in, stated
 from gillnext.planner.decode import nouns_in
@@ -36,7 +37,7 @@ def unread(caption: str, tokenizer: PreTrainedTokenizerBase, names: Sequence[str
     Of Latin letters, which any byte-level tokenizer holds, none counts as read.
     """
     known = [*names, *(count.words for count in counts_in(caption, names))]
-    rest = re.sub("|".join(map(re.escape, sorted(known, key=len, reverse=True))), " ", caption) if known else caption
+    rest = re.sub(alternation(known), " ", caption) if known else caption
 
     def new(character: str) -> bool:
         if character.isascii():
