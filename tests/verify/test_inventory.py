@@ -1,11 +1,14 @@
 """What the hashes go through is what the workflow's rules make."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 from gillnext.cli import STAGES
 from gillnext.config.load import from_dict, load
-from gillnext.verify.inventory import NEEDS, Stage, stages, upstream
+from gillnext.config.models import Models
+from gillnext.roles.sources import ROLES
+from gillnext.verify.inventory import NEEDS, REAL, Stage, stages, upstream
 
 ROOT = Path(__file__).parents[2]
 # Made of scores alone, after the tables: costs, drawings, and what compares.
@@ -27,9 +30,14 @@ def test_every_rule_that_makes_values_is_hashed_and_every_stage_has_a_command():
 def test_the_outputs_are_those_of_the_rules():
     """Each output in a rule's text, with wildcards as anything, is one of its stage's, and the other way round."""
     config = load(ROOT / "config.yaml", ROOT / "config/study.yaml")
-    made = {stage.name: [out for job in stage.jobs.values() for out in job] for stage in stages(config, ["main.json"])}
+    release = dataclasses.replace(config.world, release="shards")
+    given = dataclasses.replace(config, models=Models(classifier="org/name @ main"), world=release)  # all the others
+    found = [*stages(given, ["main.json"], names=True), *stages(config, ["main.json"])]
+    made: dict[str, list[str]] = {}
+    for stage in found:
+        made.setdefault(stage.name, []).extend(out for job in stage.jobs.values() for out in job)
     for name, block in blocks():
-        if name in AFTER | {"tables", "claims"}:
+        if name in AFTER | {"tables", "claims", "swap"}:  # where the swapped layouts lie hangs on whose scenes they are
             continue
         declared = re.findall(r'<results>/([^"]+)"', block.split("output:")[1].split("log:")[0])
         assert declared, name
@@ -39,17 +47,24 @@ def test_the_outputs_are_those_of_the_rules():
 
 
 def test_a_stage_needs_what_its_rule_reads():
-    """By the results that the rules' inputs name, and functions of common.smk that name them."""
+    """By the results that the rules' inputs name, and functions of places.smk that name them."""
     folders = {
         "models/": None, "world/heldout/": "heldout", "world/": "world", "filtered/": "filter", "index/": "download",
         "images/": "download", "layouts/": "annotate", "plans/": "plan", "cache": "cache", "adapters/": "adapter",
-        "curves/": "curve", "samples/": "sample",
+        "curves/": "curve", "samples/": "sample", "fingerprints/": "fingerprint", "split/": "split",
+        "reference": "ceilings",
     }  # fmt: skip
+    calls = {"layouts_of": "heldout", "train_layouts": "annotate", "autoencoder": "vae"}
     for name, block in blocks():
         if name in AFTER or name == "swap":
             continue
         read = block.split("output:")[0]
-        found = set(re.findall(r"rules\.(\w+)\.output", read)) | set(re.findall(r'trained\("(\w+)"\)', read))
+        found = set(re.findall(r"rules\.(\w+)\.output", read))
+        found |= {ROLES[role].made for role in re.findall(r'model\("(\w+)"\)', read)} - {name}
+        found |= {stage for call, stage in calls.items() if re.search(rf"\b{call}\b", read)}
+        for file in re.findall(r'heldout\("([\w.]+)"\)', read):
+            drawn = "prior" if file == "prior.safetensors" else "heldout"
+            found.add("split" if name in REAL else drawn)
         for place in re.findall(r'<(?:results|run)>/([^"]+)"', read):
             found |= {stage for prefix, stage in folders.items() if stage and place.startswith(prefix)} - (
                 {"world"} if "heldout" in place else set()
@@ -68,6 +83,9 @@ def test_upstream_is_the_transitive_closure():
 
 
 def test_models_that_are_given_and_splits_that_nothing_draws_are_left_out():
-    config = from_dict({"filter": {"model": "Qwen/Qwen2.5-7B-Instruct"}})
-    names = {stage.name for stage in stages(config, ["main.json"])}
+    config = from_dict({"models": {"classifier": "Qwen/Qwen2.5-7B-Instruct @ main"}})
+    found = {stage.name: stage for stage in stages(config, ["main.json"])}
+    names = set(found)
+    assert found["fetch"].jobs == {"fetch classifier": ["given/classifier"]}
+    assert "split" not in names and "fingerprint" not in names  # of a release alone
     assert "classifier" not in names and "swap" not in names and "swapped" not in names and "annotator" in names

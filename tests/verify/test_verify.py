@@ -15,7 +15,7 @@ from scipy import stats
 
 from gillnext.claims.verdicts import Number
 from gillnext.cli import main
-from gillnext.config.load import load
+from gillnext.config.load import load, settings_of
 from gillnext.record import gather
 from gillnext.record.results import Results
 from gillnext.runtime import files
@@ -383,7 +383,7 @@ def test_a_broken_run_fails_against_the_runs_that_the_repository_keeps(tmp_path,
 def test_the_same_seed_on_another_processor_fails_nothing_against_the_kept_run(tmp_path):
     """Two runs of the table that differ in the processor: each one's numbers, laid into the kept run's table."""
     reference, table = ROOT / "reference/demo", tmp_path / "demo.csv"
-    results = Results(reference, load(reference / "config.json"))
+    results = Results(reference, settings_of(reference))
     table.write_text(text(row for row in read_rows(kept_table()) if row.run in ("fast", "amx")), encoding="utf-8")
     known = read(table)
     assert len(known.runs) == 2
@@ -406,7 +406,7 @@ def test_the_same_seed_on_another_processor_fails_nothing_against_the_kept_run(t
 def test_the_kept_study_reports_and_fails_nothing_but_what_is_exact(tmp_path):
     """Kept before there were hashes or a table of runs: every arm's scores moved far, and a count by one."""
     reference, here = ROOT / "reference/study", pretended(tmp_path, "study", "study")
-    for arm in load(reference / "config.json").study.trained:
+    for arm in settings_of(reference).study.trained:
         if arm.startswith("attn"):
             move(here, "test", "success50", pl.col("value") * 0.9, arm)
     rows, notes = verify(here, reference, CLAIMS, tmp_path / "v")

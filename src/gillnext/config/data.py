@@ -35,7 +35,6 @@ class World:
 
 @dataclass(frozen=True)
 class Filter:
-    model: str = s("", "caption classifier folder or hub id; empty: the one that the workflow trains")
     lexicon: str = s("", "file of the words of place; empty: the one in the package, src/gillnext/filter/lexicon.txt")
     batch: int = s(256, "captions in a classifier batch")
     target: int = s(0, "stop after this many kept rows in all parts together; 0 keeps all")
@@ -61,12 +60,24 @@ class Download:
 
 @dataclass(frozen=True)
 class Annotate:
-    backend: Literal["detector", "vlm"] = s("detector", "the demo's detector, or a vision-language checkpoint")
-    model: str = s("", "annotator folder or hub id; empty: the one that the workflow trains")
+    backend: Literal["auto", "detector", "vlm", "zero-shot"] = s(
+        "detector", "what the annotator's folder has to hold: the demo's detector, or a checkpoint; auto: any of them"
+    )
     batch: int = s(32, "images a batch")
     max_image_size: int = s(1024, "longest side given to the model, pixels")
     threshold: float = s(0.5, "detector score below which an object counts as not found")
     vocabulary: str = s("", "file of names to look for; empty: the demo's classes; vlm: the caption's words")
+    names: str = s("", "zero-shot: table of names in the detector's language (gillnext names); empty: it reads Chinese")
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    least: float = s(0.05, "detector score that a box has to exceed to be looked at at all")
+    text: float = s(0.25, "Grounding DINO: score that a token has to exceed to name a box")
+    confident: float = s(0.4, "evaluators: score from which a box counts in box fidelity (OWLv2's scores are low)")
+    batch: int = s(8, "pictures that go through the network together, at most")
+    names: str = s("", "evaluators: a table of names that a person has mended, which goes before what is written anew")
+    nms: float = s(0.0, "IoU from which the less likely of two boxes of a name is dropped; 0: none is")
 
 
 @dataclass(frozen=True)

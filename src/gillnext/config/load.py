@@ -18,6 +18,8 @@ from gillnext.config.model import Config, Study
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
+# Keys of before, which kept runs have, and the keys that say it now.
+MOVED = {"filter.model": "models.classifier", "annotate.model": "models.annotator"}
 _JSON = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
@@ -90,6 +92,7 @@ def build(cls: type, data: Any, where: str, prefix: str = "") -> Any:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(known))}"
+            hint = f"it is {MOVED[key]} now" if key in MOVED else hint
             _refuse("unknown key", where, key, hint)
         values[name] = _value(hints[name], value, where, key)
     return cls(**values)
@@ -153,6 +156,16 @@ def load(*paths: Path | str) -> Config:
         build(Config, over, str(path))
         data = merge(data, over)
     return from_dict(data, ", ".join(map(str, paths)))
+
+
+def settings_of(folder: Path | str) -> Config:
+    """The settings in a run's `config.json`; of an older run, a key of MOVED that said nothing is passed over."""
+    path = Path(folder) / "config.json"
+    data = read_yaml(path)
+    for section, _, key in (old.partition(".") for old in MOVED):
+        if isinstance(data.get(section), dict) and data[section].get(key) == "":
+            del data[section][key]
+    return from_dict(data, str(path))
 
 
 def _checked(study: Study, where: str) -> Study:

@@ -1,7 +1,7 @@
 """Every setting of the workflow, its default (the demo tier's) and its unit.
 
-The data stages' are in `data.py`. A field's description is its `doc` metadata; `config/schema.json` is generated from
-these files (`gillnext schema`).
+The data stages' are in `data.py`, those of what the demo makes in `miniatures.py`. A field's description is its `doc`
+metadata; `config/schema.json` is generated from these files (`gillnext schema`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from gillnext.config.data import Annotate, Download, Filter, Ray, World
+from gillnext.config.data import Annotate, Download, Filter, Ray, World, ZeroShot
+from gillnext.config.miniatures import AnnotatorTraining, Base, Clip, Detector, Features, LanguageModel, Text, Vae
+from gillnext.config.models import Models
 from gillnext.config.setting import s
+from gillnext.config.split import Split
 
 
 @dataclass(frozen=True)
 class Run:
-    tier: Literal["smoke", "demo", "study", "gpu", "wukong"] = s("demo", "which tier this is; names the results folder")
+    tier: Literal["smoke", "demo", "study", "gpu", "wukong", "rehearsal"] = s(
+        "demo", "which tier this is; names the results folder"
+    )
     seed: int = s(20260, "root of every random stream that is not a training seed")
     threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")
     arithmetic: Literal["auto", "portable", "fast"] = s(
@@ -23,89 +28,36 @@ class Run:
         "portable: the same bits on every processor; fast: its own kernels; auto: portable on a CPU with AVX2",
     )
     device: str = s("cpu", "torch device of the models: cpu, cuda, cuda:0")
-    precision: Literal["no", "bf16"] = s("no", "mixed precision of training, through accelerate")
+    precision: Literal["no", "bf16", "fp16"] = s("no", "mixed precision of training, through accelerate")
 
 
 @dataclass(frozen=True)
-class LanguageModel:
-    hidden: int = s(96, "width")
-    layers: int = s(3, "transformer layers")
-    heads: int = s(4, "attention heads")
-    corpus: int = s(6_000, "training captions")
-    steps: int = s(700, "optimiser steps")
-    batch: int = s(32, "captions a step")
-    lr: float = s(2e-3, "peak learning rate (cosine, warm-up of a twentieth)")
-
-
-@dataclass(frozen=True)
-class Detector:
-    corpus: int = s(3_000, "training scenes of its own stream")
-    steps: int = s(700, "optimiser steps")
-    batch: int = s(16, "scenes a step")
-    lr: float = s(2e-3, "peak learning rate")
-
-
-@dataclass(frozen=True)
-class AnnotatorTraining(Detector):
-    steps: int = s(300, "optimiser steps")
-
-
-@dataclass(frozen=True)
-class Clip:
-    corpus: int = s(6_000, "training pairs")
-    steps: int = s(360, "optimiser steps")
-    batch: int = s(32, "pairs a step")
-    lr: float = s(2.5e-3, "peak learning rate")
-
-
-@dataclass(frozen=True)
-class Features:
-    corpus: int = s(4_000, "training scenes")
-    steps: int = s(380, "optimiser steps")
-    batch: int = s(32, "scenes a step")
-    lr: float = s(4e-3, "peak learning rate")
-
-
-@dataclass(frozen=True)
-class Vae:
-    corpus: int = s(4_000, "training scenes of the base stream")
-    steps: int = s(1_000, "optimiser steps")
-    batch: int = s(12, "images a step")
-    lr: float = s(2e-3, "peak learning rate")
-    threads: int = s(1, "torch threads: beside the other jobs, one packs two cores best")
-
-
-@dataclass(frozen=True)
-class Text:
-    corpus: int = s(8_000, "training captions of the base stream")
-    steps: int = s(300, "optimiser steps")
-    batch: int = s(64, "captions a step")
-    lr: float = s(2e-3, "peak learning rate")
-
-
-@dataclass(frozen=True)
-class Base:
-    corpus: int = s(8_000, "training scenes of the base stream")
-    window_steps: int = s(1_300, "optimiser steps on windows around one object, a quarter of a picture, before")
-    window_batch: int = s(32, "windows a step")
-    window_threads: int = s(1, "torch threads of these steps: beside the data stages, one packs two cores best")
-    steps: int = s(1_050, "optimiser steps on whole pictures")
-    batch: int = s(16, "pictures a step")
-    lr: float = s(1e-3, "peak learning rate")
-    ema: float = s(0.998, "decay of the averaged weights that are saved")
-    class_map: float = s(0.1, "weight of the loss that tells each cell's class from the UNet's features; 0: none")
-    channels: list[int] = s([64, 96, 128], "UNet widths, one a level")
-    threads: int = s(2, "torch threads on pictures: everything waits for this job, so it takes both cores of the demo")
+class Lora:
+    rank: int = s(16, "rank of the factors")
+    alpha: int = s(32, "their product is scaled by alpha / rank")
+    targets: list[str] = s(
+        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        "linear layers that have them, by the end of their names",
+    )
+    lr: float = s(2e-4, "peak learning rate; for models of 0.5 to 7 billion parameters")
+    gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
 
 
 @dataclass(frozen=True)
 class Planner:
-    hidden: int = s(96, "width")
+    hidden: int = s(96, "width; of a model that is made here, as the next two")
     layers: int = s(3, "transformer layers")
     heads: int = s(4, "attention heads")
     steps: int = s(1_800, "optimiser steps")
     batch: int = s(16, "layouts a step")
-    lr: float = s(3e-3, "peak learning rate")
+    lr: float = s(3e-3, "peak learning rate; a given model has planner.lora.lr")
+    incomplete: Literal["drop", "keep"] = s(
+        "drop",
+        "layouts that lack an object of their caption: left out, or they teach where the others are",
+    )
+    boxes: int = s(6, "objects of a plan at most; of layouts with more the largest are taken")
+    nouns: int = s(1_000, "nouns that the planner knows at most, the most frequent; 0: names are parts of a caption")
+    lora: Lora = field(default_factory=Lora, metadata={"doc": "how a given language model is fine-tuned"})
     test: int = s(300, "held-out spatial captions that the planner is scored on, at most")
 
 
@@ -138,6 +90,17 @@ class Arm:
 
 
 @dataclass(frozen=True)
+class Cache:
+    buckets: Literal["square", "aspect"] = s(
+        "square", "square: the whole picture, resized to the base's own size; aspect: SDXL's buckets, cropped"
+    )
+    visible: float = s(0.5, "share of a box that the crop must leave of it; boxes with less are left out")
+    precision: Literal["float32", "float16", "bfloat16"] = s(
+        "float32", "type that latents, text states and phrases are stored in"
+    )
+
+
+@dataclass(frozen=True)
 class Adapter:
     steps: int = s(400, "optimiser steps of an arm")
     batch: int = s(16, "latents a micro-batch")
@@ -146,11 +109,21 @@ class Adapter:
     clip_norm: float = s(1.0, "gradient norm is clipped to this")
     ema: float = s(0.99, "decay of the averaged weights that are saved; 0: none")
     drop: float = s(0.1, "share of samples trained without grounding, for guidance")
+    slots: int = s(6, "boxes of a training sample, at most: of more, the largest")
     width: int = s(128, "box token width")
     checkpoint_every: int = s(200, "steps between checkpoints")
     snapshot_every: int | None = s(100, "steps between snapshots, the points of the box-following curve; null: none")
     backward: Literal["summed", "split"] = s("summed", "one backward over the micro-batches' losses, or one for each")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
+    prefetch: int = s(0, "steps whose batches a thread draws ahead; 0: each is drawn when it is needed")
+    ema_device: Literal["same", "cpu"] = s("same", "where the averaged weights lie: beside the weights, or on the CPU")
+    processes: int = s(1, "processes of a training on each node, which share its batches; on cuda one a GPU")
+    nodes: int = s(1, "nodes of a training; more than one are Slurm's")
+    sharding: Literal["none", "zero2"] = s(
+        "none",
+        "zero2: of arms that train the UNet, processes divide gradients, optimiser states and, between steps, weights",
+    )
+    timeout: float = s(7_200.0, "seconds that processes wait for one that is busy, as with a checkpoint")
 
 
 @dataclass(frozen=True)
@@ -212,6 +185,9 @@ class Sample:
     guidance: float = s(3.0, "classifier-free guidance scale; at 3 steps 4 and 5 are 0.02 and 0.03 below 3")
     batch: int = s(32, "images a batch")
     caption_grid: int = s(10, "boxes that are written into captions are whole numbers from 0 to this")
+    size: Literal["own", "layout"] = s(
+        "own", "of pictures: the base's own, or the bucket nearest to the width and height that a layout carries"
+    )
 
 
 @dataclass(frozen=True)
@@ -236,12 +212,15 @@ class Memory:
 @dataclass(frozen=True)
 class Config:
     run: Run = field(default_factory=Run)
+    models: Models = field(default_factory=Models)
     world: World = field(default_factory=World)
     classifier: LanguageModel = field(default_factory=LanguageModel)
     filter: Filter = field(default_factory=Filter)
     download: Download = field(default_factory=Download)
     annotator: AnnotatorTraining = field(default_factory=AnnotatorTraining)
     annotate: Annotate = field(default_factory=Annotate)
+    split: Split = field(default_factory=Split)
+    zero_shot: ZeroShot = field(default_factory=ZeroShot)
     evaluator: Detector = field(default_factory=Detector)
     features: Features = field(default_factory=Features)
     clip: Clip = field(default_factory=Clip)
@@ -249,6 +228,7 @@ class Config:
     text: Text = field(default_factory=Text)
     base: Base = field(default_factory=Base)
     planner: Planner = field(default_factory=Planner)
+    cache: Cache = field(default_factory=Cache)
     adapter: Adapter = field(default_factory=Adapter)
     curve: Curve = field(default_factory=Curve)
     study: Study = field(default_factory=Study)

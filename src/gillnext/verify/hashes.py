@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gillnext import cli
-from gillnext.config.load import load
+from gillnext.config.load import settings_of
 from gillnext.config.model import Config
 from gillnext.record.results import Results
 from gillnext.runtime import files, provenance
@@ -45,7 +45,7 @@ def make(root: Path, config: Config) -> dict[str, Any]:
     """What hashes.json holds of the finished run in `root`."""
     found = []
     tables = [path.name for path in (root / "tables").glob("*.json")]
-    for stage in stages(config, tables):
+    for stage in stages(config, tables, (root / "names.tsv").exists()):
         jobs = {name: of_output(root, outputs) for name, outputs in stage.jobs.items()}
         whole = digest(*(part for job in jobs.items() for part in job))
         code = provenance.code_hash(cli.STAGES[stage.command][0])
@@ -69,7 +69,7 @@ def of_run(root: Path, anew: bool = False) -> dict[str, Any]:
         return read(root / HASHES)
     if not (root / "config.json").exists():
         raise UserError("no config.json in it", where=str(root), remedy="run the workflow to its end first")
-    return make(root, load(root / "config.json"))
+    return make(root, settings_of(root))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,19 +7,32 @@ from dataclasses import dataclass, field
 
 from gillnext.config.model import Config
 from gillnext.release import shard_name
+from gillnext.roles.sources import on_hub, unmade
 
+CEILINGS = ("ceilings", "real")
 HELDOUT = ("val", "test", "relations")
-# rule -> the rules whose outputs its jobs read, in the workflow's order
+SPLIT = [f"{name}.jsonl" for name in ("val", "test", "named", "relations", "reference")]  # beside the training layouts
+SPLIT += ["prior.safetensors", "names.txt", "manifest.parquet", "counts.json"]
+DRAWN, REAL = {"world", "heldout", "prior", "ceilings", "quality"}, {"fingerprint", "split", "names", "real", "tally"}
+TOLD = (
+    "quality", "tally", "ceilings", "real", "plan", "adapter", "curve", "memory", "score", "relations", "swapped",
+)  # fmt: skip
+# rule -> the rules whose outputs its jobs read, in the workflow's order; of the drawn world or of a release
 NEEDS: dict[str, tuple[str, ...]] = {
+    "fetch": (),
     "world": (),
     "heldout": (),
     "prior": (),
-    "swap": ("heldout",),
     "classifier": (),
     "filter": ("world", "classifier"),
     "download": ("world", "filter"),
     "annotator": (),
     "annotate": ("download", "annotator"),
+    "fingerprint": ("download", "annotate"),
+    "split": ("annotate", "fingerprint"),
+    "swap": ("heldout", "split"),
+    "names": ("split", "classifier"),
+    "tally": ("filter", "download", "annotate", "split"),
     "quality": ("world", "filter", "download", "annotate", "annotator", "classifier"),
     "vae": (),
     "text": (),
@@ -30,19 +43,22 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "clip": (),
     "templates": (),
     "ceilings": ("heldout", "prior", "vae", "evaluator", "templates", "features", "clip"),
-    "planner": ("annotate",),
-    "plan": ("heldout", "annotate", "planner"),
-    "cache": ("download", "annotate", "base"),
+    "real": ("download", "split", "names", "base", "evaluator", "templates", "features", "clip"),
+    "planner": ("annotate", "split"),
+    "plan": ("heldout", "annotate", "split", "planner"),
+    "cache": ("download", "annotate", "split", "base"),
     "adapter": ("base", "cache"),
-    "curve": ("heldout", "base", "evaluator", "adapter"),
+    "curve": ("heldout", "split", "names", "base", "evaluator", "adapter"),
     "memory": ("classifier", "base", "cache"),
-    "sample": ("heldout", "swap", "base", "plan", "adapter"),
-    "score": ("prior", "evaluator", "templates", "features", "clip", "ceilings", "sample"),
-    "relations": ("heldout", "evaluator", "templates", "sample"),
-    "swapped": ("prior", "evaluator", "templates", "sample"),
-    "tables": ("quality", "ceilings", "plan", "adapter", "curve", "memory", "score", "relations", "swapped"),
-    "claims": ("heldout", "quality", "ceilings", "plan", "adapter", "curve", "memory", "score", "relations", "swapped"),
-}
+    "sample": ("heldout", "split", "swap", "base", "plan", "adapter"),
+    "score": (
+        "prior", "split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample",
+    ),
+    "relations": ("heldout", "split", "names", "evaluator", "templates", "sample"),
+    "swapped": ("prior", "split", "names", "evaluator", "templates", "sample"),
+    "tables": TOLD,
+    "claims": ("heldout", *TOLD),
+}  # fmt: skip
 COMMANDS = {"relations": "score", "swapped": "score"}  # of the others the command has their name
 
 
@@ -87,17 +103,21 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
     world = [f"world/shards/{shard_name(i)}" for i in shards] + [f"world/truth/{i}.parquet" for i in shards]
     return {
         **{model: {"": [f"models/{model}"]} for model in models},
+        "fetch": {role: [f"given/{role}"] for role in on_hub(config.models)},
         "world": {"": [*world, "world/world.json"]},
         "heldout": {name: [f"world/heldout/{name}.jsonl"] for name in HELDOUT},
         "prior": {"": ["world/heldout/prior.safetensors"]},
-        "swap": {"": ["world/heldout/swapped.jsonl"]},
+        "swap": {"": [f"{'split' if config.world.release else 'world/heldout'}/swapped.jsonl"]},
         "filter": {part: [f"filtered/{part}.parquet", f"filtered/{part}.json"] for part in parts},
         "download": {part: [f"images/{part}", f"index/{part}.jsonl", f"index/{part}.json"] for part in parts},
         "annotate": {part: [f"layouts/{part}.jsonl", f"layouts/{part}.json"] for part in parts},
-        "quality": {"": ["scores/data.json"]},
-        "ceilings": {"": ["reference", "scores/ceilings/real.json", "scores/ceilings/vae.json"]},
+        "fingerprint": {part: [f"fingerprints/{part}.parquet", f"fingerprints/{part}.json"] for part in parts},
+        "split": {"": [f"split/train/{part}.jsonl" for part in parts] + [f"split/{name}" for name in SPLIT]},
+        "names": {"": ["names.tsv"]},
+        **{rule: {"": ["scores/data.json"]} for rule in ("quality", "tally")},
+        **{rule: {"": ["reference", *(f"scores/ceilings/{of}.json" for of in ("real", "vae"))]} for rule in CEILINGS},
         "plan": {"": ["plans/relations.jsonl", "plans/planner.json"]},
-        "cache": {"": ["cache"]},
+        "cache": {part: [f"cache/{part}"] for part in parts},
         "adapter": {name: [f"adapters/{name}"] for name in _seeds(config, config.study.trained)},
         "curve": {name: [f"curves/{name}"] for name in _seeds(config, config.study.trained)},
         "memory": {"": ["memory.json"]},
@@ -109,11 +129,13 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
     }
 
 
-def stages(config: Config, tables: Iterable[str] = ()) -> list[Stage]:
-    """The stages that a run with these settings goes through, in order. `tables`: names of its table files."""
+def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> list[Stage]:
+    """The stages that a run with these settings goes through, in order. `tables`: names of its table files; `names`:
+    it has a table of names, which only evaluators need that find what they are asked for.
+    """
     outputs = _outputs(config) | {"tables": {"": [f"tables/{name}" for name in sorted(tables)]}}
-    given = {"classifier": config.filter.model, "annotator": config.annotate.model}
-    absent = {name for name, model in given.items() if model} | ({"swap"} if not config.study.swapped else set())
+    absent = unmade(config.models) | ({"swap"} if not config.study.swapped else set())
+    absent |= (DRAWN if config.world.release else REAL) | (set() if names else {"names"})
     return [
         Stage(name, {f"{name} {job}".strip(): made for job, made in outputs[name].items()})
         for name in NEEDS

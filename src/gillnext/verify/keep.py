@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.config import arguments
-from gillnext.config.load import load
+from gillnext.config.load import settings_of
 from gillnext.record import jobs, pictures
 from gillnext.record.results import Results
 from gillnext.runtime import files
@@ -34,7 +34,7 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
     """Write the folder `out` from the results folder `root` of a finished run; returns the manifest."""
     if not (root / "config.json").exists():
         raise UserError("no config.json in it", where=str(root), remedy="name the results folder of a finished run")
-    results = Results(root, load(root / "config.json"))
+    results = Results(root, settings_of(root))
     names = [*KEPT, *([HASHES] if (root / HASHES).exists() else [])]
     for name in names:
         if not (root / name).exists():

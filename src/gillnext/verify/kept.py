@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from gillnext.config.load import load
+from gillnext.config.load import settings_of
 from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -39,4 +39,4 @@ def check(folder: Path) -> dict[str, Any]:
 def settings(folder: Path, name: str = "") -> Config:
     """The settings of the kept run in `folder`, checked; with `name` as the folder that everything comes from."""
     check(folder)
-    return dataclasses.replace(load(folder / "config.json"), from_reference=name)
+    return dataclasses.replace(settings_of(folder), from_reference=name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from gillnext.claims.stage import Claim, judge, read_claims
 from gillnext.claims.verdicts import Number
 from gillnext.config import arguments
-from gillnext.config.load import load
+from gillnext.config.load import settings_of
 from gillnext.record.results import Results
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -64,7 +64,7 @@ def add(root: Path, name: str, claims: Path, out: Path, processor: str = "") -> 
     """Put the run in `root` into the table `out` as `name`; returns its rows."""
     if not (root / "config.json").exists():
         raise UserError("no config.json in it", where=str(root), remedy="name the folder of a finished or a kept run")
-    results = Results(root, load(root / "config.json"))
+    results = Results(root, settings_of(root))
     if results.config.run.tier != out.stem:
         remedy = f"--out {out.with_name(f'{results.config.run.tier}.csv')}"
         raise UserError(f"a run of tier {results.config.run.tier!r}", where=str(out), remedy=remedy)

@@ -25,7 +25,7 @@ from scipy import special
 from gillnext.claims.stage import Claim, judge, read_claims
 from gillnext.claims.verdicts import Number, Verdict, Word, in_print
 from gillnext.config import arguments
-from gillnext.config.load import load
+from gillnext.config.load import settings_of
 from gillnext.record.results import Results, made_on
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -152,7 +152,7 @@ def notes(pair: Pair, left_out: list[str], rows: list[Row]) -> list[str]:
 def _results(root: Path) -> Results:
     if not (root / "config.json").exists():
         raise UserError("no config.json in it", where=str(root), remedy="run the workflow to its end first")
-    return Results(root, load(root / "config.json"))
+    return Results(root, settings_of(root))
 
 
 def _pair(root: Path, reference: Path, claims: list[Claim], runs: Path | None) -> Pair:

@@ -35,6 +35,7 @@ LEFT_OUT = {
 UNREAD = {
     "tensorboard": "times, beside the histories that the JSON files hold",
     "bars.json": "made with the table of whole runs, which is no part of a run",
+    "README.md": "an adapter's card: prose, told from the settings and files beside it",
 }
 
 

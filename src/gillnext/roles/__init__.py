@@ -1,0 +1,1 @@
+"""The roles that models play, and where each comes from: made by this workflow, or given. Standard library alone."""

@@ -1,0 +1,85 @@
+"""Where the model of a role comes from, as the setting `models.ROLE` says: made | PATH | ORG/NAME @ REVISION.
+
+The Snakefile reads this module on hosts that have Snakemake alone: standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gillnext.runtime.errors import UserError
+
+MADE = "made"
+_HUB = re.compile(r"([\w.-]+/[\w.-]+)\s*@\s*([\w./-]+)")
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a model does in the workflow. `made`: the rule that makes a miniature of it; `takes`: the kinds of
+    checkpoints that can be given (`checkpoints.kind`).
+    """
+
+    made: str
+    takes: tuple[str, ...]
+
+
+_LM = "causal language model"
+_VLM = ("qwen2_vl", "qwen2_5_vl")
+_ZERO_SHOT = ("grounding-dino", "owlv2")
+ROLES = {
+    "classifier": Role("classifier", (_LM,)),
+    "annotator": Role("annotator", ("gillnext-faster-rcnn", *_VLM, *_ZERO_SHOT)),
+    "base": Role(
+        "base", ("KolorsPipeline", "StableDiffusionXLPipeline", "GroundedKolorsPipeline", "GroundedSDXLPipeline")
+    ),
+    "planner": Role("planner", (_LM,)),
+    "image_text": Role("clip", ("chinese_clip",)),
+    "features": Role("features", ("gillnext-features", "inception", "dinov2", "clip", "chinese_clip")),
+    "evaluator": Role("evaluator", ("gillnext-fcos", "gillnext-templates", *_ZERO_SHOT)),
+    "second_evaluator": Role("templates", ("gillnext-fcos", "gillnext-templates", *_ZERO_SHOT, *_VLM)),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model is: `path` of a folder (or file), or `hub` and `revision`; of one that is made here, neither."""
+
+    path: str = ""
+    hub: str = ""
+    revision: str = ""
+
+    @property
+    def given(self) -> bool:
+        return bool(self.path or self.hub)
+
+
+def read(role: str, value: str) -> Source:
+    """The source that `value` names; `UserError` where it is none of the three, or its folder is not there."""
+    where = f"models.{role}: {value}"
+    if value == MADE:
+        return Source()
+    if value and Path(value).exists():
+        return Source(path=value)
+    if found := _HUB.fullmatch(value.strip()):
+        return Source(hub=found[1], revision=found[2])
+    if _NAME.fullmatch(value):
+        remedy = f"{value} @ REVISION: a commit, so that it stays what it was, or main; of a folder the whole path"
+        raise UserError("a hub's id without a revision, or no such folder", where=where, remedy=remedy)
+    raise UserError("no such folder", where=where, remedy="made, the path of a folder, or ORG/NAME @ REVISION")
+
+
+def on_hub(models: Any) -> list[str]:
+    """The roles whose models the settings `models` name on a hub."""
+    return [role for role in ROLES if _HUB.fullmatch(getattr(models, role))]
+
+
+def unmade(models: Any) -> set[str]:
+    """The rules that the settings `models` leave out: of models that are given, and of their parts. A planner that is
+    given is only what its training starts from.
+    """
+    made = {role.made for name, role in ROLES.items() if name != "planner" and getattr(models, name) != MADE}
+    return made | ({"vae", "text", "windows"} if "base" in made else set())
