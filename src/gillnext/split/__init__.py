@@ -1,0 +1,1 @@
+"""From the layouts of a release's parts to training and held-out sets."""
