@@ -41,7 +41,7 @@ def trial(cfg: Config, results: Path, joint: bool, seed: int, scales: list[float
     rows, models, found = heldout.make(cfg.run.seed, "val", count), results / "models", []
     with tempfile.TemporaryDirectory() as folder:
         adapter = Path(folder) / "adapter"
-        train.train(cfg, ARM, seed, models / "base", results / "cache", adapter)
+        train.train(cfg, ARM, seed, models / "base", sorted(results.glob("cache/*")), adapter)
         evaluator = evaluators.load(models / "evaluator", cfg.run.device)
         for scale in scales:
             at = dataclasses.replace(cfg, sample=dataclasses.replace(cfg.sample, guidance=scale))

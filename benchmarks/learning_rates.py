@@ -52,7 +52,7 @@ def trial(cfg: Config, results: Path, val: Path, arm: str, factor: float) -> dic
     )
     with tempfile.TemporaryDirectory() as folder:
         out, models = Path(folder) / "adapter", results / "models"
-        train.train(cfg, arm, SEED, models / "base", results / "cache", out)
+        train.train(cfg, arm, SEED, models / "base", sorted(results.glob("cache/*")), out)
         losses, rows = files.read_json(out / "losses.json"), layouts.read(val)
         evaluator = evaluators.load(models / "evaluator", cfg.run.device)
         point = curve.point(steps, curve.draw(cfg, arm, models / "base", out, rows), rows, evaluator, cfg.sample.batch)

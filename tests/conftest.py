@@ -97,11 +97,11 @@ def tiny_cache(tmp_path_factory, tiny_config, tiny_base, tiny_layouts):
     """Folder of the layouts encoded by the tiny pipeline."""
     import torch
 
-    from gillnext.adapter import cache
+    from gillnext.adapter import encode
 
     folder = tmp_path_factory.mktemp("tiny-cache") / "cache"
     with torch.no_grad():
-        cache.build(tiny_config, tiny_base, tiny_layouts, folder)
+        encode.build(tiny_config, tiny_base, tiny_layouts, folder)
     return folder
 
 
@@ -155,3 +155,11 @@ def tiny(tiny_base, tiny_cache, tiny_config, tiny_layouts, config_file):
     return SimpleNamespace(
         base=tiny_base, cache=tiny_cache, config=tiny_config, layouts=tiny_layouts, config_file=config_file
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory):
+    """Folder of an untrained StableDiffusionXLPipeline: 64×64 pictures, English letters for tokens."""
+    from support import sdxl
+
+    return sdxl.save(tmp_path_factory.mktemp("tiny-sdxl") / "base")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,13 +11,14 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gillnext import cli, layouts
-from gillnext.adapter import objective, snapshots, train
+from gillnext.adapter import buckets, objective, snapshots, train
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
@@ -53,7 +56,7 @@ def trainer(tiny, tmp_path, arm="attn2", seed=0, **adapter):
 
 def fit(tiny, out, cfg=None, arm="attn2", seed=0):
     AcceleratorState._reset_state(reset_partial_state=True)
-    train.train(cfg or tiny.config, arm, seed, tiny.base, tiny.cache, out)
+    train.train(cfg or tiny.config, arm, seed, tiny.base, [tiny.cache], out)
     return load_file(out / "diffusion_pytorch_model.safetensors")
 
 
@@ -75,7 +78,7 @@ def test_a_run_leaves_the_adapter_and_its_records_and_nothing_else(whole, tiny):
     out, _ = whole
     assert {p.name for p in out.iterdir()} == {
         "config.json", "diffusion_pytorch_model.safetensors", "processors.txt", "losses.json",
-        "gradient_norms.json", "position_net_norms.json", "training.json", "tensorboard",
+        "gradient_norms.json", "position_net_norms.json", "training.json", "tensorboard", "README.md",
     }  # fmt: skip
     assert not out.with_name("adapter.work").exists()
     losses = json.loads((out / "losses.json").read_text())
@@ -170,6 +173,21 @@ def test_what_another_seed_left_behind_is_not_taken_up(tiny, tmp_path, monkeypat
     assert same(fit(tiny, tmp_path / "a", seed=1), fit(tiny, tmp_path / "b", seed=1))
 
 
+def test_a_cut_off_run_goes_on_with_the_same_files_and_settings_alone(tiny, tmp_path):
+    copied = tmp_path / "cache"
+    shutil.copytree(tiny.cache, copied)
+
+    def identity(**adapter):
+        cfg = settings(tiny, **adapter)
+        return train._identity(cfg, cfg.study.arms["attn2"], 0, tiny.base, copied)
+
+    first = identity()
+    assert identity(timeout=9.0, prefetch=4) == first  # a longer patience, after it was too short
+    assert identity(batch=4) != first
+    os.utime(copied / "cache.json", ns=(1, 1))
+    assert identity() != first
+
+
 def test_the_weights_that_are_saved_are_the_averaged_ones(tiny, tmp_path, monkeypatch):
     """m ← d·m + (1 − d)·w after every step, d = min(ema, (1 + t)/(10 + t)), from the raw weights of each."""
     step, raw = train.Trainer.step, []
@@ -211,7 +229,7 @@ def test_a_dropped_sample_is_trained_as_one_without_boxes(tiny, tmp_path, awake)
 
 
 def test_a_batch_that_processes_cannot_share_equally_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.Accelerator, "num_processes", 3)
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
     with pytest.raises(UserError, match="a batch of 4 for 3 processes"):
         trainer(tiny, tmp_path, batch=4)
 
@@ -240,10 +258,10 @@ def test_training_is_refused_where_the_adapter_is_not_in_the_unet(tiny, tmp_path
 
 def test_training_is_refused_where_one_listed_layer_is_not_in_the_unet(tiny, tmp_path):
     one = trainer(tiny, tmp_path)
-    processors = dict(one.pipeline.unet.attn_processors)
     name = "mid_block.attentions.0.transformer_blocks.0.attn2"
-    processors[f"{name}.processor"] = Ungrounded()
-    one.pipeline.unet.set_attn_processor(processors)
+    (place,) = (place for place in one.pipeline.unet.injection.places if place.name == name)
+    place.layer, place.processor = None, Ungrounded()
+    place.attn.set_processor(place.processor)
     with pytest.raises(UserError, match=f"does not reach layers.{name.replace('.', '-')}"):
         one.step(0)
 
@@ -349,12 +367,13 @@ def velocity(latents, noise, steps):
 
 def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(tiny):
     cache, scheduler = Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE)
-    batch = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
-    again = objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 3, 0))
+    batch = objective.draw(cache, scheduler, 6, 0.5, (1, 2, 3, 0))
+    again = objective.draw(cache, scheduler, 6, 0.5, (1, 2, 3, 0))
     assert all(torch.equal(getattr(batch, k), getattr(again, k)) for k in vars(batch))
-    assert not torch.equal(batch.noisy, objective.draw(cache, scheduler, 6, 0.5, 64, (1, 2, 4, 0)).noisy)
-    matches = (batch.pooled[:, None] == cache.pooled[None]).all(-1)
-    latents = cache.latents[matches.int().argmax(1)]
+    assert not torch.equal(batch.noisy, objective.draw(cache, scheduler, 6, 0.5, (1, 2, 4, 0)).noisy)
+    rows = cache.read(range(len(cache)))
+    matches = (batch.pooled[:, None] == rows.pooled[None]).all(-1)
+    latents = rows.latents[matches.int().argmax(1)]
     # x_t and v determine x_0 and ε: α·x_t − σ·v = x_0 and σ·x_t + α·v = ε.
     product = scheduler.alphas_cumprod.double()[batch.timesteps][:, None, None, None]
     noise = (1 - product).sqrt() * batch.noisy + product.sqrt() * batch.target
@@ -366,7 +385,7 @@ def test_the_target_is_the_velocity_and_the_noisy_latents_follow_the_schedule(ti
 @pytest.mark.parametrize("joint", [False, True])
 def test_a_dropped_sample_keeps_its_caption_unless_both_are_dropped(joint, tiny, tiny_pipeline):
     cache, scheduler = Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE)
-    batch = objective.draw(cache, scheduler, 40, 0.5, 64, (1,), drop_caption=joint)
+    batch = objective.draw(cache, scheduler, 40, 0.5, (1,), drop_caption=joint)
     states, pooled = chatglm.states(tiny_pipeline.tokenizer, tiny_pipeline.text_encoder, [""], batch.states.shape[1])
     empty_B = (batch.states == states).all(-1).all(-1) & (batch.pooled == pooled).all(-1)
     assert 10 < batch.dropped.sum() < 30
@@ -382,7 +401,7 @@ def test_noise_prediction_bases_get_the_noise_as_target():
 
 
 def test_the_processes_shares_of_a_batch_make_the_batch(tiny):
-    batch = objective.draw(Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE), 6, 0.5, 64, (0,))
+    batch = objective.draw(Cache.load(tiny.cache), training_scheduler(small_unet.SCHEDULE), 6, 0.5, (0,))
     parts = [batch.part(i, 3) for i in range(3)]
     assert [len(p) for p in parts] == [2, 2, 2]
     for name, value in vars(batch).items():
@@ -394,37 +413,38 @@ def test_the_cache_holds_what_the_pipeline_would_encode(tiny, tiny_pipeline):
 
     cache, row = Cache.load(tiny.cache), tiny.layouts[2]
     assert len(cache) == len(tiny.layouts)
+    cached = cache.read([2])
     pictures = np.stack([np.asarray(Image.open(row.image_path))])
-    torch.testing.assert_close(cache.latents[2:3], vae.encode(tiny_pipeline.vae, pictures), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(cached.latents, vae.encode(tiny_pipeline.vae, pictures), atol=1e-4, rtol=1e-4)
     embeds, _, pooled, _ = tiny_pipeline.encode_prompt(
         row.caption,
         num_images_per_prompt=1,
         do_classifier_free_guidance=False,
         max_sequence_length=LENGTH,
     )
-    torch.testing.assert_close(cache.states[2:3], embeds, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(cache.pooled[2:3], pooled, atol=1e-5, rtol=1e-4)
-    assert cache.real[2].sum() == len(row.boxes)
-    torch.testing.assert_close(cache.boxes[2, : len(row.boxes)], torch.tensor(row.boxes), atol=1e-6, rtol=0)
+    torch.testing.assert_close(cached.states, embeds, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(cached.pooled, pooled, atol=1e-5, rtol=1e-4)
+    assert cached.real.sum() == len(row.boxes)
+    torch.testing.assert_close(cached.boxes[0, : len(row.boxes)], torch.tensor(row.boxes), atol=1e-6, rtol=0)
 
 
 def test_an_image_that_cannot_be_read_is_named(tiny, tmp_path):
-    from gillnext.adapter import cache
+    from gillnext.adapter import encode
 
     missing = dataclasses.replace(tiny.layouts[0], image_path=str(tmp_path / "gone.png"))
     with pytest.raises(UserError, match=r"tiny-0.*gone\.png: cannot read the image"):
-        cache.build(tiny.config, tiny.base, [missing], tmp_path / "cache")
+        encode.build(tiny.config, tiny.base, [missing], tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
 def test_an_image_is_upright_as_it_was_for_the_annotator(tmp_path):
-    from gillnext.adapter import cache
+    from gillnext.adapter import encode
 
     stored, tags = Image.new("RGB", (8, 8), (255, 255, 255)), Image.Exif()
     stored.paste((0, 0, 0), (6, 0, 8, 8))
     tags[0x0112] = 6  # what is stored on the left belongs on top
     stored.save(tmp_path / "a.png", exif=tags)
-    seen = cache.load_image(layouts.Layout("", (), (), image_path=str(tmp_path / "a.png")), 8)
+    seen = encode.load_image(layouts.Layout("", (), (), image_path=str(tmp_path / "a.png")), buckets.square(8))
     assert seen[:6].min() == 255 and seen[6:].max() == 0
 
 

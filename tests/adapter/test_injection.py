@@ -10,6 +10,7 @@ from gillnext.adapter.model import SITES, SpatialAdapter, transformer_blocks
 from gillnext.diffusion import objective
 from gillnext.miniatures import small_unet
 from gillnext.miniatures.networks.small_chatglm import HIDDEN
+from gillnext.runtime.errors import UserError
 
 BOXES = [[[0.1, 0.1, 0.5, 0.6], [0.5, 0.4, 0.9, 0.9]], [[0.2, 0.5, 0.7, 0.95]]]
 EVERY_SITE = pytest.mark.parametrize("site", SITES)
@@ -146,7 +147,7 @@ def test_a_unet_that_lacks_a_layer_is_refused_and_left_alone(site, unet):
     adapter = adapter_for(unet, site=site)
     smaller = small_unet.build_unet((32, 64))
     before = dict(smaller.attn_processors)
-    with pytest.raises(ValueError, match="layers found a place in this UNet"):
+    with pytest.raises(UserError, match="7 transformer blocks, this UNet has 4"):
         adapter.inject(smaller)
     assert smaller.attn_processors == before
     assert not any(hasattr(block, "fuser") for block in transformer_blocks(smaller).values())

@@ -10,7 +10,7 @@ from gillnext import layouts
 from gillnext.adapter import snapshots
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
-from gillnext.adapter.train import build_adapter
+from gillnext.adapter.trainer import build_adapter
 from gillnext.curve import stage
 from gillnext.instruments.detections import Detections
 from gillnext.miniatures.world.classes import BY_NAME
@@ -51,7 +51,7 @@ def trained(tmp_path, cfg, tiny_pipeline, awake):
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch, cfg, tiny_base, tiny_layouts, trained):
-    monkeypatch.setattr(stage.evaluators, "load", lambda folder, device: Obliging(tiny_layouts[0]))
+    monkeypatch.setattr(stage.models, "evaluator", lambda folder, cfg, names: Obliging(tiny_layouts[0]))
     layouts.write(tmp_path / "val.jsonl", [tiny_layouts[0]] * 3 + tiny_layouts[1:2])
     files.write_text(tmp_path / "evaluator", "any")
 
@@ -86,7 +86,7 @@ def test_pictures_are_those_of_the_snapshot_and_of_the_curves_own_noise(cfg, tin
             guidance=cfg.sample.guidance,
         )
         assert np.abs(drawn[i].astype(int) - (image[0] * 255).round()).max() <= 1
-    assert (drawn != stage.draw(cfg, "attn2", tiny_base, trained, rows)).any()
+    assert (np.stack(drawn) != np.stack(stage.draw(cfg, "attn2", tiny_base, trained, rows))).any()
 
 
 def test_tensorboard_has_points_and_pictures(measure, tmp_path):

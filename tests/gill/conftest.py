@@ -8,7 +8,7 @@ import torch
 def gill(tiny_pipeline, tiny_config, tiny_language, awake):
     """All of its adapter's gates are open, so that every gradient is at work."""
     from gillnext.adapter.objective import Denoiser
-    from gillnext.adapter.train import arm_of, build_adapter
+    from gillnext.adapter.trainer import arm_of, build_adapter
     from gillnext.gill.model import Gill
     from gillnext.language import model
 
@@ -30,4 +30,4 @@ def batch(tiny_cache, tiny_language):
 
     _, tokenizer = model.load(tiny_language)
     rows, captions = cache.Cache.load(tiny_cache), cache.captions(tiny_cache)
-    return batches.draw(rows, captions, tokenizer, training_scheduler(small_unet.SCHEDULE), 6, 64, (7, 0))
+    return batches.draw(rows, captions, tokenizer, training_scheduler(small_unet.SCHEDULE), 6, (7, 0))

@@ -50,7 +50,7 @@ def test_a_batch_has_distinct_rows_and_a_small_cache_is_told(tiny_cache, batch):
 
     assert len({tuple(f.tolist()) for f in batch.features}) == len(batch) == 6
     with pytest.raises(UserError, match="9 distinct rows out of 8"):
-        batches.draw(Cache.load(tiny_cache), [], None, None, 9, 64, (0,))
+        batches.draw(Cache.load(tiny_cache), [], None, None, 9, (0,))
 
 
 def test_a_frozen_lm_of_half_precision_serves_too(gill, batch):

@@ -116,15 +116,12 @@ def index(folder):
     return Path("index.jsonl")
 
 
-def wukong(actors, **models):
-    """The tier's settings, on a CPU, with these models."""
+def wukong(actors):
+    """The tier's settings, on a CPU."""
     config = load(ROOT / "config.yaml", ROOT / "config/wukong.yaml")
-    parts = {name: dataclasses.replace(getattr(config, name), model=str(path)) for name, path in models.items()}
     run = dataclasses.replace(config.run, device="cpu", threads=1)
     world = dataclasses.replace(config.world, parts=1)
-    return dataclasses.replace(
-        config, run=run, world=world, ray=dataclasses.replace(config.ray, actors=actors), **parts
-    )
+    return dataclasses.replace(config, run=run, world=world, ray=dataclasses.replace(config.ray, actors=actors))
 
 
 def outputs(out):
@@ -140,7 +137,7 @@ def test_the_filter_labels_alike_on_any_number_of_actors(classifier, folder, mon
         if actors:
             monkeypatch.setattr(filter_, "make_labeller", labeller_elsewhere)
         out = folder / f"filtered-{actors}.parquet"
-        config = wukong(actors, filter=classifier)
+        config = wukong(actors)
         config = dataclasses.replace(config, filter=dataclasses.replace(config.filter, batch=8))
         report = filter_.run(config, [shard], classifier, out)
         found.append(outputs(out))
@@ -154,8 +151,8 @@ def test_the_filter_labels_alike_on_any_number_of_actors(classifier, folder, mon
 def test_the_annotator_answers_alike_on_any_number_of_actors(annotator, index, folder):
     found = []
     for actors in (0, 2):
-        config = wukong(actors, annotate=annotator)
-        assert config.annotate.backend == "vlm"
+        config = wukong(actors)
+        assert config.annotate.backend == "auto"
         out = folder / f"{annotator}-{actors}.jsonl"
         make = annotate.annotator_maker(config, annotator)
         with Workers(partial(hearing, make, "/" if actors else "."), config) as workers:

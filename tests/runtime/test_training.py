@@ -135,3 +135,13 @@ def test_a_device_that_is_there_is_taken(monkeypatch):
         training.check_device(device)
     with pytest.raises(UserError, match="torch sees 2 GPUs"):
         training.check_device("cuda:2")
+
+
+def test_each_process_of_a_node_needs_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    training.check_device("cuda")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    training.check_device("cpu")
+    with pytest.raises(UserError, match=r"torch sees 2 GPUs[\s\S]*adapter\.processes"):
+        training.check_device("cuda")

@@ -115,7 +115,12 @@ def test_an_arm_without_its_adapter_is_refused(arm, given, wanted, tiny, adapter
         sample(tiny, tmp_path / "out", arm, adapters / "trained" if given else None)
 
 
-def test_too_many_boxes_are_an_error_a_user_can_read(tiny, adapters, tmp_path):
-    row = layouts.Layout("很多树", ("树",) * 7, ((0.1, 0.1, 0.3, 0.3),) * 7)
-    with pytest.raises(UserError, match="7 boxes in one layout"):
-        sample(tiny, tmp_path / "out", adapter=adapters / "trained", rows=[row])
+def test_a_layout_may_have_more_boxes_than_training_had(tiny, adapters, tmp_path):
+    """Eight, the last two where they are felt; the layout beside it in the batch is drawn as it is alone."""
+    boxes = tuple((i / 8, 0.1, (i + 1) / 8, 0.9) for i in range(8))
+    rows = [layouts.Layout("很多树", ("树",) * n, boxes[:n]) for n in (8, 6, 2)]
+    eight, six, _ = found = sample(tiny, tmp_path / "out", adapter=adapters / "trained", rows=rows, batch=3)
+    alone = sample(tiny, tmp_path / "six", adapter=adapters / "trained", rows=[*rows[1:2], *rows[1:]], batch=3)
+    assert np.abs(found[1:] - alone[1:]).max() <= 2  # rounding
+    assert np.abs(eight - alone[0]).max() > 2  # the same noise with six boxes
+    assert np.abs(eight - six).max() > 2

@@ -1,27 +1,27 @@
-# The spatial adapter: one cache for all arms, one run for every arm and seed.
+# The spatial adapter: one cache for all arms, a job a part of the rows; one run for every arm and seed.
 
 
 rule cache:
     input:
-        base=rules.base.output.model,
-        layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
-        images=expand("<results>/images/{part}", part=PARTS),
-        code=code("gillnext.adapter.cache"),
+        base=model("base"),
+        layouts=train_layouts(),
+        images="<results>/images/{part}",
+        code=code("gillnext.adapter.encode"),
     output:
-        cache=directory("<results>/cache"),
+        cache=directory("<results>/cache/{part}"),
     params:
         config=CONFIG,
-        settings=settings("run.threads", "run.device"),
+        settings=settings("run.threads", "run.device", "run.precision", "cache", "adapter.slots"),
     log:
-        "<results>/logs/cache.log",
+        "<results>/logs/cache/{part}.log",
     benchmark:
-        "<results>/benchmarks/cache/all.tsv"
+        "<results>/benchmarks/cache/{part}.tsv"
     priority: 90
     threads: cfg.run.threads
     resources:
         gpu=GPU,
     message:
-        "cache: encoding the annotated images and captions"
+        "cache: encoding the annotated images and captions of part {wildcards.part}"
     shell:
         "gillnext cache --config {params.config:q} --base {input.base:q} --layouts {input.layouts:q} "
         "--out {output.cache:q} > {log:q} 2>&1"
@@ -29,24 +29,25 @@ rule cache:
 
 rule adapter:
     input:
-        base=rules.base.output.model,
-        cache=rules.cache.output.cache,
+        base=model("base"),
+        cache=expand("<results>/cache/{part}", part=PARTS),
         code=code("gillnext.adapter.train"),
     output:
         adapter=directory("<results>/adapters/{arm}/{seed}"),
     params:
         config=CONFIG,
         settings=settings("run", "adapter", "study.arms.{arm}"),
+        launch=launch.words(cfg),
     log:
         "<results>/logs/adapter/{arm}-{seed}.log",
     benchmark:
         "<results>/benchmarks/adapter/{arm}-{seed}.tsv"
     priority: 80
-    threads: cfg.run.threads
+    threads: launch.cpus(cfg)
     resources:
-        gpu=GPU,
+        **launch.resources(cfg.adapter, GPU),
     message:
         "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
-        "gillnext adapter --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
+        "{params.launch:q} gillnext adapter --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
         "--base {input.base:q} --cache {input.cache:q} --out {output.adapter:q} > {log:q} 2>&1"

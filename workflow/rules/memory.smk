@@ -3,15 +3,14 @@
 
 rule memory:
     input:
-        base=rules.base.output.model,
-        cache=rules.cache.output.cache,
-        language=trained("classifier"),
+        base=model("base"),
+        cache=expand("<results>/cache/{part}", part=PARTS),
+        language=model("classifier"),
         code=code("gillnext.memory.stage"),
     output:
         scores="<results>/memory.json",
     params:
         config=CONFIG,
-        language=model("classifier"),
         settings=settings("run", "memory", "adapter", "study.reference", f"study.arms.{cfg.study.reference}"),
     log:
         "<results>/logs/memory.log",
@@ -24,4 +23,4 @@ rule memory:
         "memory: measuring summed, split, accumulated and checkpointed backward"
     shell:
         "gillnext memory --config {params.config:q} --base {input.base:q} --cache {input.cache:q} "
-        "--language {params.language:q} --out {output.scores:q} > {log:q} 2>&1"
+        "--language {input.language:q} --out {output.scores:q} > {log:q} 2>&1"

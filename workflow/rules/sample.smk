@@ -3,7 +3,7 @@
 
 rule sample:
     input:
-        base=rules.base.output.model,
+        base=model("base"),
         adapter=adapter_of,
         layouts=layouts_of,
         code=code("gillnext.sample.stage"),
@@ -18,6 +18,7 @@ rule sample:
             "sample.guidance",
             "sample.batch",
             "sample.caption_grid",
+            "sample.size",
             "guided",
             "study.arms.{arm}",
         ),
@@ -38,23 +39,27 @@ rule sample:
 
 rule curve:
     input:
-        base=rules.base.output.model,
+        base=model("base"),
         adapter=rules.adapter.output.adapter,
-        val="<results>/world/heldout/val.jsonl",
-        evaluator=rules.evaluator.output.model,
+        val=heldout("val.jsonl"),
+        evaluator=model("evaluator"),
+        names=names,
         code=code("gillnext.curve.stage"),
     output:
         curve=directory("<results>/curves/{arm}/{seed}"),
     params:
         config=CONFIG,
+        names=named,
         settings=settings(
             "run",
             "sample.steps",
             "sample.guidance",
             "sample.batch",
             "sample.caption_grid",
+            "sample.size",
             "guided",
             "curve",
+            "zero_shot",
             "study.arms.{arm}",
         ),
     log:
@@ -68,5 +73,5 @@ rule curve:
         "curve: box fidelity over the training of arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
         "gillnext curve --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
-        "--base {input.base:q} --adapter {input.adapter:q} --val {input.val:q} --evaluator {input.evaluator:q} "
+        "--base {input.base:q} --adapter {input.adapter:q} --val {input.val:q} --evaluator {input.evaluator:q} {params.names:q} "
         "--out {output.curve:q} > {log:q} 2>&1"

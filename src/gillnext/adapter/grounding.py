@@ -5,7 +5,6 @@ Letters: B batch, N box slots, D token width, P pixels of an attention map, H he
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +14,18 @@ from torch import Tensor
 from gillnext.adapter import bias
 from gillnext.layouts import MAX_BOXES
 from gillnext.runtime.errors import UserError
+
+
+def halved(size: tuple[int, int], pixels: int) -> tuple[int, int]:
+    """Height and width of the grid of `pixels` that latents of `size` cells become, halved again and again (odd sides
+    rounded up, as strided convolutions do). Raises `ValueError` where none has as many.
+    """
+    height, width = size
+    while height * width > pixels:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    if height * width != pixels:
+        raise ValueError(f"{pixels} pixels do not form a grid of aspect {size[0]}:{size[1]}")
+    return height, width
 
 
 @dataclass
@@ -34,11 +45,8 @@ class Grounding:
     _maps: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     def grid(self, pixels: int) -> tuple[int, int]:
-        """Height and width of an attention map of `pixels`, at the latents' aspect ratio."""
-        height = max(round(math.sqrt(pixels * self.size[0] / self.size[1])), 1)
-        if pixels % height:
-            raise ValueError(f"{pixels} pixels do not form a grid of aspect {self.size[0]}:{self.size[1]}")
-        return height, pixels // height
+        """Height and width of an attention map of `pixels`."""
+        return halved(self.size, pixels)
 
     def map(self, pixels: int) -> Tensor:
         """(B, P, N) levels of the bias, cached: the layers of one size share them."""

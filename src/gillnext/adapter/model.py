@@ -18,13 +18,13 @@ import torch
 from diffusers import ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.attention import BasicTransformerBlock, GatedSelfAttentionDense
-from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor, nn
 
 from gillnext.adapter import bias as bias_
-from gillnext.adapter import fourier
+from gillnext.adapter import fourier, injection
 from gillnext.adapter.grounding import Grounding
-from gillnext.adapter.processors import Grounded, SiteLayer, Ungrounded
+from gillnext.adapter.processors import SiteLayer
+from gillnext.runtime.errors import UserError
 
 SITES = ("attn1", "attn2", "both", "gated")
 BIASES = ("none", "box", "fourier")
@@ -38,6 +38,17 @@ def transformer_blocks(unet: UNet2DConditionModel) -> dict[str, BasicTransformer
 def module_key(name: str) -> str:
     """A module name as a key of ModuleDict, which allows no dots."""
     return name.replace(".", "-")
+
+
+def blocks_of(unet: UNet2DConditionModel) -> dict[str, list[int]]:
+    """Of each transformer block the inner width of its attention, heads, head width and query width."""
+    found = {name: block.attn1 for name, block in transformer_blocks(unet).items()}
+    return {n: [a.inner_dim, a.heads, a.inner_dim // a.heads, a.query_dim] for n, a in found.items()}
+
+
+def finished(objs: Tensor) -> Tensor:
+    """What stands for a gated UNet's position net: the tokens are finished."""
+    return objs
 
 
 class SpatialAdapter(ModelMixin, ConfigMixin):
@@ -86,11 +97,7 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
     @classmethod
     def for_unet(cls, unet: UNet2DConditionModel, **settings: Any) -> SpatialAdapter:
         """An untrained adapter that fits `unet` (Kolors, SDXL, or a miniature of them)."""
-        blocks = {}
-        for name, block in transformer_blocks(unet).items():
-            attn = block.attn1
-            blocks[name] = [attn.inner_dim, attn.heads, attn.inner_dim // attn.heads, attn.query_dim]
-        if not blocks:
+        if not (blocks := blocks_of(unet)):
             raise ValueError("the UNet has no transformer block: nothing to inject into")
         return cls(blocks=blocks, phrase_dim=unet.config.cross_attention_dim, **settings)
 
@@ -142,37 +149,59 @@ class SpatialAdapter(ModelMixin, ConfigMixin):
             return {"gligen": {"objs": grounding.tokens_BND}, "grounding": None}
         return {"grounding": grounding}
 
+    def check(self, unet: UNet2DConditionModel) -> None:
+        """`UserError` where the adapter was trained on another UNet: other blocks, widths or cross-attention."""
+        remedy = "give the base that this adapter was trained on (its README.md names it), or train one on this base"
+        wanted, found = {name: list(part) for name, part in self.config.blocks.items()}, blocks_of(unet)
+        if wanted.keys() != found.keys():
+            odd = sorted(wanted.keys() ^ found.keys())[0]
+            what = f"the adapter has layers for {len(wanted)} transformer blocks, this UNet has {len(found)}"
+            raise UserError(what, where=f"block {odd}", remedy=remedy)
+        for name in wanted:
+            if wanted[name] != found[name]:
+                what = "the adapter was made for {}, {} heads of {}, input {}; this UNet has {}, {} of {}, {}".format(
+                    *wanted[name], *found[name]
+                )
+                raise UserError(what, where=f"block {name}, inner width", remedy=remedy)
+        width = unet.config.cross_attention_dim
+        if self.config.phrase_dim != width:
+            what = (
+                f"the adapter reads phrases of width {self.config.phrase_dim}; this UNet's cross-attention has {width}"
+            )
+            raise UserError(what, where="the base's unet", remedy=remedy)
+
     def inject(self, unet: UNet2DConditionModel) -> list[str]:
         """Put the grounded layers into `unet`; returns the names of the injected layers.
 
-        Raises `ValueError` where a layer has no place in the UNet, or none was injected.
+        Another's attention processors (an IP-Adapter's, say) stay, and boxes are felt beside them (`injection.py`).
+        Raises `UserError` where the adapter does not fit this UNet.
         """
-        blocks = transformer_blocks(unet)
-        processors: dict[str, Any] = dict.fromkeys(unet.attn_processors)
-        names = blocks if self.config.site == "gated" else (name.removesuffix(".processor") for name in processors)
-        layers = {name: self.layers[module_key(name)] for name in names if module_key(name) in self.layers}
-        if len(layers) != len(self.layers) or not layers:
-            raise ValueError(f"{len(layers)} of the adapter's {len(self.layers)} layers found a place in this UNet")
+        unet = getattr(unet, "_orig_mod", unet)  # under torch.compile
+        self.check(unet)
         self.remove(unet)
-        for name in processors:
-            layer = layers.get(name.removesuffix(".processor"))
-            processors[name] = Grounded(layer) if layer is not None else Ungrounded()
-        unet.set_attn_processor(processors)
+        entered, blocks = injection.Injection(self, unet), transformer_blocks(unet)
+        unet.injection = entered
+        layers = dict(self.layers.items())
+        for name, attn in injection.attentions(unet).items():
+            entered.put(name, attn, layers.get(module_key(name)))
         if self.config.site != "gated":
-            return list(layers)
+            return [place.name for place in entered.places if place.layer is not None]
         # Into __dict__, past nn.Module: the UNet's own parameters and state dict stay as they are.
-        for name, layer in layers.items():
-            blocks[name].__dict__["fuser"] = layer
-        unet.__dict__["position_net"] = lambda objs: objs  # the tokens are finished
-        return [f"{name}.fuser" for name in layers]
+        for name in self.config.blocks:
+            blocks[name].__dict__["fuser"] = self.layers[module_key(name)]
+        unet.__dict__["position_net"] = finished
+        return [f"{name}.fuser" for name in self.config.blocks]
 
     @staticmethod
     def remove(unet: UNet2DConditionModel) -> None:
         """Take the grounded layers out of `unet`: diffusers' default processors stand in their places."""
+        unet = getattr(unet, "_orig_mod", unet)
+        if (entered := injection.of(unet)) is not None:
+            entered.remove()
+            del unet.injection
         for block in transformer_blocks(unet).values():
             block.__dict__.pop("fuser", None)
         unet.__dict__.pop("position_net", None)
-        unet.set_attn_processor(AttnProcessor2_0())
 
     def listing(self, unet: UNet2DConditionModel) -> str:
         """One line an injected layer: its name, heads, bias and trainable parameters, with the total."""

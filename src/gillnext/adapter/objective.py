@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.diffusion.objective import size_conditions, target, timesteps
+from gillnext.diffusion.objective import target, timesteps
 from gillnext.runtime import seeds
 
 
@@ -51,17 +51,16 @@ def draw(
     scheduler: DDPMScheduler,
     count: int,
     drop: float,
-    image_size: int,
     names: tuple[str | int, ...],
     drop_caption: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Batch:
-    """The micro-batch of `count` samples that `names` (seed, step, part) determine; the same on every machine and
-    worker. `drop`, in [0, 1], is the share without grounding, which with `drop_caption` has the empty caption too;
-    `image_size` is in pixels a side.
+    """The micro-batch of `count` samples of one bucket that `names` (seed, step, part) determine; the same on every
+    machine and worker. `drop`, in [0, 1], is the share without grounding, which with `drop_caption` has the empty
+    caption too. `share` (index, of) gives `Batch.part` of that batch, and reads no other rows.
     """
     generator = seeds.torch_generator("adapter", *names)
-    pick = torch.randint(len(cache), (count,), generator=generator)
-    return noised(cache, scheduler, pick, drop, image_size, generator, drop_caption)
+    return noised(cache, scheduler, cache.pick(count, generator), drop, generator, drop_caption, share)
 
 
 def noised(
@@ -69,27 +68,28 @@ def noised(
     scheduler: DDPMScheduler,
     pick: Tensor,
     drop: float,
-    image_size: int,
     generator: torch.Generator,
     drop_caption: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Batch:
     """The rows `pick` (B,) of the cache with timesteps, noise and dropped samples of `generator`; else as `draw`."""
-    count = len(pick)
-    steps = timesteps(count, scheduler.config.num_train_timesteps, generator)
-    latents = cache.latents[pick]
-    noise = torch.randn(latents.shape, generator=generator)
-    dropped = torch.rand(count, generator=generator) < drop
+    index, shares = share
+    rows = cache.read(pick[index::shares])
+    steps = timesteps(len(pick), scheduler.config.num_train_timesteps, generator)[index::shares]
+    noise = torch.randn(len(pick), *rows.latents.shape[1:], generator=generator)[index::shares]
+    dropped = (torch.rand(len(pick), generator=generator) < drop)[index::shares]
     empty = dropped & drop_caption
+    rows.states[empty], rows.pooled[empty] = cache.empty_states, cache.empty_pooled
     return Batch(
-        noisy=scheduler.add_noise(latents, noise, steps),
-        target=target(scheduler, latents, noise, steps),
+        noisy=scheduler.add_noise(rows.latents, noise, steps),
+        target=target(scheduler, rows.latents, noise, steps),
         timesteps=steps,
-        states=torch.where(empty[:, None, None], cache.empty_states, cache.states[pick]),
-        pooled=torch.where(empty[:, None], cache.empty_pooled, cache.pooled[pick]),
-        time_ids=size_conditions(count, image_size),
-        boxes=cache.boxes[pick],
-        real=cache.real[pick],
-        phrases=cache.phrases[pick],
+        states=rows.states,
+        pooled=rows.pooled,
+        time_ids=rows.time_ids,
+        boxes=rows.boxes,
+        real=rows.real,
+        phrases=rows.phrases,
         dropped=dropped,
     )
 

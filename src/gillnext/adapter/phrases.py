@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from diffusers import DiffusionPipeline
-from torch import Tensor
+from diffusers import DiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
 
 PREFIX = 2  # ChatGLM puts [gMASK] and sop before every text
 
@@ -25,7 +25,7 @@ def text_length(pipeline: DiffusionPipeline) -> int:
 def _kolors(pipeline: DiffusionPipeline, phrases: Sequence[str]) -> Tensor:
     tokens = pipeline.tokenizer(
         list(phrases), padding="max_length", max_length=text_length(pipeline), truncation=True, return_tensors="pt"
-    ).to(pipeline.text_encoder.device)
+    ).to(pipeline._execution_device)  # where an offloaded text encoder computes
     keys = ("input_ids", "attention_mask", "position_ids")
     output = pipeline.text_encoder(**{k: tokens[k] for k in keys}, output_hidden_states=True)
     states = output.hidden_states[-2].permute(1, 0, 2)
@@ -45,13 +45,23 @@ def _sdxl(pipeline: DiffusionPipeline, phrases: Sequence[str]) -> Tensor:
     return (states * weight[..., None]).sum(1) / weight.sum(1, keepdim=True).clamp(min=1)
 
 
+def _projection(unet: UNet2DConditionModel) -> nn.Module | None:
+    """What takes text states to the width of the UNet's cross-attention. An IP-Adapter puts its own in that place."""
+    if (kept := getattr(unet, "text_encoder_hid_proj", None)) is not None:
+        return kept
+    return unet.encoder_hid_proj if unet.config.encoder_hid_dim_type == "text_proj" else None
+
+
 @torch.no_grad()
 def embed(pipeline: DiffusionPipeline, phrases: Sequence[str]) -> Tensor:
-    """(K, C) embeddings of K phrases, C the UNet's cross-attention width, on the UNet's device."""
+    """(K, C) embeddings of K phrases, C the UNet's cross-attention width, on the device where the pipeline computes."""
+    device = pipeline._execution_device
     chatglm = hasattr(pipeline.tokenizer, "get_prefix_tokens")
-    states = _kolors(pipeline, phrases) if chatglm else _sdxl(pipeline, phrases)
-    projection = pipeline.unet.encoder_hid_proj
-    return projection(states) if projection is not None else states
+    states = (_kolors(pipeline, phrases) if chatglm else _sdxl(pipeline, phrases)).to(pipeline.unet.dtype)
+    if (projection := _projection(pipeline.unet)) is None:
+        return states.to(device)
+    place = next(projection.parameters()).device  # the CPU where the whole UNet is offloaded; meta where its layers are
+    return projection(states if place.type == "meta" else states.to(place)).to(device)
 
 
 class PhraseTable:
@@ -60,13 +70,17 @@ class PhraseTable:
     def __init__(self, pipeline: DiffusionPipeline, slots: int) -> None:
         self.pipeline, self.slots = pipeline, slots
         self.known: dict[str, Tensor] = {}
+        self.made_for: tuple[torch.device, torch.dtype] | None = None
 
-    def __call__(self, names: Sequence[Sequence[str]]) -> Tensor:
+    def __call__(self, names: Sequence[Sequence[str]], slots: int | None = None) -> Tensor:
+        """`slots` stands in for the table's own number of them."""
+        place = self.pipeline._execution_device, self.pipeline.unet.dtype
+        if place != self.made_for:  # the pipeline has moved, or has another type
+            self.known, self.made_for = {}, place
         for new in sorted({n for sample in names for n in sample} - self.known.keys()):
             self.known[new] = embed(self.pipeline, [new])[0]  # alone: batches of other sizes round otherwise
         width = self.pipeline.unet.config.cross_attention_dim
-        parameter = next(self.pipeline.unet.parameters())
-        table = parameter.new_zeros(len(names), self.slots, width)
+        table = torch.zeros(len(names), slots or self.slots, width, device=place[0], dtype=place[1])
         for i, sample in enumerate(names):
             for j, name in enumerate(sample):
                 table[i, j] = self.known[name]

@@ -88,10 +88,11 @@ def leave(attn: Attention, out_BPI: Tensor, entered_BPC: Tensor) -> Tensor:
 class Grounded:
     """Adds a `SiteLayer`'s term before the frozen output projection.
 
-    Not a module itself, so that the UNet's own parameters and state dict stay as they are.
+    Not a module itself, so that the UNet's own parameters and state dict stay as they are. diffusers makes processors
+    of a class without arguments (`load_ip_adapter`): one without a layer grounds nothing, and `injection.py` sees it.
     """
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module | None = None) -> None:
         self.layer = layer
 
     def __call__(
@@ -115,6 +116,6 @@ class Grounded:
         out_BPI = rearrange(  # at once: what it is a copy of is not kept
             F.scaled_dot_product_attention(q_BHPD, k_BHTD, v_BHTD, attn_mask=attention_mask), "b h p d -> b p (h d)"
         )
-        if grounding is not None:
+        if grounding is not None and self.layer is not None:
             out_BPI = out_BPI + self.layer(query_BPI, grounding).to(out_BPI.dtype)
         return leave(attn, out_BPI, hidden_states)

@@ -8,7 +8,10 @@ Stage `curve` draws with them, so that training needs neither pictures nor what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from diffusers import ModelMixin
 
 from gillnext.runtime import files
 
@@ -28,6 +31,12 @@ def due(every: int | None, usual: int, total: int) -> list[int]:
 def place(adapter: Path, step: int) -> Path:
     """Where the snapshot after `step` steps lies."""
     return adapter / FOLDER / f"{step:06d}"
+
+
+def write(folder: Path, models: Mapping[str, ModelMixin]) -> None:
+    """Save each model into `folder` or the folder in it that is its name."""
+    for name, model in models.items():
+        model.save_pretrained(folder / name)
 
 
 def read(adapter: Path) -> dict[int, Path]:

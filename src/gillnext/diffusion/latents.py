@@ -22,21 +22,34 @@ def to_images(pixels_NCHW: Tensor) -> np.ndarray:
     return scaled.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
 
 
+def _normalisation(vae: AutoencoderKL) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation (1, C, 1, 1) of the latents' channels, where the autoencoder names them."""
+    mean, deviation = (getattr(vae.config, name, None) for name in ("latents_mean", "latents_std"))
+    if mean is None or deviation is None:
+        return None
+    return torch.tensor(mean).view(1, -1, 1, 1), torch.tensor(deviation).view(1, -1, 1, 1)
+
+
 @torch.no_grad()
 def encode(vae: AutoencoderKL, images: np.ndarray, batch: int = 16) -> Tensor:
-    """Scaled mean latents (N, 4, h, w) of uint8 pictures; the batch size changes nothing but speed."""
-    device = next(vae.parameters()).device
+    """Scaled mean latents (N, C, h, w), float32, of uint8 pictures; the batch size changes nothing but speed."""
+    like = next(vae.parameters())
     parts = [
-        vae.encode(to_tensor(images[i : i + batch]).to(device)).latent_dist.mode().cpu()
+        vae.encode(to_tensor(images[i : i + batch]).to(like)).latent_dist.mode().float().cpu()
         for i in range(0, len(images), batch)
     ]
-    return torch.cat(parts) * vae.config.scaling_factor
+    latents_NCHW = torch.cat(parts)
+    if named := _normalisation(vae):
+        latents_NCHW = (latents_NCHW - named[0]) / named[1]
+    return latents_NCHW * vae.config.scaling_factor
 
 
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents_NCHW: Tensor, batch: int = 16) -> np.ndarray:
     """uint8 pictures (N, H, W, 3) of scaled latents."""
-    device = next(vae.parameters()).device
+    like = next(vae.parameters())
     scaled = latents_NCHW / vae.config.scaling_factor
-    parts = [to_images(vae.decode(part.to(device)).sample) for part in scaled.split(batch)]
+    if named := _normalisation(vae):
+        scaled = scaled * named[1].to(scaled) + named[0].to(scaled)
+    parts = [to_images(vae.decode(part.to(like)).sample) for part in scaled.split(batch)]
     return np.concatenate(parts)

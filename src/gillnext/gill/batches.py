@@ -19,7 +19,6 @@ from transformers import PreTrainedTokenizerBase
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.runtime import seeds
-from gillnext.runtime.errors import UserError
 
 GRID = 8  # cells a side of the visual features
 LENGTH = 64  # caption tokens, at most
@@ -67,14 +66,11 @@ def draw(
     tokenizer: PreTrainedTokenizerBase,
     scheduler: DDPMScheduler,
     count: int,
-    image_size: int,
     names: tuple[str | int, ...],
 ) -> Batch:
-    """The micro-batch of distinct rows that `names` determine; `UserError` where the cache has too few."""
-    if count > len(cache):
-        raise UserError(f"a batch of {count} distinct rows out of {len(cache)}", remedy="give a smaller batch")
+    """The micro-batch of distinct rows of one bucket that `names` determine; `UserError` where all have too few."""
     generator = seeds.torch_generator("gill", *names)
-    pick = torch.randperm(len(cache), generator=generator)[:count]
+    pick = cache.pick(count, generator, distinct=True)
     ids, mask = tokens(tokenizer, [captions[i] for i in pick.tolist()])
-    denoising = objective.noised(cache, scheduler, pick, 0.0, image_size, generator)
-    return Batch(ids, mask, latent_features(cache.latents[pick]), denoising)
+    denoising = objective.noised(cache, scheduler, pick, 0.0, generator)
+    return Batch(ids, mask, latent_features(cache.read(pick).latents), denoising)

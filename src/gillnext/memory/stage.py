@@ -107,18 +107,18 @@ def report(cfg: Config, folders: Folders) -> dict[str, Any]:
         "accounting": "torch.cuda" if cfg.run.device.startswith("cuda") else "live tensors",
         "threads": cfg.run.threads,
         "seed": cfg.run.seed,
-        "hashes": {name: files.sha256(folder) for name, folder in folders.local().items()},
+        "hashes": {name: files.sha256(folder) for name, folder in folders.named().items()},
         "provenance": provenance.stamp(),
     }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
-    parser.add_argument("--cache", type=Path, required=True, help="folder that `gillnext cache` wrote")
-    parser.add_argument("--language", required=True, help="folder or hub id of the frozen causal LM")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base, a Kolors or SDXL pipeline")
+    parser.add_argument("--cache", type=Path, nargs="+", required=True, help="folders that `gillnext cache` wrote")
+    parser.add_argument("--language", type=Path, required=True, help="folder of the frozen causal LM")
     add_out(parser, "JSON of bytes, seconds and gradient differences")
 
 
 def main(args: argparse.Namespace) -> None:
-    files.write_json(args.out, report(config(args), Folders(args.base, args.cache, args.language)))
+    files.write_json(args.out, report(config(args), Folders(args.base, tuple(args.cache), args.language)))

@@ -21,8 +21,8 @@ from gillnext.adapter import cache as cached
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
 from gillnext.adapter.model import SpatialAdapter
-from gillnext.adapter.pipeline import GroundedKolorsPipeline
-from gillnext.adapter.train import arm_of, build_adapter, recompute
+from gillnext.adapter.pipeline import load
+from gillnext.adapter.trainer import arm_of, build_adapter, recompute
 from gillnext.config.model import Config
 from gillnext.diffusion.objective import training_scheduler
 from gillnext.gill import batches
@@ -36,15 +36,16 @@ from gillnext.runtime import seeds
 
 @dataclasses.dataclass(frozen=True)
 class Folders:
-    """Where the base pipeline, the cache and the language model lie."""
+    """Where the base pipeline, the parts of the cache and the language model lie."""
 
     base: Path
-    cache: Path
-    language: Path | str
+    cache: tuple[Path, ...]
+    language: Path
 
-    def local(self) -> dict[str, Path]:
-        """Those that are folders here; a hub id is none."""
-        return {k: Path(v) for k, v in vars(self).items() if v and Path(v).is_dir()}
+    def named(self) -> dict[str, Path]:
+        """Each by its name, the cache's parts by their places."""
+        parts = {f"cache {i}": folder for i, folder in enumerate(self.cache)}
+        return {"base": self.base, **parts, "language": self.language}
 
 
 def tasks(first: Callable[[int], objective.Batch], count: int) -> list[objective.Batch]:
@@ -98,12 +99,12 @@ def denoising(cfg: Config, mode: str, unet: Any, drawn: Sequence[objective.Batch
 
 def unet(cfg: Config, mode: str, folders: Folders) -> Work:
     """Three UNet forwards of the base model, or one."""
-    pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
+    pipeline = load(folders.base, device=cfg.run.device)
     scheduler = training_scheduler(pipeline.scheduler.config)
-    rows = Cache.load(folders.cache)
+    rows = Cache.load(*folders.cache)
 
     def first(k: int) -> objective.Batch:
-        return objective.draw(rows, scheduler, cfg.memory.batch, 0.0, pipeline.image_size, ("memory", cfg.run.seed, k))
+        return objective.draw(rows, scheduler, cfg.memory.batch, 0.0, ("memory", cfg.run.seed, k))
 
     return denoising(cfg, mode, pipeline.unet, tasks(first, 1 if mode in ALONE else 3))
 
@@ -118,15 +119,15 @@ def unet_at_kolors_size(cfg: Config, mode: str, _: Folders) -> Work:
 
 def gill(cfg: Config, mode: str, folders: Folders, tasks: dict[str, Any] = TASKS) -> Work:
     """Three losses of GILL's shape on one batch, with the base model's UNet."""
-    pipeline = GroundedKolorsPipeline.from_folders(folders.base, device=cfg.run.device)
+    pipeline = load(folders.base, device=cfg.run.device)
     scheduler = training_scheduler(pipeline.scheduler.config)
-    rows, captions = Cache.load(folders.cache), cached.captions(folders.cache)
+    rows, captions = Cache.load(*folders.cache), cached.captions(*folders.cache)
     language, tokenizer = language_model.load(folders.language, cfg.run.device)
     names = ("memory", cfg.run.seed)
-    batch = batches.draw(rows, captions, tokenizer, scheduler, cfg.memory.batch, pipeline.image_size, names)
+    batch = batches.draw(rows, captions, tokenizer, scheduler, cfg.memory.batch, names)
     denoiser = objective.Denoiser(awake_adapter(cfg, pipeline.unet), pipeline.unet)
     torch.manual_seed(seeds.key("gill", cfg.run.seed))
-    model = Gill(language, denoiser, batch.features.shape[1], rows.states.shape[1]).to(cfg.run.device)
+    model = Gill(language, denoiser, batch.features.shape[1], rows.tokens).to(cfg.run.device)
     if mode == "checkpointed":
         recompute(pipeline.unet)
         language.activation_checkpointing_enable({"use_reentrant": False})

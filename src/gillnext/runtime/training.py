@@ -7,19 +7,22 @@ A checkpoint is a folder of safetensors and a JSON file; a killed run goes on fr
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gillnext.runtime import arithmetic, files, portable, provenance
+from gillnext.runtime.divided import as_, local, whole
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 
-TYPES = {"no": torch.float32, "bf16": torch.bfloat16}  # of frozen weights, by `run.precision`
+TYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}  # of frozen weights, by `run.precision`
 
 
 def setup(threads: int, device: str = "cpu") -> None:
@@ -45,9 +48,13 @@ def check_device(device: str) -> None:
         wanted = torch.device(device)
     except RuntimeError as error:
         raise UserError("torch knows no such device", where=where, remedy="cpu, cuda or cuda:INDEX") from error
-    if wanted.type != "cuda" or (wanted.index or 0) < torch.cuda.device_count():
+    local = int(os.environ.get("LOCAL_RANK", 0)) if wanted.index is None else wanted.index  # of several processes
+    if wanted.type != "cuda" or local < torch.cuda.device_count():
         return
     seen = f"torch sees {torch.cuda.device_count()} GPUs here" if torch.cuda.device_count() else "no GPU is seen here"
+    if local and torch.cuda.device_count():
+        remedy = "no more processes a node than it has GPUs (adapter.processes), or a device with a smaller index"
+        raise UserError(seen, where=where, remedy=remedy)
     raise UserError(
         seen,
         where=where,
@@ -66,22 +73,27 @@ def cosine(step: int, steps: int, peak: float, warmup: float = 0.05, floor: floa
 
 
 class Ema:
-    """An exponential moving average of parameters, with the usual ramp min(decay, (1+t)/(10+t))."""
+    """An exponential moving average of parameters, with the usual ramp min(decay, (1+t)/(10+t)).
 
-    def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
+    `device` is where it lies; None: beside the parameters. Of parameters that processes divide, each has the average of
+    its own part.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], decay: float, device: str | None = None) -> None:
         self.decay, self.step = decay, 0
-        self.shadow = [p.detach().clone() for p in parameters]
+        self.shadow = [local(p.detach()).to(device, copy=True) for p in parameters]
 
     @torch.no_grad()
     def update(self, parameters: list[nn.Parameter]) -> None:
         self.step += 1
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(self.shadow, [p.detach() for p in parameters], 1 - decay)
+        latest = [local(p.detach()).to(kept.device) for p, kept in zip(parameters, self.shadow, strict=True)]
+        torch._foreach_lerp_(self.shadow, latest, 1 - decay)
 
     @torch.no_grad()
     def copy_to(self, parameters: list[nn.Parameter]) -> None:
         for p, value in zip(parameters, self.shadow, strict=True):
-            p.copy_(value)
+            local(p).copy_(value)
 
 
 def save_state(
@@ -91,20 +103,34 @@ def save_state(
     optimiser: torch.optim.Optimizer,
     ema: Ema | None,
     identity: str = "",
+    scaler: torch.amp.GradScaler | None = None,
+    write: bool = True,
 ) -> None:
-    """Write a checkpoint whole or not at all; `identity` is its run's fingerprint."""
+    """Write a checkpoint whole or not at all; `identity` is its run's fingerprint, `scaler` that of fp16's losses.
+
+    Where processes divide the parameters each calls this, and one has `write`: the file holds whole tensors.
+    """
     tensors: dict[str, Tensor] = {}
+
+    def keep(name: str, value: Tensor, like: Tensor) -> None:
+        found = whole(value.detach(), like)
+        if write:
+            tensors[name] = torch.empty(found.shape, dtype=found.dtype).copy_(found)
+
     for i, p in enumerate(parameters):
-        tensors[f"param.{i}"] = p.detach().cpu().contiguous()
+        keep(f"param.{i}", p, p)
         for name, value in optimiser.state.get(p, {}).items():
-            tensors[f"{name}.{i}"] = torch.as_tensor(value).detach().cpu().contiguous()
+            value = torch.as_tensor(value)
+            keep(f"{name}.{i}", value, p if value.shape == p.shape else value)
         if ema:
-            tensors[f"ema.{i}"] = ema.shadow[i].cpu().contiguous()
+            keep(f"ema.{i}", ema.shadow[i], p)
+    if not write:
+        return
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        save_file({k: v.clone() for k, v in tensors.items()}, temporary / "state.safetensors")
+        save_file(tensors, temporary / "state.safetensors")
         state = {"step": step, "ema_step": ema.step if ema else 0, "identity": identity}
-        files.write_json(temporary / "state.json", state)
+        files.write_json(temporary / "state.json", state | ({"scaler": scaler.state_dict()} if scaler else {}))
 
 
 def load_state(
@@ -113,6 +139,7 @@ def load_state(
     optimiser: torch.optim.Optimizer,
     ema: Ema | None,
     identity: str = "",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> int:
     """Restore a checkpoint; returns the step to go on from, 0 where there is none or it is of another run."""
     if not (folder / "state.json").exists():
@@ -120,24 +147,26 @@ def load_state(
     meta = files.read_json(folder / "state.json")
     if meta["identity"] != identity:
         return 0
-    tensors = load_file(folder / "state.safetensors")
-    with torch.no_grad():
-        for i, p in enumerate(parameters):
-            p.copy_(tensors.pop(f"param.{i}"))
-            if ema:
-                ema.shadow[i].copy_(tensors.pop(f"ema.{i}"))
     known = optimiser.state_dict()  # through the optimiser's own loader, which knows on which device it wants what
     place = {id(p): k for k, p in enumerate(p for group in optimiser.param_groups for p in group["params"])}
     known["state"] = {place[id(p)]: {} for p in parameters}
-    for name, value in tensors.items():
-        kind, index = name.rsplit(".", 1)
-        p = parameters[int(index)]
-        if value.shape == p.shape:  # laid out as the parameter: the fused optimiser reads both in memory's order
-            value = torch.empty_like(p, dtype=value.dtype, device=value.device).copy_(value)
-        known["state"][place[id(p)]][kind] = value
+    with torch.no_grad(), safe_open(folder / "state.safetensors", "pt") as tensors:
+        for name in tensors.keys():  # noqa: SIM118 - no mapping
+            kind, index = name.rsplit(".", 1)
+            p, value = parameters[int(index)], tensors.get_tensor(name)
+            if value.shape == p.shape:  # laid out as the parameter: the fused optimiser reads both in memory's order
+                value = as_(value, p)
+            if kind == "param":
+                p.copy_(value)
+            elif kind != "ema":
+                known["state"][place[id(p)]][kind] = value
+            elif ema:
+                ema.shadow[int(index)].copy_(local(value))
     optimiser.load_state_dict(known)
     if ema:
         ema.step = meta["ema_step"]
+    if scaler:
+        scaler.load_state_dict(meta["scaler"])
     return meta["step"]
 
 

@@ -1,10 +1,12 @@
-"""Draw one picture from a caption, or from a caption and boxes, with the models that the workflow has trained.
+"""Draw one picture from a caption, or from a caption and boxes, with the models of a run or given ones.
 
     gillnext draw "左边是一棵树，右边是一座房子" --out picture.png
     gillnext draw "一只猫和一棵树" --boxes boxes.json --show-boxes --out picture.png
+    gillnext draw "一只猫和一棵树" --boxes boxes.json --base Kolors-diffusers --adapter results/wukong/adapters/attn2/0
 
 boxes.json: {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]} or [{"name": "猫", "bbox": [x1, y1, x2, y2]}, …],
-xyxy in fractions of the image; other conventions are named with --convention.
+xyxy in fractions of the image; other conventions are named with --convention. Pictures have the base's own size; a file
+with "width" and "height" beside "objects" has them drawn in the nearest shape of that area (sample.size: layout).
 
 What the models do not know of a caption, and what of it the picture lacks, is said on stderr. For scripts, --json
 prints one JSON object on stdout: caption, objects (name and bbox; --boxes reads such a file), picture, warnings, seed,
@@ -24,15 +26,19 @@ import numpy as np
 from PIL import Image
 
 from gillnext import layouts
+from gillnext.adapter import pipeline as grounded
 from gillnext.adapter.phrases import PREFIX, text_length
-from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.config.load import load
 from gillnext.config.model import Config
 from gillnext.overlay import draw_boxes
 from gillnext.planner.model import Planner
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
-from gillnext.sample import remarks
+from gillnext.sample import remarks, sizes
+from gillnext.sample.stage import dtype
+
+GIVEN_STEPS = 25  # of a base that no settings are named for: the demo's few would leave its pictures unfinished
+SIDE = 512  # pixels that small pictures are enlarged to
 
 
 def settings(args: argparse.Namespace) -> Config:
@@ -53,7 +59,8 @@ def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
     if isinstance(data, dict) and "objects" not in data:
         data = [{"name": name, "bbox": box} for name, box in data.items()]
     objects = data["objects"] if isinstance(data, dict) else data
-    return layouts.from_row({"caption": caption, "objects": objects}, str(path), convention)
+    size = {key: data[key] for key in ("width", "height") if isinstance(data, dict) and key in data}
+    return layouts.from_row({"caption": caption, "objects": objects, **size}, str(path), convention)
 
 
 def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
@@ -97,18 +104,20 @@ def draw(
     warnings = ["there are no boxes: the caption alone is drawn"] if no_boxes else []
     if folders["planner"].exists():
         planner = Planner.from_pretrained(folders["planner"])
-        closed = cfg.annotate.backend == "detector" and bool(planner.nouns)
+        listed = cfg.annotate.backend != "vlm" and bool(cfg.annotate.vocabulary or cfg.annotate.names)
+        closed = (listed or cfg.annotate.backend == "detector") and bool(planner.nouns)
         if layout is None:
             layout = plan(planner, caption, closed)
             warnings += remarks.of_plan(layout, planner.nouns)
         if closed:
             warnings += remarks.of_words(layout, planner)
     assert layout is not None  # `models` has looked for the planner
-    pipeline = GroundedKolorsPipeline.from_folders(folders["base"], folders["adapter"], cfg.run.device)
+    pipeline = grounded.load(folders["base"], folders["adapter"], cfg.run.device, dtype(cfg))
+    (size,) = sizes.wanted([layout], pipeline, cfg.sample.size)
     tokens, most = len(pipeline.tokenizer.tokenize(caption)) + PREFIX, text_length(pipeline)
     if tokens > most:
         warnings.append(f"the caption has {tokens} tokens; the text encoder reads {most}")
-    images, _ = pipeline.draw([caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance)
+    images, _ = pipeline.draw([caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance, size=size)
     return (images[0] * 255).round().astype(np.uint8), layout, warnings
 
 
@@ -127,12 +136,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--convention", choices=("unit", "thousandths", "auto"), default="unit", help="how the boxes are written"
     )
     parser.add_argument("--show-boxes", action="store_true", help="draw the boxes and names over the picture")
-    parser.add_argument("--scale", type=count, default=8, help="enlargement of the saved picture (default: 8)")
+    parser.add_argument(
+        "--scale",
+        type=count,
+        help="enlargement of the saved picture (default: to a side of 512; larger ones as they are)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument(
         "--steps",
         type=count,
-        help="of the sampler (default: sample.steps, as the run's scores; the demo's models draw no better with more)",
+        help=f"of the sampler (default: sample.steps, as the run's scores; the demo's models draw no better with more; "
+        f"{GIVEN_STEPS} with --base alone)",
     )
     parser.add_argument("--guidance", type=float, help="classifier-free (default: sample.guidance)")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
@@ -150,14 +164,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     cfg = settings(args)
-    steps, guidance = args.steps or cfg.sample.steps, cfg.sample.guidance if args.guidance is None else args.guidance
+    given = args.base and not (args.config or args.results)
+    steps = args.steps or (GIVEN_STEPS if given else cfg.sample.steps)
+    guidance = cfg.sample.guidance if args.guidance is None else args.guidance
     layout = read_boxes(args.boxes, args.caption, args.convention) if args.boxes else None
     folders = models(cfg, args)
     picture, used, warnings = draw(cfg, folders, args.caption, layout, args.seed, steps, guidance)
+    scale = args.scale or max(SIDE // max(picture.shape[:2]), 1)
     if args.show_boxes:
-        image = draw_boxes(picture, used, args.scale)
+        image = draw_boxes(picture, used, scale)
     else:
-        size = (picture.shape[1] * args.scale, picture.shape[0] * args.scale)
+        size = (picture.shape[1] * scale, picture.shape[0] * scale)
         image = Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
     with files.atomic(args.out) as temporary:
         image.save(temporary, "PNG")

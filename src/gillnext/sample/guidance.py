@@ -20,15 +20,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from diffusers import DPMSolverMultistepScheduler
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from einops import rearrange, reduce
 from torch import Tensor
 
 from gillnext.adapter import bias
+from gillnext.adapter.grounding import halved
 from gillnext.adapter.phrases import PREFIX, text_length
 from gillnext.adapter.processors import heads_of, leave
 from gillnext.config.model import Guided
-from gillnext.diffusion.objective import size_conditions
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 
@@ -65,29 +66,42 @@ def watch(unet: Any, layers: Sequence[str]) -> list[Watched]:
 
 
 def token_places(pipeline: Any, caption: str, names: Sequence[str]) -> list[list[int]]:
-    """The places in 0…T−1 of the (left-padded) tokens that overlap each name in `caption`; [] where it is not there."""
+    """The places in 0…T−1 of the tokens that overlap each name in `caption`; [] where it is not there.
+
+    ChatGLM's captions stand at the end of their T tokens, CLIP's behind the one that starts them, without blanks and in
+    small letters.
+    """
     tokenizer, length = pipeline.tokenizer, text_length(pipeline)
-    pieces = [piece.replace("▁", "") for piece in tokenizer.tokenize(caption)]
-    first = length - len(pieces)
-    if len(pieces) + PREFIX > length:
+    chatglm = hasattr(tokenizer, "get_prefix_tokens")
+    pieces = [piece.replace("▁", "").removesuffix("</w>") for piece in tokenizer.tokenize(caption)]
+    first = length - len(pieces) if chatglm else 1
+    if len(pieces) + PREFIX > length:  # CLIP puts two around a text, as ChatGLM does before it
         return [[] for _ in names]
     ends = torch.tensor([len(piece) for piece in pieces]).cumsum(0).tolist()
     text = "".join(pieces)
     places = []
     for name in names:
+        name = name if chatglm else "".join(name.lower().split())
         at = text.find(name)
         inside = [i for i, end in enumerate(ends) if end > at and end - len(pieces[i]) < at + len(name)]
         places.append([first + i for i in inside] if at >= 0 else [])
     return places
 
 
-def energy(maps_BPT: Tensor, layouts: Sequence[Layout], places: Sequence[Sequence[Sequence[int]]]) -> Tensor:
+def energy(
+    maps_BPT: Tensor,
+    layouts: Sequence[Layout],
+    places: Sequence[Sequence[Sequence[int]]],
+    size: tuple[int, int] | None = None,
+) -> Tensor:
     """(B,) mean over a layout's objects of (1 − share of attention inside the box)²; 0 for a layout without any.
 
-    maps_BPT: of a square grid. places: for every layout and object the places of its tokens in 0…T−1.
+    maps_BPT: of the grid of latents of `size` cells, halved so many times; of a square one (None). places: for every
+    layout and object the places of its tokens in 0…T−1.
     """
     side = round(maps_BPT.shape[1] ** 0.5)
-    centres_P2 = bias.pixel_centres(side, side).to(maps_BPT)
+    grid = halved(size, maps_BPT.shape[1]) if size else (side, side)
+    centres_P2 = bias.pixel_centres(*grid).to(maps_BPT)
     energies = []
     for maps_PT, layout, words in zip(maps_BPT, layouts, places, strict=True):
         terms = []
@@ -109,25 +123,40 @@ def move(
     with torch.enable_grad():
         latents = latents.detach().requires_grad_()
         unet(latents, step, **conditions)
-        energies = [energy(layer.maps_BPT, layouts, places).sum() for layer in watched]
+        size = (latents.shape[-2], latents.shape[-1])
+        energies = [energy(layer.maps_BPT, layouts, places, size).sum() for layer in watched]
         (gradient,) = torch.autograd.grad(torch.stack(energies).mean(), latents)
     return (latents - rate * gradient).detach()
 
 
+def decode(vae: Any, latents: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) in [-1, 1]; an autoencoder that overflows in fp16 is float32 meanwhile, as in diffusers."""
+    upcast = vae.dtype == torch.float16 and vae.config.force_upcast
+    if upcast:
+        vae.to(torch.float32)
+    pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor).sample
+    if upcast:
+        vae.to(torch.float16)
+    return pixels
+
+
 @torch.no_grad()
 def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guided, guidance: float) -> Any:
-    """Pictures (N, H, W, 3) in [0, 1] of the layouts' captions, from `noise` (N, C, h, w)."""
+    """Pictures (N, H, W, 3) in [0, 1] of the layouts' captions, from `noise` (N, C, h, w).
+
+    A scheduler that scales its latents (Euler's, as Kolors and SDXL have it) is DPM-Solver++ here, with its schedule.
+    """
     unet, scheduler = pipeline.unet.requires_grad_(False), pipeline.scheduler
     if float(scheduler.init_noise_sigma) != 1:
-        raise UserError(
-            f"{type(scheduler).__name__} scales its latents; attention guidance needs noise of variance 1",
-            where="the base's scheduler",
-            remedy="save the base with DPMSolverMultistepScheduler",
-        )
-    captions = [layout.caption for layout in layouts]
-    states, empty, pooled, empty_pooled = pipeline.encode_prompt(captions, negative_prompt=[""] * len(captions))
+        scheduler = DPMSolverMultistepScheduler.from_config(scheduler.config)
+    captions, noise = [layout.caption for layout in layouts], noise.to(pipeline.device, unet.dtype)
+    states, empty, pooled, empty_pooled = pipeline.encode_prompt(
+        captions, negative_prompt=pipeline.negatives(len(captions))
+    )
     places = [token_places(pipeline, row.caption, row.names) for row in layouts]
-    time_ids = size_conditions(len(layouts), pipeline.image_size).to(states)
+    size = (noise.shape[-2] * pipeline.vae_scale_factor, noise.shape[-1] * pipeline.vae_scale_factor)
+    one = pipeline._get_add_time_ids(size, (0, 0), size, states.dtype, text_encoder_projection_dim=pooled.shape[-1])
+    time_ids = one.repeat(len(layouts), 1).to(states)
 
     def conditions(*pairs: tuple[Tensor, Tensor]) -> dict[str, Any]:
         sequence, vector = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -137,14 +166,13 @@ def draw(pipeline: Any, layouts: Sequence[Layout], noise: Tensor, settings: Guid
     captioned, both = conditions((states, pooled)), conditions((empty, empty_pooled), (states, pooled))
     watched = watch(unet, settings.layers)
     scheduler.set_timesteps(settings.steps, device=noise.device)
-    latents = noise
+    latents, named = noise, any(tokens for words in places for tokens in words)  # else no gradient leads anywhere
     for i, t in enumerate(scheduler.timesteps):
-        if i < settings.share * settings.steps:
+        if named and i < settings.share * settings.steps:
             rate = settings.scale * float(1 - scheduler.alphas_cumprod[int(t)])
             for _ in range(settings.iterations):
                 latents = move(unet, watched, latents, t, captioned, layouts, places, rate)
         free, grounded = unet(torch.cat([latents] * 2), t, **both).sample.chunk(2)
         latents = scheduler.step(free + guidance * (grounded - free), t, latents).prev_sample
     unet.set_attn_processor(AttnProcessor2_0())
-    decoded = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
-    return pipeline.image_processor.postprocess(decoded, output_type="np")
+    return pipeline.image_processor.postprocess(decode(pipeline.vae, latents), output_type="np")

@@ -15,18 +15,20 @@ import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from gillnext import layouts
-from gillnext.adapter.pipeline import GroundedKolorsPipeline
+from gillnext.adapter import pipeline as grounded
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample import guidance
+from gillnext.sample import guidance, sizes
 from gillnext.sample.captions import with_boxes
 
 Keys = Sequence[tuple[str | int, ...]]  # a name for each picture's noise
@@ -49,19 +51,27 @@ def open_work(work: Path, identity: str) -> None:
     files.write_json(marker, identity)
 
 
+def dtype(cfg: Config) -> torch.dtype:
+    """What pictures are drawn in: the type of `run.precision` on a GPU, float32 on a CPU."""
+    return training.TYPES[cfg.run.precision] if cfg.run.device.startswith("cuda") else torch.float32
+
+
 def pictures(
     cfg: Config,
     arm: str,
-    pipeline: GroundedKolorsPipeline,
+    pipeline: Any,
     rows: list[layouts.Layout],
-    keys: Sequence[tuple[str | int, ...]],
+    keys: Keys,
+    size: sizes.Size | None = None,
 ) -> np.ndarray:
-    """Pictures (N, H, W, 3) in [0, 1] of one batch, as the arm gets its boxes; `keys` name each one's noise."""
+    """Pictures (N, H, W, 3) in [0, 1] of one batch of one `size` (the pipeline's own, None), as the arm gets its boxes;
+    `keys` name each one's noise.
+    """
     scale, way = cfg.sample.guidance, cfg.study.arms[arm].boxes
     if way == "guidance":
-        return guidance.draw(pipeline, rows, pipeline.noise(keys).to(pipeline.device), cfg.guided, scale)
+        return guidance.draw(pipeline, rows, pipeline.noise(keys, size), cfg.guided, scale)
     prompts = [with_boxes(row, cfg.sample.caption_grid) if way == "caption" else row.caption for row in rows]
-    images, _ = pipeline.draw(prompts, rows, keys=keys, steps=cfg.sample.steps, guidance=scale)
+    images, _ = pipeline.draw(prompts, rows, keys=keys, steps=cfg.sample.steps, guidance=scale, size=size)
     return images
 
 
@@ -73,23 +83,22 @@ def sample(
         raise UserError(f"{arm!r} is no arm", where="study.arms", remedy=f"one of {', '.join(cfg.study.arms)}")
     site = cfg.study.arms[arm].site
     if (site == "none") != (adapter is None):
-        wanted = "no --adapter" if site == "none" else "--adapter"
-        raise UserError(f"arm {arm!r} needs {wanted}", where="gillnext sample", remedy="see study.arms in the config")
+        needed = "no --adapter" if site == "none" else "--adapter"
+        raise UserError(f"arm {arm!r} needs {needed}", where="gillnext sample", remedy="see study.arms in the config")
     training.setup(cfg.run.threads, cfg.run.device)
-    pipeline = GroundedKolorsPipeline.from_folders(base, adapter, device=cfg.run.device)
-    work, size = out.with_name(out.name + ".work"), cfg.sample.batch
+    pipeline = grounded.load(base, adapter, cfg.run.device, dtype(cfg))
+    work, wanted = out.with_name(out.name + ".work"), sizes.wanted(rows, pipeline, cfg.sample.size)
     weights = [files.sha256(folder) for folder in (base, adapter) if folder]
     captions = [row.to_row() for row in rows]
     ways = [dataclasses.asdict(part) for part in (cfg.run, cfg.guided, cfg.study.arms[arm])]
-    drawn = cfg.sample.steps, cfg.sample.guidance, size, cfg.sample.caption_grid
+    drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch, cfg.sample.caption_grid, cfg.sample.size
     code = ["gillnext.sample.stage"]
     open_work(work, provenance.fingerprint(*ways, drawn, seed, *weights, captions, code=code))
-    batches = [range(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
     with Progress("sample", len(rows), "images") as progress:
-        for batch in batches:
+        for batch in sizes.batches(wanted, cfg.sample.batch):
             if not all((work / name_of(i)).exists() for i in batch):
                 keys: Keys = [(cfg.run.seed, seed, i) for i in batch]
-                images = pictures(cfg, arm, pipeline, [rows[i] for i in batch], keys)
+                images = pictures(cfg, arm, pipeline, [rows[i] for i in batch], keys, wanted[batch[0]])
                 for i, image in zip(batch, images, strict=True):
                     save_png(work / name_of(i), (image * 255).round().astype(np.uint8))
             progress.step(len(batch))
@@ -104,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--arm", required=True, help="a row of study.arms")
     parser.add_argument("--seed", type=int, required=True, help="training seed of the arm; also names the noise")
-    parser.add_argument("--base", type=Path, required=True, help="folder of the KolorsPipeline")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the base, a Kolors or SDXL pipeline")
     parser.add_argument("--adapter", type=Path, help="folder of the trained adapter; none for the base alone")
     parser.add_argument("--layouts", type=Path, required=True, help="layouts to draw, JSONL")
     add_out(parser, "folder of the pictures")
