@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import small_qwen
 import torch
 
 from gillnext.adapter.grounding import pad
@@ -70,6 +71,53 @@ def test_any_random_walk_of_allowed_bytes_ends_in_a_plan():
             more = Counter(parsed.names) - Counter(nouns[:4])
             assert not Counter(nouns[:4]) - Counter(parsed.names) and set(more) <= set(further)
             assert len(text) <= grammar.longest
+
+
+def test_further_names_stand_between_required_ones_while_there_is_room():
+    rng, orders = np.random.default_rng(1), set()
+    grammar = Grammar(["猫", "猫", "树"], ["狗", "树", "树木"], 4, mixed=True)
+    for _ in range(40):
+        state, text = State(), b""
+        while True:
+            choices = [(b, s) for b in range(256) if (s := grammar.advance(state, b)) is not None]
+            if grammar.complete(state) and (not choices or rng.random() < 0.3):
+                break
+            byte, state = choices[int(rng.integers(len(choices)))]
+            text += bytes([byte])
+        parsed = plan_format.parse(text.decode())
+        assert parsed.valid and len(parsed.names) <= 4
+        more = Counter(parsed.names) - Counter(["猫", "猫", "树"])
+        assert not Counter(["猫", "猫", "树"]) - Counter(parsed.names) and set(more) <= {"狗", "树", "树木"}
+        orders.add(parsed.names)
+    assert any(names[0] == "狗" for names in orders) and any(names[2] == "树木" for names in orders)
+
+
+def test_a_planner_whose_list_is_not_all_there_is_names_other_parts_of_a_caption(tokenizer):
+    named = set()
+    for seed in range(8):
+        network = build(tokenizer, hidden=32, layers=1, heads=2, name="open", seed=seed).eval()
+        (layout,) = Planner(network, tokenizer, NOUNS, unlisted=True, most=3).plan(["森林里的三只狗和树木"])
+        assert (
+            "树木" in layout.names
+            and set(layout.names) <= set(spans("森林里的三只狗和树木"))
+            and len(layout.names) <= 3
+        )
+        named |= set(layout.names)
+    assert named > {"树木"}
+
+
+def test_allowed_tokens_of_a_given_tokenizer_are_those_that_a_walk_accepts():
+    texts = [*CAPTIONS, plan_format.write(NOUNS, [(0.1, 0.2, 0.3, 1.0)] * 4)] * 3
+    tokens = token_bytes(small_qwen.tokenizer(texts))
+    assert any(len(token) > 3 and b"<" in token for token in tokens)  # tokens that reach over a plan's parts
+    table, rng = TokenTable(tokens, -1), np.random.default_rng(0)
+    for grammar in (Grammar(["树"], ["树", "树木"], 2), Grammar(["树", "猫"], ["房子"], 3, mixed=True)):
+        for _ in range(5):
+            state = State()
+            while ids := [i for i in table.allowed(grammar, state) if i >= 0]:
+                expected = {i for i, raw in enumerate(tokens) if raw and grammar.walk(state, raw) is not None}
+                assert set(ids) == expected and len(ids) == len(set(ids))
+                state = grammar.walk(state, tokens[ids[int(rng.integers(len(ids)))]])
 
 
 @pytest.mark.parametrize("seed", range(6))

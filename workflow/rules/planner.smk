@@ -3,13 +3,15 @@
 
 rule planner:
     input:
-        layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+        layouts=[train_layouts(part) for part in PARTS],
+        given=model("planner") if SOURCES["planner"].given else [],
         code=code("gillnext.planner.train"),
     output:
         model=directory("<results>/models/planner"),
     params:
         config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "planner"),
+        given=lambda wildcards, input: ["--from", str(input.given)] if input.given else [],
+        settings=settings("run.seed", "run.threads", "run.device", "run.precision", "planner"),
     log:
         "<results>/logs/planner.log",
     benchmark:
@@ -21,14 +23,15 @@ rule planner:
     message:
         "planner: training on the annotated layouts"
     shell:
-        "gillnext planner --config {params.config:q} --layouts {input.layouts:q} --out {output.model:q} > {log:q} 2>&1"
+        "gillnext planner --config {params.config:q} --layouts {input.layouts:q} {params.given:q} --out {output.model:q} "
+        "> {log:q} 2>&1"
 
 
 rule plan:
     input:
         planner=rules.planner.output.model,
-        heldout="<results>/world/heldout/relations.jsonl",
-        train=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+        heldout=heldout("relations.jsonl"),
+        train=[train_layouts(part) for part in PARTS],
         code=code("gillnext.planner.stage"),
     output:
         layouts="<results>/plans/relations.jsonl",

@@ -1,29 +1,31 @@
 """A contact sheet of annotated images for a person to scroll through: one HTML file, nothing fetched.
 
     gillnext review --layouts results/demo/layouts/*.jsonl --out review.html --count 200
+    gillnext review --layouts results/demo/layouts/*.jsonl --out labels.html --label --sample 300
+    gillnext review --layouts results/demo/layouts/*.jsonl --score labels.csv --out quality.json
 
 The images are drawn at random with a seed from all layouts, so that what is seen speaks for the whole; each stands with
-its caption, its boxes and their names. `--worst` shows those with the smallest boxes first instead.
+its caption, its boxes and their names. `--worst` shows those with the smallest boxes first instead. With `--label` the
+boxes can be corrected on the page (`labelling`), which downloads them as a CSV (`labels`); `--score` compares the
+annotation with it (`agreement`).
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
-from PIL import Image
 
 from gillnext import layouts
-from gillnext.annotate.rows import read_image
+from gillnext.annotate import agreement, labelling, labels
+from gillnext.annotate.thumbnails import picture_of, thumbnail
 from gillnext.config.arguments import add_out
 from gillnext.layouts import Layout
 from gillnext.overlay import COLOURS
-from gillnext.runtime import files, seeds
+from gillnext.runtime import files, provenance, seeds
 from gillnext.runtime.errors import UserError
 
 SIDE = 256  # pixels of a thumbnail's longer side
@@ -67,37 +69,33 @@ def _area(box: Sequence[float]) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def thumbnail(path: Path) -> str:
-    """A data URI of the image, or of a grey one where it cannot be read."""
-    image = read_image(path)
-    if isinstance(image, str):
-        image = Image.new("RGB", (SIDE, SIDE), "#d9d9d9")
-    image.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def item(row: Layout, images: Path | None) -> dict[str, Any]:
-    """What the page tells of one image; a layout of none raises `UserError`."""
-    if not row.image_path:
-        what, remedy = "a layout without an image", 'give its row an "image_path"'
-        raise UserError(what, where=f"layout {row.id or row.caption!r}", remedy=remedy)
-    path = images / row.image_path if images else Path(row.image_path)
+    """What the page tells of one image."""
+    path = picture_of(row, images)
     objects = [
         {"name": name, "x": x1, "y": y1, "w": x2 - x1, "h": y2 - y1, "colour": COLOURS[i % len(COLOURS)]}
         for i, (name, (x1, y1, x2, y2)) in enumerate(zip(row.names, row.boxes, strict=True))
     ]
     entry = {"id": row.id, "caption": row.caption, "path": row.image_path}
-    return entry | {"image": thumbnail(path), "objects": objects}
+    return entry | {"image": thumbnail(path, SIDE), "objects": objects}
 
 
-def review(sources: Sequence[Path], images: Path | None, out: Path, count: int, seed: int, worst: bool) -> int:
-    """Write the page; returns how many images it shows."""
+def review(
+    sources: Sequence[Path],
+    images: Path | None,
+    out: Path,
+    count: int,
+    seed: int,
+    worst: bool,
+    label: bool = False,
+) -> int:
+    """Write the page, to `label` on or to look at; returns how many images it shows."""
     rows = [row for source in sources for row in layouts.read(source)]
     if not rows:
         raise UserError("no layouts", where=", ".join(map(str, sources)), remedy="run `gillnext annotate` first")
     picked = chosen(rows, count, seed, worst)
+    if label:
+        return labelling.write(picked, images, out)
     page = Environment(autoescape=True).from_string(PAGE)
     order = "the smallest boxes first" if worst else f"drawn at random with seed {seed}"
     objects = sum(len(row.names) for row in rows)
@@ -106,17 +104,43 @@ def review(sources: Sequence[Path], images: Path | None, out: Path, count: int, 
     return len(picked)
 
 
+def score(sources: Sequence[Path], table: Path, out: Path) -> dict[str, Any]:
+    """Write and return how well the layouts' boxes agree with those of a CSV of drawn ones."""
+    truth = labels.read(table)
+    found: dict[str, Layout] = {}
+    for source in sources:
+        for row in layouts.read(source):
+            if row.image_path in truth:
+                found.setdefault(row.image_path, row)
+    report = agreement.score(found, truth, table)
+    report |= {"name": "labels", "hashes": {"labels": files.sha256(table)}, "provenance": provenance.stamp()}
+    files.write_json(out, report)
+    return report
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--layouts", type=Path, nargs="+", required=True, metavar="JSONL", help="of `gillnext annotate`"
     )
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="what relative image paths start from")
-    parser.add_argument("--count", type=int, default=200, help="images on the page (default: 200)")
+    parser.add_argument(
+        "--count", "--sample", type=int, default=200, metavar="N", help="images on the page (default: 200)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
     parser.add_argument("--worst", action="store_true", help="the smallest boxes first, instead of a random choice")
-    add_out(parser, "the HTML page")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--label", action="store_true", help="a page to correct boxes on, and a CSV to fill in beside it")
+    what.add_argument("--score", type=Path, metavar="CSV", help="compare the layouts with a CSV of drawn boxes instead")
+    add_out(parser, "the HTML page, or the JSON of the scores")
 
 
 def main(args: argparse.Namespace) -> None:
-    shown = review(args.layouts, args.images, args.out, args.count, args.seed, args.worst)
+    if args.score:
+        report = score(args.layouts, args.score, args.out)
+        for name, value in report["metrics"].items():
+            low, high = report["intervals"].get(name, (None, None))
+            print(f"{name}: " + ("no box" if value is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"))
+        print(f"{args.out}: {report['n']} images, {report['boxes']['drawn']} drawn boxes")
+        return
+    shown = review(args.layouts, args.images, args.out, args.count, args.seed, args.worst, args.label)
     print(f"{args.out}: {shown} images")

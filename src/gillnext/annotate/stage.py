@@ -26,6 +26,7 @@ from gillnext.annotate.answers import refusal
 from gillnext.annotate.base import Annotator, Found, Names, Vocabulary, read_vocabulary
 from gillnext.annotate.rows import MISSING, OUT_OF_MEMORY, Row
 from gillnext.config import Config, arguments
+from gillnext.instruments import families
 from gillnext.layouts import Layout
 from gillnext.runtime import files, pretrained, provenance
 from gillnext.runtime.errors import UserError
@@ -151,29 +152,74 @@ def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]
 
 def annotator_maker(config: Config, model: Path | str) -> Callable[[], Callable[[Sequence[Row]], list[Answer]]]:
     """`make_annotator` for actors, which may run in another folder: files are named by absolute paths."""
-    annotate = dataclasses.replace(config.annotate, vocabulary=pretrained.absolute(config.annotate.vocabulary))
+    vocabulary, names = map(pretrained.absolute, (config.annotate.vocabulary, config.annotate.names))
+    annotate = dataclasses.replace(config.annotate, vocabulary=vocabulary, names=names)
     there = dataclasses.replace(on_actors(config), annotate=annotate)
     return partial(make_annotator, there, pretrained.absolute(model))
 
 
+def backend_of(config: Config, model: Path | str) -> str:
+    """Which annotator reads a folder, or a hub's model; `UserError` where annotate.backend names another."""
+    if (Path(model) / "config.json").is_file():
+        found = families.backend(families.model_type(model))
+    else:  # a hub's id, which its own files are fetched for; or nothing, as the annotator itself will say
+        found = config.annotate.backend if config.annotate.backend != "auto" else "vlm"
+    if config.annotate.backend not in ("auto", found):
+        raise UserError(
+            f"holds an annotator of the kind {found}, not {config.annotate.backend}", where=str(model),
+            remedy=f"set annotate.backend: {found}, or name another folder",
+        )  # fmt: skip
+    return found
+
+
 def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabulary | None]:
-    """The configured backend on `model`, and the vocabulary that captions are read with."""
-    settings = config.annotate
+    """The annotator in a model's folder, and the vocabulary that captions are read with."""
+    settings, device = config.annotate, config.run.device
+    backend = backend_of(config, model)
     vocabulary = read_vocabulary(settings.vocabulary) if settings.vocabulary else None
-    if settings.backend == "vlm":
+    if backend == "vlm":
         from gillnext.annotate.vlm import VisionLanguageAnnotator
 
-        return VisionLanguageAnnotator.from_pretrained(model, config.run.device, settings.max_image_size), vocabulary
+        return VisionLanguageAnnotator.from_pretrained(model, device, settings.max_image_size), vocabulary
+    if backend == "zero-shot":
+        return load_zero_shot(config, model, vocabulary)
     from gillnext.annotate.detector import DetectorAnnotator
 
-    annotator = DetectorAnnotator.from_pretrained(model, config.run.device, settings.threshold)
+    annotator = DetectorAnnotator.from_pretrained(model, device, settings.threshold)
+    return annotator, vocabulary or Vocabulary(annotator.names)
+
+
+def load_zero_shot(
+    config: Config, model: Path | str, vocabulary: Vocabulary | None
+) -> tuple[Annotator, Vocabulary | None]:
+    """A zero-shot annotator, which looks for the names of its table, or those of the vocabulary as they are."""
+    from gillnext.annotate.zero_shot import ZeroShotAnnotator
+    from gillnext.instruments import phrases
+
+    settings = config.annotate
+    if not settings.names and vocabulary is None:
+        raise UserError(
+            "a zero-shot annotator needs the names to look for", where="annotate.names",
+            remedy="name a table that `gillnext names` wrote; a detector that reads Chinese needs annotate.vocabulary",
+        )  # fmt: skip
+    if settings.names:
+        rows = phrases.read(settings.names)
+    else:
+        rows = {name: name for name in vocabulary.names} if vocabulary else {}
+    annotator = ZeroShotAnnotator.from_pretrained(
+        model, rows, config.zero_shot, config.run.device, settings.threshold, settings.max_image_size
+    )
     return annotator, vocabulary or Vocabulary(annotator.names)
 
 
 def job_name(config: Config, model: Path | str) -> str:
     """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
-    settings = dataclasses.asdict(config.annotate) | {"batch": 0}
-    named = [name for name in (str(model), settings["vocabulary"]) if name]  # an empty path would be this folder
+    settings = dataclasses.asdict(config.annotate) | {
+        "batch": 0,
+        "zero_shot": dataclasses.asdict(config.zero_shot) | {"batch": 0},
+    }
+    named = [str(model), settings["vocabulary"], settings["names"]]
+    named = [name for name in named if name]  # an empty path would be this folder
     hashes = (files.sha256(name) if Path(name).exists() else name for name in named)
     return provenance.fingerprint(settings, *hashes, code=["gillnext.annotate.stage"])
 
@@ -185,14 +231,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--index", type=Path, metavar="JSONL", help="rows with image_path and caption")
     source.add_argument("--tsv", type=Path, metavar="FILE", help="lines of image file name, tab, caption")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="what relative image paths start from")
-    parser.add_argument("--model", metavar="PATH", help="annotator folder or hub id (default: annotate.model)")
+    parser.add_argument("--model", required=True, metavar="FOLDER", help="annotator")
     arguments.add_out(parser, "layouts, JSON lines; the counts go to the same name with .json")
 
 
 def main(args: argparse.Namespace) -> None:
     config = arguments.config(args)
-    model = args.model or config.annotate.model
-    pretrained.check(model, "--model", "name a folder that `gillnext annotator` wrote, or set annotate.model")
+    model = args.model
+    pretrained.check(model, "--model", "name a folder that `gillnext annotator` wrote, or any annotator's")
     if args.tsv and not args.images:
         raise UserError("--tsv needs --images", remedy="name the folder that the images are in")
     rows = rows_.read_tsv(args.tsv, args.images) if args.tsv else rows_.read_index(args.index, args.images)

@@ -60,13 +60,13 @@ def save(model: Any, tokenizer: PreTrainedTokenizerBase, out: Path, settings: di
         files.write_json(folder / f"{name}.json", settings)
 
 
-def load(folder: Path | str, device: str = "cpu") -> tuple[Any, PreTrainedTokenizerBase]:
-    """A causal LM in evaluation mode and its tokenizer (left padding) from a folder or hub id."""
+def load(folder: Path | str, device: str = "cpu", **options: Any) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A causal LM in evaluation mode and its tokenizer (left padding) from a folder or hub id; `options` of loading."""
     if not (Path(folder) / "config.json").exists() and str(folder).count("/") != 1:
         raise UserError("no language model there", where=str(folder), remedy="name a folder that save_pretrained wrote")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot load the language model: {error}", where=str(folder)) from error
     if tokenizer.pad_token_id is None:

@@ -17,15 +17,11 @@ from gillnext.language.tokenizer import token_bytes
 from gillnext.language.words import alternation
 from gillnext.layouts import MAX_BOXES
 from gillnext.planner import format as plan_format
+from gillnext.planner import prompts
 from gillnext.planner.counts import stated
 from gillnext.planner.grammar import Grammar, State, TokenTable
 
 _PIECE = re.compile(r"[A-Za-z]+|[^\W\d_]")  # a word in Latin letters, or one letter or character of any other writing
-
-
-def prompt(caption: str) -> str:
-    """What the planner is asked: the caption on one line."""
-    return re.sub(r"\s+", " ", caption).strip() + "\n"
 
 
 @functools.lru_cache(maxsize=16)
@@ -54,17 +50,19 @@ def spans(caption: str) -> list[str]:
     return found
 
 
-def grammar_of(caption: str, vocabulary: Sequence[str], most: int) -> Grammar:
+def grammar_of(caption: str, vocabulary: Sequence[str], most: int, unlisted: bool = False) -> Grammar:
     """Plans that name what the caption does: its known nouns, as often as it counts them, else spans of it.
 
-    Of more than `most`, each noun comes once before any comes again.
+    Of more than `most`, each noun comes once before any comes again. With `unlisted`, spans of the caption may stand
+    among its known nouns.
     """
     nouns = nouns_in(caption, vocabulary)
     if not nouns:
         return Grammar((), spans(caption), most)
     counts = stated(caption, nouns)
     required = [noun for copy in range(most) for noun in nouns if copy < counts.get(noun, 1)]
-    return Grammar(required, [noun for noun in nouns if noun not in counts], most)
+    further = [noun for noun in (*nouns, *(spans(caption) if unlisted else ())) if noun not in counts]
+    return Grammar(required, further, most, mixed=unlisted)
 
 
 class GrammarProcessor(LogitsProcessor):
@@ -103,21 +101,23 @@ def generate(
     vocabulary: Sequence[str] = (),
     constrained: bool = True,
     most: int = MAX_BOXES,
+    unlisted: bool = False,
     batch: int = 128,
 ) -> list[str]:
     """The model's answers, greedy, in the order of `captions`; with the grammar each of them is a plan."""
     table = TokenTable(token_bytes(tokenizer), tokenizer.eos_token_id) if constrained else None
-    prompts = [tokenizer(prompt(c)).input_ids for c in captions]
+    room = 32 if len(tokenizer(plan_format.OPEN, add_special_tokens=False).input_ids) == 1 else 64  # tokens an object
+    asked = [prompts.tokens(c, tokenizer) for c in captions]
     answers = [""] * len(captions)
-    for rows in by_length([len(p) for p in prompts], batch):
-        grammars = [grammar_of(captions[i], vocabulary, most) for i in rows]
+    for rows in by_length([len(p) for p in asked], batch):
+        grammars = [grammar_of(captions[i], vocabulary, most, unlisted) for i in rows]
         processors = LogitsProcessorList([GrammarProcessor(table, grammars)] if table else [])
-        given = batching.inputs([prompts[i] for i in rows], tokenizer.pad_token_id, model.device)
+        given = batching.inputs([asked[i] for i in rows], tokenizer.pad_token_id, model.device)
         tokens_BT = model.generate(
             input_ids=given["input_ids"],
             attention_mask=given["attention_mask"],
             do_sample=False,
-            max_new_tokens=(max(g.longest for g in grammars) + 1) if table else 32 * most,
+            max_new_tokens=(max(g.longest for g in grammars) + 1) if table else room * most,
             logits_processor=processors,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,

@@ -1,9 +1,9 @@
 """The planner's answer as text: `<obj>猫</obj><box>[072,310,450,700]</box>…`, written, and read without ever raising.
 
 Coordinates are xyxy in integer thousandths (`boxes.Convention.THOUSANDTHS`), written with three digits (1000 has four);
-numbers of any width are read. Training plans keep to a grid of `GRID` thousandths, whose numbers are one token each
-(with the comma before them: another one): a short answer, and numbers that a small model sees often enough to learn.
-Between them every other number can be spelled in digits.
+numbers of any width are read. Training plans keep to a grid of `GRID` thousandths. Its numbers are one token each to a
+tokenizer of our own (with the comma before them: another one): a short answer, and numbers that a small model sees
+often enough to learn. Between them every other number can be spelled in digits, as a given tokenizer spells all.
 """
 
 from __future__ import annotations
@@ -69,14 +69,17 @@ def _sides(low: float, high: float, grid: int) -> tuple[int, int]:
     return first * grid, max(round(high * 1000 / grid), first + 1) * grid
 
 
+def numbers(box: Sequence[float], grid: int = 1) -> list[str]:
+    """The four numbers of a box (xyxy in [0, 1]), rounded to multiples of `grid` thousandths, and it is not empty."""
+    x1, y1, x2, y2 = box
+    (left, right), (top, bottom) = _sides(x1, x2, grid), _sides(y1, y2, grid)
+    return list(map(number, (left, top, right, bottom)))
+
+
 def write(names: Sequence[str], unit_boxes: Sequence[Sequence[float]], grid: int = 1) -> str:
     """The plan of these boxes (xyxy in [0, 1]), rounded to multiples of `grid` thousandths, none of them empty."""
-    text = []
-    for name, (x1, y1, x2, y2) in zip(names, unit_boxes, strict=True):
-        (left, right), (top, bottom) = _sides(x1, x2, grid), _sides(y1, y2, grid)
-        numbers = COMMA.join(map(number, (left, top, right, bottom)))
-        text.append(f"{OPEN}{name}{MIDDLE}{numbers}{CLOSE}")
-    return "".join(text)
+    texts = zip(names, (COMMA.join(numbers(box, grid)) for box in unit_boxes), strict=True)
+    return "".join(f"{OPEN}{name}{MIDDLE}{text}{CLOSE}" for name, text in texts)
 
 
 def _box(text: str) -> tuple[Box | None, str]:

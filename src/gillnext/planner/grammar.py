@@ -10,8 +10,9 @@ ends in a plan. Where there is no name, the plan is empty.
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from gillnext.layouts import MAX_BOXES
@@ -62,12 +63,17 @@ def _whole(text: bytes, low: int, high: int) -> bool:
 
 
 class Grammar:
-    """Plans of at most `most` objects: the first `most` of the `required` names, then any of the `further` ones."""
+    """Plans of at most `most` objects: the first `most` of the `required` names, then any of the `further` ones.
 
-    def __init__(self, required: Sequence[str], further: Iterable[str] = (), most: int = MAX_BOXES) -> None:
+    With `mixed`, further ones may stand between the required ones as well, while there is room for those that are left.
+    """
+
+    def __init__(
+        self, required: Sequence[str], further: Iterable[str] = (), most: int = MAX_BOXES, mixed: bool = False
+    ) -> None:
         self.required = tuple(n.encode() for n in required)[:most]
         self.further = frozenset(n.encode() for n in further)
-        self.most = most
+        self.most, self.mixed = most, mixed
         self.all = (1 << len(self.required)) - 1
         self._beginnings = frozenset(n[:i] for n in self.further for i in range(1, len(n) + 1))
 
@@ -86,12 +92,17 @@ class Grammar:
         """The required names that are not placed yet."""
         return [n for i, n in enumerate(self.required) if not state.placed >> i & 1]
 
+    def _further_may_come(self, state: State, left: Sequence[bytes]) -> bool:
+        return not left or (self.mixed and state.done + len(left) < self.most)
+
     def _name_may_start(self, state: State, text: bytes) -> bool:
         left = self._left(state)
-        return any(n.startswith(text) for n in left) if left else text in self._beginnings
+        named = self._further_may_come(state, left) and text in self._beginnings
+        return named or any(n.startswith(text) for n in left)
 
     def _name_may_end(self, state: State) -> bool:
-        return state.text in (self._left(state) or self.further)
+        left = self._left(state)
+        return state.text in left or (self._further_may_come(state, left) and state.text in self.further)
 
     def advance(self, state: State, byte: int) -> State | None:
         """The state after one more byte, or None where the grammar has no place for it."""
@@ -118,8 +129,9 @@ class Grammar:
     def _next(self, state: State) -> State:
         following = state._replace(part=state.part + 1, text=b"")
         if state.part == _NAME and state.placed != self.all:
-            first = next(i for i, n in enumerate(self.required) if n == state.text and not state.placed >> i & 1)
-            return following._replace(placed=state.placed | 1 << first)
+            own = (i for i, n in enumerate(self.required) if n == state.text and not state.placed >> i & 1)
+            first = next(own, None)  # None: a further name
+            return following if first is None else following._replace(placed=state.placed | 1 << first)
         if state.part == _X1:
             return following._replace(x1=int(state.text))
         return following._replace(y1=int(state.text)) if state.part == _Y1 else following
@@ -135,25 +147,40 @@ class Grammar:
 
 
 class TokenTable:
-    """The token ids that a grammar allows in a state, for one tokenizer's tokens; remembered by state."""
+    """The token ids that a grammar allows in a state, for one tokenizer's tokens; remembered by state.
+
+    Tokens are kept sorted, so that all with the same beginning stand together and are refused together: of 150,000
+    tokens a state looks at some hundreds.
+    """
 
     def __init__(self, tokens: Sequence[bytes], end: int) -> None:
         self.tokens, self.end = tokens, end
-        self.first: dict[int, list[int]] = defaultdict(list)
-        for i, token in enumerate(tokens):
-            if token:
-                self.first[token[0]].append(i)
+        self._order = sorted((i for i, token in enumerate(tokens) if token), key=tokens.__getitem__)
+        self._sorted = [tokens[i] for i in self._order]
         close = plan_format.CLOSE.encode()  # a token may hold it and the beginning of the next object
         self.beyond = any(close in token and not token.endswith(close) for token in tokens)
-        self._known: dict[tuple[tuple[bytes, ...], frozenset[bytes], int, State], list[int]] = {}
+        self._known: dict[tuple[tuple[bytes, ...], frozenset[bytes], int, bool, State], list[int]] = {}
 
     def allowed(self, grammar: Grammar, state: State) -> list[int]:
         """Token ids after which the plan can still be completed; END where it may end."""
-        key = (grammar.required, grammar.further, grammar.most, state)
+        key = (grammar.required, grammar.further, grammar.most, grammar.mixed, state)
         if _NAME < state.part < 10 and not self.beyond:  # inside a box nothing depends on the other objects
-            key = ((), frozenset(), 0, state._replace(done=0, placed=0))
+            key = ((), frozenset(), 0, False, state._replace(done=0, placed=0))
         if key not in self._known:
-            starts = [b for b in self.first if grammar.advance(state, b) is not None]
-            ids = [i for b in starts for i in self.first[b] if grammar.walk(state, self.tokens[i]) is not None]
+            ids = list(self._walk(grammar, state, 0, len(self._sorted), 0))
             self._known[key] = ids + ([self.end] if grammar.complete(state) else [])
         return self._known[key]
+
+    def _walk(self, grammar: Grammar, state: State, low: int, high: int, depth: int) -> Iterator[int]:
+        """Ids of those of the sorted tokens [low, high) that may come; `depth` bytes that all share led here."""
+        while low < high and len(self._sorted[low]) == depth:
+            yield self._order[low]
+            low += 1
+        while low < high:
+            byte = self._sorted[low][depth]
+            beginning = self._sorted[low][:depth]
+            end = high if byte == 255 else bisect_left(self._sorted, beginning + bytes([byte + 1]), low, high)
+            following = grammar.advance(state, byte)
+            if following is not None:
+                yield from self._walk(grammar, following, low, end, depth + 1)
+            low = end

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from gillnext import layouts
 from gillnext.config import Config
 from gillnext.config.arguments import add_config, add_out
@@ -22,18 +24,23 @@ from gillnext.layouts import Layout
 from gillnext.planner import baselines, metrics
 from gillnext.planner import format as plan_format
 from gillnext.planner.model import Planner
-from gillnext.runtime import files, provenance, training
+from gillnext.planner.rows import Lines
+from gillnext.runtime import files, provenance, seeds, training
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import wilson
 
+KNOWN = 20_000  # training layouts that the baselines draw from at most, a seeded choice
 SHARES = ("validity_unconstrained", "validity_constrained", "spatial_accuracy", "count_accuracy")  # of captions
 
 
-def _layouts_of(paths: Sequence[Path]) -> list[Layout]:
-    found = [x for path in paths for x in layouts.read(path) if x.names]
-    if not found:
+def _layouts_of(paths: Sequence[Path], seed: int, most: int = 0) -> list[Layout]:
+    """The layouts with objects, in their order; of more than `most` (0: any) a choice."""
+    found = Lines(paths, lambda layout: bool(layout.names))
+    if not len(found):
         raise UserError("no layouts", where=", ".join(map(str, paths)), remedy="name layouts that hold objects")
-    return found
+    if not most or len(found) <= most:
+        return [found[i] for i in range(len(found))]
+    return [found[int(i)] for i in np.sort(seeds.rng("baselines", seed).permutation(len(found))[:most])]
 
 
 def evaluate(
@@ -63,7 +70,7 @@ def evaluate(
 def run(config: Config, folder: Path, held_out: Path, train: Sequence[Path], out: Path) -> dict[str, float]:
     """Plan and score; returns the metrics."""
     training.setup(config.run.threads, config.run.device)
-    truths, known = _layouts_of([held_out]), _layouts_of(train)
+    truths, known = _layouts_of([held_out], config.run.seed), _layouts_of(train, config.run.seed, KNOWN)
     planner = Planner.from_pretrained(folder, config.run.device)
     answers = planner.answer([t.caption for t in truths])
     plans = [plan_format.parse(a).layout(t.caption) for a, t in zip(answers, truths, strict=True)]
