@@ -165,14 +165,14 @@ def test_relations_are_scored_against_the_true_captions_whatever_the_plan_lists(
         plans.append(Layout(stated[0], scene.names[:1], boxes[:1], id=f"r{i}"))  # the plan forgot all but one
         pictures.append(scenes.render(scene))
     write(tmp_path / "truth.jsonl", truth)
-    samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "relations", np.stack(pictures), plans)
+    samples = images.write(tmp_path / "samples" / "attn2" / "2" / "relations", np.stack(pictures), plans)
     report = stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 2))
     assert report["metrics"]["relation_accuracy"] == report["metrics"]["object_recall"] == 1
     assert report["metrics"]["success50"] == 1
     assert report["metrics"]["rules_relation_accuracy"] > 0.9
     assert report["n_relations"] == sum(len(row.extra["relations"]) for row in truth)
     stranger = [dataclasses.replace(p, names=(*p.names, "沙发"), boxes=p.boxes * 2) for p in plans]  # no class of any
-    samples = ceilings.write(tmp_path / "samples" / "attn2" / "3" / "relations", np.stack(pictures), stranger)
+    samples = images.write(tmp_path / "samples" / "attn2" / "3" / "relations", np.stack(pictures), stranger)
     planned = stage.score_relations(samples, tmp_path / "truth.jsonl", evaluators(), stage.Name("attn2", 3))
     halved = report["metrics"] | {key: report["metrics"][key] / 2 for key in ("miou", "success50")}
     assert planned["metrics"] == pytest.approx(halved, abs=1e-6)
@@ -201,7 +201,7 @@ def test_boxes_alone_are_scored_as_among_all_scores_and_swapped_names_are_wrong_
     rows = [real.layouts[i] for i in several]
     swapped = [dataclasses.replace(row, names=(*row.names[1:], row.names[0])) for row in rows]
     pictures = np.stack([scenes.render(scenes.sample(SEED, "test", i)) for i in several])
-    samples = ceilings.write(tmp_path / "samples" / "attn2" / "2" / "swapped", pictures, swapped)
+    samples = images.write(tmp_path / "samples" / "attn2" / "2" / "swapped", pictures, swapped)
     found = stage.score_boxes(samples, evaluators(), models.prior, stage.Name("attn2", 2))["metrics"]
     assert (found["success50"], found["wrong_class"]) == (0, 1)
 
@@ -235,7 +235,7 @@ def test_the_command_line_scores_boxes_and_relations_alone(mode, folders, report
             stated.append(Layout(found[0], scene.names, boxes, id=f"r{i}", extra=extra))
             pictures.append(scenes.render(scene))
     write(tmp_path / "truth.jsonl", stated)
-    samples = ceilings.write(tmp_path / "samples" / "attn1" / "3" / "some", np.stack(pictures), stated)
+    samples = images.write(tmp_path / "samples" / "attn1" / "3" / "some", np.stack(pictures), stated)
     command = ["score", mode, "--config", tmp_path / "config.yaml", "--evaluator", tmp_path / "evaluator"]
     command += ["--arm", "attn1", "--seed", 3, "--second-evaluator", folders / "templates"]
     command += ["--samples", samples.folder, "--out", tmp_path / "scores.json"]
@@ -261,7 +261,7 @@ def test_command_line_scores_a_folder_named_by_arm_and_seed(folders, reports, tm
     (tmp_path / "config.yaml").write_text(f"run: {{seed: {SEED}}}\n")
     real = images.read(folders / "reference" / "real")
     pictures = next(real.batches(6))[0]
-    samples = ceilings.write(tmp_path / "samples" / "attn1" / "3" / "test", pictures, real.layouts[:6])
+    samples = images.write(tmp_path / "samples" / "attn1" / "3" / "test", pictures, real.layouts[:6])
     out = tmp_path / "scores" / "3.json"
     shared = ["--config", str(tmp_path / "config.yaml"), "--evaluator", str(tmp_path / "evaluator")]
     shared += ["--second-evaluator", str(folders / "templates"), "--arm", "attn1", "--seed", "3"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,3 +43,36 @@ class Detector(Protocol):
     def detect(self, images: np.ndarray, batch: int) -> list[Detections]:
         """Detections of each of `images` (N, H, W, 3) uint8 RGB, `batch` images at a time."""
         ...
+
+
+@runtime_checkable
+class OpenDetector(Detector, Protocol):
+    """A detector of any names: each picture is asked for its own.
+
+    `labels` is the class of every name that it knows; names for which it is asked with the same words are one class.
+    `confident`: the score from which a detection counts. `scored`: whether its scores say how likely a box is; without
+    them average precision is not defined. `counts`: boxes whose name was not certain, by reason.
+    """
+
+    labels: dict[str, int]
+    confident: float
+    scored: bool
+    counts: Counter[str]
+
+    def detect_named(self, images: Sequence[Any], names: Sequence[Sequence[str]], batch: int) -> list[Detections]:
+        """Detections of each of N pictures (H, W, 3) uint8, asked for those of its `names` that are known."""
+        ...
+
+
+def look(detector: Detector, images: Any, names: Sequence[Iterable[str]], batch: int) -> list[Detections]:
+    """Detections of pictures that are about `names`: a closed detector looks for all of its classes in each."""
+    if isinstance(detector, OpenDetector):
+        return detector.detect_named(images, [list(dict.fromkeys(one)) for one in names], batch)
+    return detector.detect(images, batch)
+
+
+def labels_of(detector: Detector) -> dict[str, int]:
+    """The class of each name that a detector knows."""
+    if isinstance(detector, OpenDetector):
+        return detector.labels
+    return {name: i for i, name in enumerate(detector.classes)}

@@ -9,7 +9,7 @@ Letters: N requested boxes, M detections of one image; B requested boxes of all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +29,14 @@ CONFIDENT = 0.4  # detector score from which a detection counts; AP alone sees t
 
 @dataclass(frozen=True)
 class Requested:
-    """What one image was asked to show: `labels` (N,) class ids, `boxes` (N, 4) xyxy in [0, 1]."""
+    """What one image was asked to show: `labels` (N,) class ids, `boxes` (N, 4) xyxy in [0, 1].
+
+    `overlaps` (P, 2) are the places of boxes whose overlap is scored; None: of all that overlap.
+    """
 
     labels: np.ndarray
     boxes: np.ndarray
+    overlaps: np.ndarray | None = None
 
 
 def requested(layout: Layout, classes: Sequence[str], where: str = "layout") -> Requested:
@@ -46,7 +50,16 @@ def requested(layout: Layout, classes: Sequence[str], where: str = "layout") -> 
             remedy=f"name one of {'、'.join(classes)}",
         )
     labels = np.array([classes.index(name) for name in layout.names], dtype=np.int64)
-    return Requested(labels, np.asarray(layout.boxes, dtype=np.float64).reshape(-1, 4))
+    overlaps = layout.extra.get("overlaps")  # of a benchmark that names them
+    pairs_P2 = None if overlaps is None else np.asarray(overlaps, dtype=np.int64).reshape(-1, 2)
+    return Requested(labels, np.asarray(layout.boxes, dtype=np.float64).reshape(-1, 4), pairs_P2)
+
+
+def requested_known(layout: Layout, labels: Mapping[str, int]) -> Requested:
+    """Those of a layout's boxes whose names have a class id in `labels`."""
+    known = [i for i, name in enumerate(layout.names) if name in labels]
+    ids = np.array([labels[layout.names[i]] for i in known], dtype=np.int64)
+    return Requested(ids, np.asarray([layout.boxes[i] for i in known], dtype=np.float64).reshape(-1, 4))
 
 
 def confident(found: Detections, threshold: float = CONFIDENT) -> Detections:

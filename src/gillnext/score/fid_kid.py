@@ -1,8 +1,9 @@
 """Distance between two sets of images in feature space: FID by clean-fid, and KID; and the reference set of all.
 
-FID (Heusel et al., 2017) goes through clean-fid's own functions (Parmar et al., 2022) with a feature network
-of ours in place of Inception, at the images' own resolution: such values mean something beside each other,
-and nothing beside published ones. KID (Bińkowski et al., 2018) is the unbiased MMD² with k(x, y) = (x·y / D +
+FID (Heusel et al., 2017) goes through clean-fid's own functions (Parmar et al., 2022), with Inception and its resize to
+299×299 where that is given, else with another feature network (`instruments.features`): such values mean something
+beside each other, and nothing beside published ones. A network with `prepare` brings pictures of all sizes to its own;
+the demo's takes them as they are. KID (Bińkowski et al., 2018) is the unbiased MMD² with k(x, y) = (x·y / D +
 1)³.
 
 FID of few images is too high by about one over their number (Chong and Forsyth, 2020): `fid_by_n` shows by how much.
@@ -13,10 +14,12 @@ Letters: N and M images, D features, E width of CLIP's embedding.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +29,7 @@ from torch import Tensor
 
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
+from gillnext.score import images
 from gillnext.score.cmmd import embed
 from gillnext.score.text import Loader
 
@@ -33,16 +37,19 @@ HALVES = 100  # random halves behind KID's standard error
 CURVE = (64, 128, 256, 512)  # numbers of images at which FID is computed
 DRAWS = 5  # random subsets behind each point of that curve
 MODELS = {"features": "feature network", "clip": "image-text scorer"}  # what made the reference features
+# What the sources of reference images are called in protocols; others are called as they are.
+SOURCES = {"fidreference": "real scenes of an independent stream"}
 Extractor = Callable[[Tensor], Tensor]  # (B, 3, H, W) float in 0–255 to (B, D)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Features (N, D) and unit CLIP embeddings (N, E) of the reference images, with the images' digest."""
+    """Features (N, D) and unit CLIP embeddings (N, E) of the reference images, with the images' digest and `source`."""
 
     features_ND: np.ndarray
     clip_NE: np.ndarray
     images: str
+    source: str = ""
 
 
 def _as_it_is(image: np.ndarray) -> np.ndarray:
@@ -50,39 +57,77 @@ def _as_it_is(image: np.ndarray) -> np.ndarray:
     return image
 
 
+def _alike(sizes: Sequence[tuple[int, ...]]) -> list[slice]:
+    """Slices of pictures of one size, in order."""
+    runs = [[i for i, _ in run] for _, run in itertools.groupby(enumerate(sizes), key=lambda one: one[1])]
+    return [slice(run[0], run[-1] + 1) for run in runs]
+
+
 def features_of_files(paths: Sequence[Path], network: Extractor, device: str = "cpu", batch: int = 64) -> np.ndarray:
-    """Features (N, D) of image files, in float64, by clean-fid's reader."""
+    """Features (N, D) of image files of any sizes, in float64, by clean-fid's reader."""
     from cleanfid.fid import get_files_features
 
-    features = get_files_features(
-        [str(path) for path in paths], network, num_workers=0, batch_size=batch, device=torch.device(device),
-        custom_fn_resize=_as_it_is, verbose=False,
-    )  # fmt: skip
-    return features.astype(np.float64)
+    prepare = getattr(network, "prepare", None)
+    runs = [slice(None)] if prepare else _alike([images.size_of(path) for path in paths])
+    parts = [
+        get_files_features(
+            [str(path) for path in paths[run]], network, num_workers=0, batch_size=batch, device=torch.device(device),
+            custom_fn_resize=prepare or _as_it_is, verbose=False,
+        )
+        for run in runs
+    ]  # fmt: skip
+    return np.concatenate(parts).astype(np.float64)
 
 
 @torch.no_grad()
-def features_of_images(images: np.ndarray, network: Extractor, device: str = "cpu", batch: int = 64) -> np.ndarray:
-    """Features (N, D) of (N, H, W, 3) uint8 images; equal to those of the same images read from PNG files."""
-    pixels_NCHW = torch.from_numpy(images).permute(0, 3, 1, 2)
-    parts = [network(part.to(device).float()).cpu().numpy() for part in pixels_NCHW.split(batch)]
+def features_of_images(
+    pictures: Sequence[np.ndarray] | np.ndarray, network: Extractor, device: str = "cpu", batch: int = 64
+) -> np.ndarray:
+    """Features (N, D) of (H, W, 3) uint8 images of any sizes; equal to those of the same images read from PNG files."""
+    prepare = getattr(network, "prepare", None)
+    parts = []
+    for run in [slice(None)] if prepare else _alike([image.shape for image in pictures]):
+        for start in range(0, len(pictures[run]), batch):
+            part = pictures[run][start : start + batch]
+            ready_NHWC = np.stack([prepare(image) for image in part]) if prepare else np.asarray(part)
+            pixels_NCHW = torch.from_numpy(ready_NHWC).permute(0, 3, 1, 2)
+            parts.append(network(pixels_NCHW.to(device).float()).cpu().numpy())
     return np.concatenate(parts).astype(np.float64)
 
 
 def make_reference(
-    path: Path, images: np.ndarray, source: str, network: Extractor, clip: Loader, digests: dict[str, str],
+    path: Path, pictures: Sequence[np.ndarray] | np.ndarray, source: str, network: Extractor, clip: Loader,
+    digests: dict[str, str], device: str = "cpu",
+) -> Reference:  # fmt: skip
+    """Keep the features of real images, each (H, W, 3) uint8, at `path`. `source` names the images, `digests` holds
+    those of both models' weights.
+    """
+    batches: Iterable[Any] = (pictures[i : i + 64] for i in range(0, len(pictures), 64))
+    features_ND = features_of_images(pictures, network, device)
+    return _keep(path, features_ND, embed(batches, clip, device), pictures, source, digests)
+
+
+def make_reference_of_files(
+    path: Path, paths: Sequence[Path], source: str, network: Extractor, clip: Loader, digests: dict[str, str],
     device: str = "cpu",
 ) -> Reference:  # fmt: skip
-    """Keep the features of real images (N, H, W, 3) uint8 at `path`. `source` names the images, `digests` holds those
-    of both models' weights.
-    """
-    batches = (images[i : i + 64] for i in range(0, len(images), 64))
-    kept = {"features": features_of_images(images, network, device), "clip": embed(batches, clip, device)}
-    made_of = {"images": hashlib.sha256(images.tobytes()).hexdigest(), "stream": source}
-    made_of |= {name: digests[name] for name in MODELS}
-    with files.atomic(path) as temporary:
-        save_file(kept, temporary, metadata={"made_of": json.dumps(made_of)})  # one key: fixed order
-    return Reference(kept["features"], kept["clip"], made_of["images"])
+    """The same of image files, of which a batch at a time is in memory."""
+    batches: Iterable[Any] = ([images.read_image(p) for p in paths[i : i + 64]] for i in range(0, len(paths), 64))
+    features_ND, clip_NE = features_of_files(paths, network, device), embed(batches, clip, device)
+    return _keep(path, features_ND, clip_NE, map(images.read_image, paths), source, digests)
+
+
+def _keep(
+    path: Path, features_ND: np.ndarray, clip_NE: np.ndarray, pictures: Iterable[np.ndarray], source: str,
+    digests: dict[str, str],
+) -> Reference:  # fmt: skip
+    digest = hashlib.sha256()
+    for picture in pictures:
+        digest.update(picture.tobytes())
+    made_of = {"images": digest.hexdigest(), "stream": source} | {name: digests[name] for name in MODELS}
+    with files.atomic(path) as temporary:  # one key of metadata: fixed order
+        save_file({"features": features_ND, "clip": clip_NE}, temporary, metadata={"made_of": json.dumps(made_of)})
+    return Reference(features_ND, clip_NE, made_of["images"], source)
 
 
 def read_reference(path: Path, digests: dict[str, str]) -> Reference:
@@ -95,7 +140,7 @@ def read_reference(path: Path, digests: dict[str, str]) -> Reference:
         for name, title in MODELS.items():
             if made_of.get(name) != digests[name]:
                 raise UserError(f"the reference features came from another {title}", where=str(path), remedy=remedy)
-        return Reference(kept.get_tensor("features"), kept.get_tensor("clip"), made_of["images"])
+        return Reference(kept.get_tensor("features"), kept.get_tensor("clip"), made_of["images"], made_of["stream"])
 
 
 def fid(a_ND: np.ndarray, b_MD: np.ndarray) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from PIL import Image
 
 from gillnext import layouts
 from gillnext.layouts import Layout
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 BATCH = 64
@@ -33,17 +37,32 @@ class ImageSet:
         return self.folder / "layouts.jsonl"
 
     def batches(self, size: int = BATCH) -> Iterator[tuple[np.ndarray, list[Layout]]]:
-        """(B, H, W, 3) uint8 images with their layouts, in order."""
+        """(B, H, W, 3) uint8 images with their layouts, in order; a batch ends early where the size changes."""
         for start in range(0, len(self), size):
             part = [read_image(path) for path in self.paths[start : start + size]]
-            yield np.stack(part), self.layouts[start : start + size]
+            for _, run in itertools.groupby(range(len(part)), key=lambda i: part[i].shape):
+                places = list(run)
+                rows = self.layouts[start + places[0] : start + places[-1] + 1]
+                yield np.stack([part[i] for i in places]), rows
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) of an image file, by its header; a missing or broken file is a `UserError`."""
+    with _opened(path) as image:
+        return image.size
 
 
 def read_image(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB; a missing or broken file is a `UserError`."""
+    with _opened(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            yield image
     except (OSError, SyntaxError) as error:
         raise UserError(
             f"not a readable image: {error}",
@@ -62,3 +81,14 @@ def read(folder: Path) -> ImageSet:
         raise UserError("lists no image", where=str(rows), remedy="sample some images first")
     paths = [folder / (layout.image_path or f"{i:05d}.png") for i, layout in enumerate(content)]
     return ImageSet(folder, content, paths)
+
+
+def write(folder: Path, pictures: Iterable[np.ndarray], rows: Sequence[Layout]) -> ImageSet:
+    """NNNNN.png and layouts.jsonl in `folder`, whole or not at all."""
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(temporary / f"{i:05d}.png", compress_level=1)
+        named = (dataclasses.replace(row, image_path=f"{i:05d}.png") for i, row in enumerate(rows))
+        layouts.write(temporary / "layouts.jsonl", named)
+    return read(folder)

@@ -12,8 +12,9 @@ Ours (`boxes.fidelity`) and COCO's AP and AP50 (`precision`) stand beside them. 
 arXiv:2402.05408, and its MIG-Bench, whose AP is that of VOC (Everingham et al., 2010, IJCV 88; from 2010 on).
 InstanceAssemble: Xiang et al., 2025, arXiv:2509.16691 (the spatial Layout Grounding Score). OverLayBench: Li et al.,
 2025, arXiv:2509.19282. Each is what its authors' published code does, detectors apart: theirs are Grounding DINO and
-Qwen2.5-VL, here it is the evaluator. The thresholds are theirs; Qwen2.5-VL gives no scores, and the confident
-detections stand for its answers.
+Qwen2.5-VL, here it is the evaluator. OverLayBench's layouts name the pairs that O-mIoU is of
+(`Requested.overlaps`). The thresholds are theirs; Qwen2.5-VL gives no scores, and the confident detections stand for
+its answers.
 
 Letters: N requested boxes, P pairs of them, M detections of an image; I images; K detections of a class in all images.
 """
@@ -61,20 +62,21 @@ def _greedy_boxes(wanted: Requested, found: Detections) -> np.ndarray:
 
 
 def in_overlap(wanted: Requested, found: Detections) -> float:
-    """Mean over an image's pairs of boxes that overlap: IoU of their intersection and that of their detections, 0 where
-    one is missing or they do not meet; NaN where no two boxes overlap.
+    """Mean over an image's pairs of boxes that overlap, or those of them that its layout names: IoU of their overlap
+    and that of their detections, 0 where one is missing or they do not meet; NaN where no two boxes overlap.
     """
-    asked_P4 = _intersections(wanted.boxes)
+    places = tuple(np.triu_indices(len(wanted.boxes), 1) if wanted.overlaps is None else wanted.overlaps.T)
+    asked_P4 = _intersections(wanted.boxes, places)
     overlap_P = (asked_P4[:, :2] < asked_P4[:, 2:]).all(1)
     if not overlap_P.any():
         return float("nan")
-    seen_P4 = _intersections(_greedy_boxes(wanted, found))
+    seen_P4 = _intersections(_greedy_boxes(wanted, found), places)
     return float(geometry.iou(asked_P4[overlap_P], seen_P4[overlap_P]).diagonal().mean())
 
 
-def _intersections(boxes_N4: np.ndarray) -> np.ndarray:
+def _intersections(boxes_N4: np.ndarray, pairs: Sequence[np.ndarray]) -> np.ndarray:
     """(P, 4) what the two boxes of each pair have in common; reversed where they do not meet, and then of no area."""
-    first, second = (boxes_N4[places] for places in np.triu_indices(len(boxes_N4), 1))
+    first, second = (boxes_N4[places] for places in pairs)
     return np.concatenate([np.maximum(first[:, :2], second[:, :2]), np.minimum(first[:, 2:], second[:, 2:])], axis=1)
 
 
@@ -121,9 +123,11 @@ def _area(hits_K: np.ndarray, asked: int) -> float:
     return float(envelope_K[hits_K].sum() / asked)
 
 
-def scores(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[str, float]:
-    """mIoU and AP of a set of images by the other definitions; `found` with all its scores, likely or not."""
-    likely, likelier, kept = ([confident(f, t) for f in found] for t in (MIGC_THRESHOLD, LGS_THRESHOLD, CONFIDENT))
+def scores(wanted: Sequence[Requested], found: Sequence[Detections], counting: float = CONFIDENT) -> dict[str, float]:
+    """mIoU and AP of a set of images by the other definitions; `found` with all its scores, likely or not. `counting`:
+    the score from which a detection stands for an answer without scores.
+    """
+    likely, likelier, kept = ([confident(f, t) for f in found] for t in (MIGC_THRESHOLD, LGS_THRESHOLD, counting))
     migc, lgs = (np.concatenate([best(w, f) for w, f in zip(wanted, fs, strict=True)]) for fs in (likely, likelier))
     by_image = [
         geometry.iou(w.boxes, _greedy_boxes(w, f)).diagonal().mean()

@@ -8,7 +8,7 @@ about the image's centre.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,18 +45,28 @@ def check(relations: Stated, points: Sequence[Point | None]) -> list[bool | None
 
 
 def accuracy(
-    captions: Sequence[Layout], found: Sequence[Detections], classes: Sequence[str], where: str = "layouts"
+    captions: Sequence[Layout],
+    found: Sequence[Detections],
+    classes: Sequence[str],
+    where: str = "layouts",
+    known: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Scores over all relations of all captions: `metrics`, n of relations and objects, `breakdown` and
-    `per_image`.
+    `per_image`. `known`: class ids by name, of an open evaluator; relations of other objects are left out.
     """
     verdicts: list[list[bool | None]] = []
     kinds: list[str] = []
     present = objects = 0
     for n, (layout, detections) in enumerate(zip(captions, found, strict=True), 1):
         place = f"{where}, line {n}"
-        points = positions(requested(layout, classes, place).labels, detections)
+        if known is None:
+            points = positions(requested(layout, classes, place).labels, detections)
+        else:
+            points = positions(np.array([known.get(name, -1) for name in layout.names]), detections)
         relations = stated(layout, place)
+        if known is not None:
+            relations = [one for one in relations if all(layout.names[k] in known for k in one[::2] if k is not None)]
+            objects -= sum(name not in known for name in layout.names)
         verdicts.append(check(relations, points))
         kinds += [relation for _, relation, _ in relations]
         present, objects = present + sum(p is not None for p in points), objects + len(points)

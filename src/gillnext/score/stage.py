@@ -16,56 +16,38 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gillnext import layouts
 from gillnext.config import Config, arguments
-from gillnext.instruments import evaluators as box_evaluators
-from gillnext.instruments import features as feature_networks
-from gillnext.instruments.detections import Detections, Detector
+from gillnext.instruments.detections import Detections, Detector, OpenDetector
 from gillnext.layouts import Layout
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
-from gillnext.score import boxes, images, precision, protocols, relations
+from gillnext.score import boxes, cmmd, fid_kid, images, precision, protocols, relations, text
 from gillnext.score.chance import Prior, by_part, level
 from gillnext.score.images import ImageSet
+from gillnext.score.models import (
+    Evaluators,
+    Protocol,
+    Scorers,
+    asked,
+    confident,
+    detected,
+    evaluators,
+    of_second,
+    scorers,
+    threshold,
+    unit,
+    unknown,
+)
 
 REFERENCE = "features.safetensors"
-Protocol = dict[str, str | int | float]
-
-
-@dataclass(frozen=True)
-class Evaluators:
-    """What finds the objects: the evaluator, and another that checks it. `hashes`: digest of each one's weights."""
-
-    first: Detector
-    second: Detector
-    hashes: dict[str, str]
-
-    @property
-    def protocol(self) -> Protocol:
-        """What every box score depends on."""
-        return {
-            "boxes": "best one-to-one IoU with detections of the same class, 0 where none",
-            "evaluator": self.first.description,
-            "threshold": boxes.CONFIDENT,
-            "rules": self.second.description,
-            "resize": "none: native resolution",
-        }
-
-
-@dataclass(frozen=True)
-class Scorers:
-    """What a set is scored with. `hashes`: digest of each model's weights."""
-
-    evaluators: Evaluators
-    prior: Prior
-    features: Any  # (B, 3, H, W) float in 0–255 to (B, D); has a `description`
-    clip: Callable[[], tuple[Any, Any]]  # to torchmetrics' model and processor
-    hashes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -79,36 +61,6 @@ class Name:
         return self.arm if self.seed is None else f"{self.arm}/{self.seed}"
 
 
-def weights(folder: Path) -> str:
-    """One digest of the safetensors in a model folder; raises `UserError` where there are none."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        raise UserError("no weights (*.safetensors) here", where=str(folder), remedy="train this model first")
-    return "+".join(files.sha256(file) for file in found)
-
-
-def evaluators(first: Path, second: Path, config: Config) -> Evaluators:
-    """Both evaluators, from their folders alone; `UserError` where they know other classes."""
-    from gillnext.runtime import training
-
-    training.setup(config.run.threads, config.run.device)
-    one, other = (box_evaluators.load(folder, config.run.device) for folder in (first, second))
-    if one.classes != other.classes:
-        raise UserError(
-            "the evaluators know other classes", where=f"{first}, {second}", remedy="train them on the same world"
-        )
-    return Evaluators(one, other, {"evaluator": weights(first), "second_evaluator": weights(second)})
-
-
-def scorers(pair: Evaluators, prior: Path, features: Path, clip: Path, config: Config) -> Scorers:
-    """All models, from their folders alone."""
-    from gillnext.instruments.image_text import for_torchmetrics
-
-    hashes = {**pair.hashes, "features": weights(features), "clip": weights(clip)}
-    network = feature_networks.load(features, config.run.device)
-    return Scorers(pair, Prior.load(prior), network, lambda: for_torchmetrics(clip), hashes)
-
-
 def _report(name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any], hashes: dict[str, str]) -> dict:
     metrics = {key: round(value, 6) for key, value in scores.pop("metrics").items()}
     return {
@@ -117,30 +69,21 @@ def _report(name: Name, n: int, scores: dict[str, Any], protocol: dict[str, Any]
     }  # fmt: skip
 
 
-def _protocol(models: Scorers, reference: int) -> Protocol:
-    from gillnext.score import fid_kid
-
+def _protocol(models: Scorers, known: fid_kid.Reference) -> Protocol:
+    source = fid_kid.SOURCES.get(known.source, known.source)
+    of_features = getattr(models.features, "embedding", False)
+    embedding = models.features.description if of_features else f"the {models.clip_name}"
     return {
         **models.evaluators.protocol,
         "chance": f"same images, boxes redrawn from the prior, same phrases, mean of {len(models.prior.boxes_DICN4)}",
         "definitions": f"detections from {protocols.MIGC_THRESHOLD} (MIGC, VOC) and {protocols.LGS_THRESHOLD} (LGS)",
         "extractor": models.features.description,
-        "reference": f"{reference} real scenes of an independent stream",
+        "reference": f"{len(known.features_ND)} {source}",
         "kid": "unbiased MMD², (x·y/D + 1)³; s.e. over random halves",
         "fid_by_n": f"mean of {fid_kid.DRAWS} random subsets of the samples against the whole reference",
-        "cmmd": "1000·MMD², Gaussian kernel, σ 10, unit image embeddings of the miniature Chinese-CLIP",
-        "clip": "100·max(mean cos, 0), miniature Chinese-CLIP, torchmetrics",
+        "cmmd": f"1000·MMD², Gaussian kernel, σ 10, unit image embeddings of {embedding}",
+        "clip": f"100·max(mean cos, 0), {models.clip_name}, torchmetrics",
     }
-
-
-def asked(samples: ImageSet, classes: Sequence[str]) -> list[boxes.Requested]:
-    """What each picture was asked to show."""
-    return [boxes.requested(row, classes, f"{samples.rows}, line {n}") for n, row in enumerate(samples.layouts, 1)]
-
-
-def detected(samples: ImageSet, evaluator: Detector) -> list[Detections]:
-    """What an evaluator finds in each picture, likely or not."""
-    return [found for pixels, _ in samples.batches() for found in evaluator.detect(pixels, images.BATCH)]
 
 
 def box_scores(
@@ -149,46 +92,57 @@ def box_scores(
     """Box fidelity and its chance level, by the confident detections `found` and by the second evaluator; by the first
     also part by part, and in the overlap of boxes.
     """
-    redrawn, by_second = prior.redrawn(wanted), detected(samples, pair.second)
+    redrawn, by_second = prior.redrawn(wanted), of_second(detected(samples, pair.second), pair.second)
     scores = protocols.overlap(wanted, redrawn, found)
     inside = scores["metrics"]
     scores |= boxes.fidelity(wanted, found, pair.first.classes)
     scores["chance_breakdown"] = by_part(redrawn, found, pair.first.classes)
     scores["metrics"] |= level(redrawn, found) | inside
-    second = boxes.fidelity(wanted, by_second, pair.second.classes)["metrics"] | level(redrawn, by_second)
+    theirs = asked(samples.layouts, pair.second, str(samples.rows))
+    second = boxes.fidelity(theirs, by_second, pair.second.classes)["metrics"]
+    second |= level(prior.redrawn(theirs), by_second)
     scores["metrics"] |= {f"rules_{key}": value for key, value in second.items()}
-    return scores
+    return scores | unknown(samples.layouts, pair)
 
 
 def score(samples: ImageSet, models: Scorers, reference: Path, config: Config, name: Name) -> dict[str, Any]:
     """All scores of one set of images, as a score file's content."""
-    from gillnext.score import cmmd, fid_kid, text
-
     known, pair = fid_kid.read_reference(reference / REFERENCE, models.hashes), models.evaluators
-    wanted, everything = asked(samples, pair.first.classes), detected(samples, pair.first)
-    scores = box_scores(samples, wanted, [boxes.confident(f) for f in everything], pair, models.prior)
-    captioned = ((pixels, [row.caption for row in rows]) for pixels, rows in samples.batches())
+    wanted, everything = asked(samples.layouts, pair.first, str(samples.rows)), detected(samples, pair.first)
+    scores = box_scores(samples, wanted, confident(everything, pair.first), pair, models.prior)
     device = config.run.device
     features = fid_kid.features_of_files(samples.paths, models.features, device)
     kid, kid_se = fid_kid.kid(features, known.features_ND, config.run.seed)
     scores["metrics"] |= {
         **precision.average_precision(wanted, everything),
-        **protocols.scores(wanted, everything),
+        **protocols.scores(wanted, everything, threshold(pair.first)),
         "fid": fid_kid.fid(features, known.features_ND),
         "kid": kid,
         "kid_se": kid_se,
-        "cmmd": cmmd.cmmd(cmmd.embed((p for p, _ in samples.batches()), models.clip, device), known.clip_NE),
-        "clip_score": text.clip_score(captioned, models.clip, device),
+        "cmmd": _cmmd(samples, models, features, known, device),
+        "clip_score": _clip_score(samples, models, device),
     }
     scores["fid_by_n"] = fid_kid.fid_by_n(features, known.features_ND, config.run.seed)
     hashes = {**models.hashes, "samples": files.sha256(samples.folder), "reference": known.images}
-    return _report(name, len(samples), scores, _protocol(models, len(known.features_ND)), hashes)
+    return _report(name, len(samples), scores, _protocol(models, known), hashes)
+
+
+def _cmmd(samples: ImageSet, models: Scorers, features_ND: np.ndarray, known: fid_kid.Reference, device: str) -> float:
+    """By the image-text model, or by the feature network where that is a CLIP."""
+    if getattr(models.features, "embedding", False):
+        return cmmd.cmmd(unit(features_ND), unit(known.features_ND))
+    return cmmd.cmmd(cmmd.embed((p for p, _ in samples.batches()), models.clip, device), known.clip_NE)
+
+
+def _clip_score(samples: ImageSet, models: Scorers, device: str) -> float:
+    captioned = ((pixels, [row.caption for row in rows]) for pixels, rows in samples.batches())
+    return text.clip_score(captioned, models.clip, device)
 
 
 def score_boxes(samples: ImageSet, pair: Evaluators, prior: Prior, name: Name) -> dict[str, Any]:
     """Box fidelity and its chance level alone."""
-    found = [boxes.confident(f) for f in detected(samples, pair.first)]
-    scores = box_scores(samples, asked(samples, pair.first.classes), found, pair, prior)
+    found = confident(detected(samples, pair.first), pair.first)
+    scores = box_scores(samples, asked(samples.layouts, pair.first, str(samples.rows)), found, pair, prior)
     hashes = {**pair.hashes, "samples": files.sha256(samples.folder)}
     return _report(name, len(samples), scores, pair.protocol, hashes)
 
@@ -208,19 +162,30 @@ def _captions(samples: ImageSet, truth: Path) -> list[Layout]:
     return [by_id[row.id] for row in samples.layouts]
 
 
+def _open_labels(detector: Detector) -> dict[str, int] | None:
+    return detector.labels if isinstance(detector, OpenDetector) else None
+
+
+def _named(samples: ImageSet, detector: Detector) -> list[str]:
+    """The detector's classes, then what else layouts name."""
+    return list(dict.fromkeys([*detector.classes, *(name for row in samples.layouts for name in row.names)]))
+
+
 def score_relations(samples: ImageSet, truth: Path, pair: Evaluators, name: Name) -> dict[str, Any]:
     """The relations that the captions of `truth` state, in the pictures; and how these follow their plans."""
-    captions, classes = _captions(samples, truth), pair.first.classes
-    found = [boxes.confident(f) for f in detected(samples, pair.first)]
-    scores = relations.accuracy(captions, found, classes, str(truth))
-    by_second = relations.accuracy(captions, detected(samples, pair.second), classes, str(truth))["metrics"]
-    scores["metrics"]["rules_relation_accuracy"] = by_second["relation_accuracy"]
-    # What a plan names and no evaluator knows is a class of its own, which is never found.
-    named = list(dict.fromkeys([*classes, *(name for row in samples.layouts for name in row.names)]))
-    planned = asked(samples, named)
+    captions, first = _captions(samples, truth), pair.first
+    found = confident(detected(samples, first, captions), first)
+    scores = relations.accuracy(captions, found, first.classes, str(truth), _open_labels(first))
+    second = of_second(detected(samples, pair.second, captions), pair.second)
+    checked = relations.accuracy(captions, second, pair.second.classes, str(truth), _open_labels(pair.second))
+    scores["metrics"]["rules_relation_accuracy"] = checked["metrics"]["relation_accuracy"]
+    # What a plan names and no closed evaluator knows is a class of its own, which is never found.
+    labels = _open_labels(first) or {name: i for i, name in enumerate(_named(samples, first))}
+    planned = [boxes.requested_known(row, labels) for row in samples.layouts]
     if any(len(plan.labels) for plan in planned):
-        followed = boxes.fidelity(planned, found, named)["metrics"]
+        followed = boxes.fidelity(planned, found, _named(samples, first))["metrics"]
         scores["metrics"] |= {key: followed[key] for key in ("miou", "success50")}
+    scores |= unknown(captions, pair)
     protocol = pair.protocol | {
         "boxes": "against the planned ones",
         "relations": "centres of the best detection of each class; a missing object fails its relations",
@@ -247,8 +212,9 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """The options that name what images are scored with."""
     parser.add_argument("--evaluator", type=Path, required=True, metavar="DIR", help="box evaluator")
     parser.add_argument("--second-evaluator", type=Path, required=True, metavar="DIR", help="another, to check it")
+    parser.add_argument("--names", type=Path, metavar="FILE", help="names, or their table, for an open evaluator")
     parser.add_argument("--prior", type=Path, metavar="FILE", help="boxes of the chance level")
-    parser.add_argument("--features", type=Path, metavar="DIR", help="image feature network")
+    parser.add_argument("--features", type=Path, metavar="PATH", help="image feature network, or Inception's file")
     parser.add_argument("--clip", type=Path, metavar="DIR", help="Chinese-CLIP")
 
 
@@ -267,7 +233,7 @@ def tell(reports: Sequence[dict[str, Any]]) -> None:
 
 def main(args: argparse.Namespace) -> None:
     config, name = arguments.config(args), Name(args.arm, args.seed)
-    samples, pair = images.read(args.samples), evaluators(args.evaluator, args.second_evaluator, config)
+    samples, pair = images.read(args.samples), evaluators(args.evaluator, args.second_evaluator, config, args.names)
     if args.relations:
         need(args, "layouts")
         report = score_relations(samples, args.layouts, pair, name)
