@@ -2,6 +2,9 @@
 PYTHON ?= python3.11
 CORES ?= all
 TIER ?= demo
+# A finished run's models, which a rehearsal is given as checkpoints, and where it puts them.
+MODELS ?= results/demo/models
+REHEARSAL ?= build/rehearsal
 # auto, portable or fast; empty: what the settings say
 ARITHMETIC ?=
 
@@ -24,7 +27,7 @@ PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu) \
   $(if $(ARITHMETIC),--config "run={arithmetic: $(ARITHMETIC)}")
 
-.PHONY: help env paper paper-from-reference smoke study latex test test-processors lint host images paper-container test-slurm schema lock bench-data clean-results
+.PHONY: help env paper paper-from-reference smoke study rehearsal latex test test-processors lint host images paper-container test-slurm schema lock bench-data clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -40,6 +43,10 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
+
+rehearsal: $(PACKAGE) ## the wukong tier's graph in minutes: a release behind a loopback server, every model given (out of MODELS)
+	$(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)' --out '$(REHEARSAL)' -- \
+	  $(BIN)/snakemake --cores $(CORES) --configfile config/rehearsal.yaml
 
 latex: ## paper/latex.tex around a finished run's tables and figures, to results/TIER/latex/latex.pdf (needs lualatex)
 	@command -v lualatex > /dev/null || { echo "no lualatex here; paper/latex.tex names Debian's packages"; exit 1; }
@@ -99,13 +106,14 @@ lock: ## envs/*.txt from envs/*.in, with hashes
 	build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --output-file benchmarks/data/img2dataset.txt benchmarks/data/img2dataset.in
 
-bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their peers', and kills at random moments (20 min)
+bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their peers', and kills at random moments (30 min)
 	cd benchmarks/data && ../../$(BIN)/python keyword_pass.py
 	cd benchmarks/data && ../../$(BIN)/python release.py
 	cd benchmarks/data && ../../$(BIN)/python download.py --img2dataset ../../$(dir $(IMG2DATASET))bin/img2dataset
 	cd benchmarks/data && ../../$(BIN)/python labels.py --model ../../results/smoke/models/classifier
 	cd benchmarks/data && ../../$(BIN)/python labels.py --chat --model ../../results/smoke/models/classifier
 	cd benchmarks/data && ../../$(BIN)/python annotation.py
+	cd benchmarks/data && ../../$(BIN)/python split.py
 	$(BIN)/python benchmarks/data/kills.py --results results/smoke
 
 clean-results: ## delete everything that the workflow made

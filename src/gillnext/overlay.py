@@ -24,11 +24,12 @@ def draw_boxes(image: np.ndarray, layout: Layout, scale: int = 8) -> Image.Image
     """The (H, W, 3) uint8 picture, enlarged `scale` times, with the layout's boxes and names."""
     height, width = image.shape[:2]
     canvas = Image.fromarray(image).resize((width * scale, height * scale), Image.Resampling.NEAREST)
-    pen, text = ImageDraw.Draw(canvas), font(max(2 * scale, 10))
+    side = max(canvas.size)
+    pen, text = ImageDraw.Draw(canvas), font(max(2 * scale, side // 32, 10))
     for i, (name, box) in enumerate(zip(layout.names, layout.boxes, strict=True)):
         x1, y1, x2, y2 = (v * s * scale for v, s in zip(box, (width, height) * 2, strict=True))
         colour = COLOURS[i % len(COLOURS)]
-        pen.rectangle((x1, y1, x2, y2), outline=colour, width=max(scale // 3, 1))
+        pen.rectangle((x1, y1, x2, y2), outline=colour, width=max(scale // 3, side // 256, 1))
         label = pen.textbbox((x1 + 3, y1 + 1), name, font=text)
         pen.rectangle((label[0] - 3, label[1] - 2, label[2] + 3, label[3] + 2), fill=colour)
         pen.text((x1 + 3, y1 + 1), name, font=text, fill="white")

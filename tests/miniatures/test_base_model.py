@@ -8,7 +8,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline
 
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
-from gillnext.config.model import Text
+from gillnext.config.miniatures import Text
 from gillnext.diffusion import chatglm, objective
 from gillnext.miniatures import base, base_on_windows, small_unet, text_encoder, vae
 from gillnext.miniatures.networks import small_chatglm

@@ -53,7 +53,7 @@ def test_detections_are_unit_boxes_of_known_classes_by_falling_score(folder, dat
 
 def test_it_learns_to_fit_one_picture(data):
     """Forty steps on a single scene are enough to find its objects: targets and boxes are in one frame."""
-    from gillnext.config.model import Detector
+    from gillnext.config.miniatures import Detector
 
     one = split(data, 1)[0]
     torch.manual_seed(0)

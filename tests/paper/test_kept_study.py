@@ -10,7 +10,7 @@ import pytest
 from all_figures import draw_all
 
 from gillnext.claims.stage import claims
-from gillnext.config.load import load
+from gillnext.config.load import settings_of
 from gillnext.paper.stage import paper
 from gillnext.tables.cost import cost
 from gillnext.tables.stage import tables
@@ -23,7 +23,7 @@ MARGIN = 50.0  # points at the foot of a page that hold its number alone
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Tables of the kept study, and the words of its paper."""
-    out, config = tmp_path_factory.mktemp("study"), load(KEPT / "config.json")
+    out, config = tmp_path_factory.mktemp("study"), settings_of(KEPT)
     tables(config, KEPT, out / "tables")
     cost(config, KEPT / "jobs.parquet", KEPT / "memory.json", out / "cost")
     claims(config, ROOT / "reference/claims.yaml", KEPT, out / "claims")

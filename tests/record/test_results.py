@@ -91,6 +91,11 @@ def test_trainings_are_found_step_by_step(results, results_root):
     assert results.metric(Scored("attn1", 0, "training"), "parameters") == 365_465
 
 
+def test_a_step_that_fp16_skipped_has_the_norm_before_it():
+    assert list(gather.known([None, None, 2.0, None, 3])) == [2.0, 2.0, 2.0, 2.0, 3.0]
+    assert list(gather.known([1.5, 0.25])) == [1.5, 0.25] and list(gather.known([])) == []
+
+
 def test_the_same_files_give_the_same_bytes(results_root, config):
     names = ("scores.parquet", "curves.parquet", "protocols.json", pictures.NAME)
     before = [(results_root / name).read_bytes() for name in names]

@@ -64,6 +64,38 @@ else:
 """
 
 
+KINDS = {
+    "classifier": {"architectures": ["Qwen2ForCausalLM"]},
+    "annotator": {"model_type": "qwen2_vl"},
+    "base": {},
+    "planner": {"architectures": ["Qwen2ForCausalLM"]},
+    "image_text": {"model_type": "chinese_clip"},
+    "features": {"model_type": "dinov2"},
+    "evaluator": {"model_type": "grounding-dino"},
+    "second_evaluator": {"model_type": "owlv2"},
+}
+
+
+def checkpoint(folder, role):
+    """A folder that holds all that is looked at before a run: what it is, weights of no tensors, a tokenizer."""
+    folder.mkdir(parents=True)
+    part = folder / "unet" if role == "base" else folder
+    part.mkdir(exist_ok=True)
+    index = {"_class_name": "KolorsPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+    (folder / ("model_index.json" if role == "base" else "config.json")).write_text(
+        json.dumps(index if role == "base" else KINDS[role])
+    )
+    (part / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    (folder / "tokenizer.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Role -> the path of a checkpoint for it, outside the checkout: what a lab's settings name."""
+    return {role: str(checkpoint(tmp_path / "models" / role, role)) for role in KINDS}
+
+
 @dataclass
 class Checkout:
     """A copy of the repository with stages that only write their outputs."""

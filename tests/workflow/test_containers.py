@@ -52,10 +52,9 @@ def test_jobs_see_nothing_of_the_host_and_keep_caches_in_the_results(contained):
         assert environment["GILLNEXT_INPUTS"] == about["inputs"]
 
 
-def test_what_the_settings_name_outside_the_checkout_is_bound_to_be_read(contained, tmp_path):
-    outside = [tmp_path / "release", tmp_path / "classifier", tmp_path / "words.txt"]
-    for folder in outside[:2]:
-        folder.mkdir()
+def test_what_the_settings_name_outside_the_checkout_is_bound_to_be_read(contained, tmp_path, given):
+    outside = [tmp_path / "release", Path(given["classifier"]), tmp_path / "words.txt"]
+    outside[0].mkdir()
     outside[2].touch()
     for i in range(2):
         (outside[0] / f"wukong_100m_{i}.csv").touch()
@@ -63,8 +62,8 @@ def test_what_the_settings_name_outside_the_checkout_is_bound_to_be_read(contain
     overlay = tmp_path / "lab.yaml"
     overlay.write_text(
         f"world: {{ release: {outside[0]}, shards: 2, parts: 1 }}\n"
-        f"filter: {{ model: {outside[1]}, lexicon: {outside[2]} }}\n"
-        "annotate: { model: Qwen/a-hub-id, vocabulary: inside.txt }\n"
+        f"models: {{ classifier: {outside[1]}, annotator: Qwen/a-hub-id @ main }}\n"
+        f"filter: {{ lexicon: {outside[2]} }}\nannotate: {{ vocabulary: inside.txt }}\n"
     )
     target = ["--cores", "2", *CONTAINED, str(overlay), "--", "results/smoke-container/layouts/0.jsonl"]
     status, output = contained.snakemake(*target, APPTAINER_BIND="/scratch")

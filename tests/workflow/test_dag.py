@@ -1,5 +1,6 @@
 """The graph of every tier: all rules, arms and seeds as the settings say; bad settings are told."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,10 +54,13 @@ def test_gpu_has_the_same_graph(checkout):
     assert jobs["adapter"] == 5 * 6 + 3 * (len(trained) - 6)  # no arm has fewer, for time
 
 
-def test_given_models_are_taken_instead_of_trained(checkout):
-    given = ('filter={"model": "Qwen/Qwen2.5-7B-Instruct"}', 'annotate={"model": "Qwen/Qwen2-VL-7B-Instruct"}')
-    jobs, _ = checkout.jobs("--config", *given)
-    assert set(jobs) == STAGES - {"classifier", "annotator"}
+def test_given_models_are_taken_instead_of_trained(checkout, given):
+    """A folder is taken where it is; what a hub has is fetched once."""
+    base, hub = given["base"], "Qwen/Qwen2-VL-7B-Instruct @ main"
+    jobs, output = checkout.jobs("--config", "models=" + json.dumps({"base": base, "annotator": hub}), "-p")
+    assert set(jobs) == STAGES - {"base", "windows", "vae", "text", "annotator"} | {"fetch"} and jobs["fetch"] == 1
+    assert f"--base {base}" in output and f"--vae {base}/vae" in output
+    assert "--role annotator" in output and "--model results/demo/given/annotator" in output
 
 
 def test_the_wukong_tier_without_shards_is_refused(checkout):
@@ -64,18 +68,46 @@ def test_the_wukong_tier_without_shards_is_refused(checkout):
     assert status and "world.release" in output and "docs/wukong.md" in output and "Traceback" not in output
 
 
-def test_real_shards_go_from_their_files_to_layouts(checkout):
-    """256 files of the release's own names, in 64 jobs a stage; nothing is drawn, nothing else is trained."""
+def released(checkout, given, shards):
+    """The options of a run on a release of this many shards, by the given checkpoints."""
     release = checkout.root / "data" / "wukong_release"
     release.mkdir(parents=True)
-    for i in range(256):
+    for i in range(shards):
         (release / f"wukong_100m_{i}.csv").touch()
-    settings = ("--configfile", "config/wukong.yaml", "--config", 'world={"release": "data/wukong_release"}')
-    jobs, output = checkout.jobs(*settings)
-    assert jobs == {"filter": 64, "download": 64, "annotate": 64, "data": 1}
+    lab = {"world": {"release": "data/wukong_release", "shards": shards}, "models": given}
+    (checkout.root / "lab.json").write_text(json.dumps(lab))
+    return release, ("--configfile", "config/wukong.yaml", "lab.json")
+
+
+def test_real_shards_go_from_their_files_to_the_paper(checkout, given):
+    """256 files of the release's own names, in 64 jobs a stage; nothing is drawn, and of models the planner and the
+    adapters alone are trained.
+    """
+    release, settings = released(checkout, given, 256)
+    jobs, _ = checkout.jobs(*settings)
+    drawn = {"world", "heldout", "prior", "quality", "ceilings"}
+    made = {"classifier", "annotator", "evaluator", "templates", "features", "clip", "vae", "text", "windows", "base"}
+    assert set(jobs) == STAGES - drawn - made | {"fingerprint", "split", "names", "real", "tally"}
+    by_part = ("filter", "download", "annotate", "fingerprint", "cache")
+    assert {rule: jobs[rule] for rule in by_part} == dict.fromkeys(by_part, 64)
+    assert jobs["adapter"] == 2 * 3 and jobs["planner"] == 1
     (release / "wukong_100m_77.csv").unlink()
     status, output = checkout.snakemake("-n", "--cores", "2", *settings)
     assert status and "wukong_100m_77.csv" in output
+
+
+def test_what_only_a_lab_can_give_has_to_be_given(checkout, given):
+    del given["image_text"]
+    _, settings = released(checkout, given, 256)
+    status, output = checkout.snakemake("-n", "--cores", "2", *settings)
+    assert status and "models.image_text: made here, of drawn scenes alone" in output
+
+
+def test_who_writes_the_boxes_does_not_judge_by_them(checkout, given):
+    given["annotator"] = given["evaluator"]
+    _, settings = released(checkout, given, 256)
+    status, output = checkout.snakemake("-n", "--cores", "2", *settings)
+    assert status and "models.evaluator" in output and "annotator's own family" in output
 
 
 def test_an_arm_more_is_a_row_more(checkout):
@@ -113,3 +145,23 @@ def test_a_wrong_setting_is_told_with_file_key_and_remedy(checkout, line, messag
 def test_settings_on_the_command_line_are_checked_too(checkout):
     status, output = checkout.snakemake("-n", "--config", "worlds=3")
     assert status != 0 and "worlds: unknown key" in output and "did you mean 'world'?" in output
+
+
+def test_a_training_of_several_processes_is_started_by_accelerate_and_asks_for_what_they_take(checkout):
+    message = '    message:\n        "adapter: training arm {wildcards.arm}, seed {wildcards.seed}"\n'
+    checkout.edit("workflow/rules/adapter.smk", message, "")  # Snakemake prints it in place of threads and resources
+
+    def printed(*settings):
+        smoke = ("-n", "-p", "--cores", "8", "--configfile", "config/smoke.yaml", "--config")
+        status, output = checkout.snakemake(*smoke, *settings)
+        return status, output.split("rule adapter:")[-1].split("\n\n")[0]
+
+    status, job = printed('adapter={"processes": 2}', 'run={"device": "cuda", "threads": 2}')
+    assert status == 0 and "threads: 4\n" in job and "gpu=2" in job
+    assert "accelerate.commands.launch" in job and "--num_processes 2" in job
+    assert " --no_python gillnext adapter --config results/smoke/config.json --arm attn" in job
+    status, job = printed('adapter={"processes": 2, "nodes": 2}')
+    assert status == 0 and all(asked in job for asked in ("nodes=2", "tasks=2", "mpi=srun"))
+    assert "srun --nodes 2" in job and '--machine_rank "$SLURM_NODEID"' in job
+    status, job = printed('adapter={"processes": 3}')
+    assert status and "a batch of" in job and "for 3 processes" in job and "Traceback" not in job

@@ -1,7 +1,9 @@
 """What a second call, an edit, a failure and a kill redo, with stages that only write their outputs."""
 
+import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -102,11 +104,19 @@ def test_jobs_that_would_share_a_gpu_are_refused_before_any_runs(checkout):
     assert checkout.ran() == ["classifier"]
 
 
-@pytest.mark.parametrize("key", ["filter", "annotate"])
-def test_a_model_that_is_not_there_is_told_before_anything_runs(checkout, key):
-    (checkout.root / "lab.yaml").write_text(f"{key}: {{model: /models/Qwen2-VL-7B-Instrct}}\n")
+@pytest.mark.parametrize("role", ["classifier", "base"])
+def test_a_model_that_is_not_there_is_told_before_anything_runs(checkout, role):
+    (checkout.root / "lab.yaml").write_text(f"models: {{{role}: /models/Qwen2-VL-7B-Instrct}}\n")
     status, output = checkout.snakemake("-n", "--cores", "2", "--configfile", "config/smoke.yaml", "lab.yaml")
-    assert status != 0 and f"{key}.model: no such folder: /models/Qwen2-VL-7B-Instrct" in output
+    assert status != 0 and f"models.{role}: /models/Qwen2-VL-7B-Instrct: no such folder" in output
+
+
+def test_a_checkpoint_that_is_not_whole_is_told_before_anything_runs(checkout, given):
+    """As every fault of one: tests/roles/test_checkpoints.py has the others."""
+    (Path(given["evaluator"]) / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    (checkout.root / "lab.json").write_text(json.dumps({"models": given}))
+    status, output = checkout.snakemake("-n", "--cores", "2", "--configfile", "config/smoke.yaml", "lab.json")
+    assert status != 0 and "a pointer of Git LFS" in output and given["evaluator"] in output
 
 
 def edit(checkout, module):
@@ -131,13 +141,14 @@ def test_another_judge_or_sampler_retrains_nothing(checkout):
     assert checkout.ran() == ["curve", "evaluator"]
 
 
-def test_an_edited_noun_of_the_drawn_world_redoes_nothing_of_a_release(checkout):
+def test_an_edited_noun_of_the_drawn_world_redoes_nothing_of_a_release(checkout, given):
     release = checkout.root / "data" / "wukong_release"
     release.mkdir(parents=True)
     for i in range(2):
         (release / f"wukong_100m_{i}.csv").write_text("url,caption\n")
-    (checkout.root / "lab.yaml").write_text("world: {release: data/wukong_release, shards: 2, parts: 1}\n")
-    target = ["--cores", "2", "--resources", "gpu=1", "--configfile", "config/wukong.yaml", "lab.yaml"]
+    lab = {"world": {"release": "data/wukong_release", "shards": 2, "parts": 1}, "models": given}
+    (checkout.root / "lab.json").write_text(json.dumps(lab))
+    target = ["--cores", "2", "--resources", "gpu=1", "--configfile", "config/wukong.yaml", "lab.json", "--", "data"]
     status, output = checkout.snakemake(*target)
     assert status == 0, output
     assert checkout.ran() == ["annotate", "download", "filter"]

@@ -111,18 +111,23 @@ def arguments(checkout, tier, settings):
     return {stage: rest for stage, *rest in split}
 
 
-def test_a_release_and_models_in_folders_of_any_name_are_one_argument_each(checkout):
-    release, model = checkout.root / f"{AWKWARD} release", checkout.root / f"{AWKWARD} model"
+def test_a_release_and_models_in_folders_of_any_name_are_one_argument_each(checkout, given):
+    release = checkout.root / f"{AWKWARD} release"
     shards = [str(release / f"wukong_100m_{i}.csv") for i in range(2)]
     release.mkdir()
-    model.mkdir()
     for shard in shards:
         Path(shard).touch()
-    world, named = {"release": str(release), "shards": 2, "parts": 1}, {"model": str(model)}
-    found = arguments(checkout, "wukong", {"world": world, "filter": named, "annotate": named})
+    for role, folder in given.items():
+        given[role] = str(Path(folder).rename(checkout.root / f"{AWKWARD} {role}"))
+    world = {"release": str(release), "shards": 2, "parts": 1}
+    found = arguments(checkout, "wukong", {"world": world, "models": given})
     config, rest = ["--config", "results/wukong/config.json"], ["--out", "results/wukong/filtered/0.parquet"]
-    assert found["filter"] == [*config, "--shards", *shards, "--model", str(model), *rest]
-    assert found["annotate"][found["annotate"].index("--model") + 1] == str(model)
+    assert found["filter"] == [*config, "--shards", *shards, "--model", given["classifier"], *rest]
+    for stage, option, role in (
+        ("annotate", "--model", "annotator"), ("cache", "--base", "base"), ("planner", "--from", "planner"),
+        ("score", "--evaluator", "evaluator"), ("real", "--clip", "image_text"), ("names", "--model", "classifier"),
+    ):  # fmt: skip
+        assert found[stage][found[stage].index(option) + 1] == given[role]
 
 
 def test_an_arm_of_any_name_is_one_argument(checkout):

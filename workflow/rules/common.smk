@@ -4,8 +4,11 @@ import functools
 import re
 
 from gillnext.config.load import from_dict, load
+from gillnext.instruments import families
 from gillnext.release import part_shards, shard_name
-from gillnext.runtime import allocator, arithmetic, files, pretrained
+from gillnext.roles import checkpoints, sources
+from gillnext.roles.sources import ROLES
+from gillnext.runtime import allocator, arithmetic, files, launch
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import UNFOLLOWED, closure
 from gillnext.verify import kept
@@ -15,10 +18,16 @@ try:
     cfg = from_dict(config, "settings")  # and with --config KEY=VALUE on top
     if cfg.from_reference:  # a kept run's own settings, whatever stands in config.yaml by now
         cfg = kept.settings(Path(source(cfg.from_reference)), cfg.from_reference)
-    else:
-        for key, model in {"filter.model": cfg.filter.model, "annotate.model": cfg.annotate.model}.items():
-            if model:
-                pretrained.check(model, key, "mend the path before anything is downloaded")
+    named = dict.fromkeys(ROLES, sources.MADE) if cfg.from_reference else dataclasses.asdict(cfg.models)
+    SOURCES = {role: sources.read(role, value) for role, value in named.items()}
+    for role, found in SOURCES.items():
+        if found.path:  # before anything long begins
+            checkpoints.check(role, found.path)
+    for judge in ("evaluator", "second_evaluator"):
+        if SOURCES["annotator"].path and SOURCES[judge].path:
+            families.refuse_same(SOURCES["annotator"].path, SOURCES[judge].path, f"models.{judge}")
+    if not cfg.from_reference:
+        launch.check(cfg, CONTAINED)
     # From here on by its name: jobs are redone where it is another. A kept run's tables are made in any.
     named = "auto" if cfg.from_reference else cfg.run.arithmetic
     chosen = arithmetic.resolve(named, cfg.run.device, cfg.run.precision)
@@ -46,15 +55,28 @@ if cfg.run.tier == "wukong" and not RELEASE:
     raise WorkflowError(
         "world.release names no folder of shards\n  remedy: a file of your own on top (docs/wukong.md)"
     )
+needed = [role for role in ROLES if role != "planner" and not SOURCES[role].given]
+if cfg.run.tier == "wukong" and needed:
+    raise WorkflowError(
+        f"models.{needed[0]}: made here, of drawn scenes alone\n"
+        f"  remedy: name checkpoints (docs/roles.md) for {', '.join(needed)}"
+    )
 SHOWN = list(dict.fromkeys([*cfg.study.shown_arms, cfg.study.reference]))
-# A folder or hub id instead of our own.
-GIVEN = {"classifier": cfg.filter.model, "annotator": cfg.annotate.model}
+UNMADE = sources.unmade(cfg.models)  # rules that are not in the graph
+FETCHED = [role for role, found in SOURCES.items() if found.hub]
 
 LOCK = files.sha256(source("envs/pipeline.txt"))[:16]
 ENVIRONMENT = {"GILLNEXT_PARENT": str(os.getpid()), "GILLNEXT_LOCK": LOCK} | allocator.KEPT
 ENVIRONMENT |= arithmetic.variables(cfg.run.arithmetic)
 if SWITCHED_ON:
-    named = [RELEASE, *GIVEN.values(), cfg.filter.lexicon, cfg.annotate.vocabulary]
+    named = [
+        RELEASE,
+        *(found.path for found in SOURCES.values()),
+        cfg.filter.lexicon,
+        cfg.annotate.vocabulary,
+        cfg.annotate.names,
+        cfg.zero_shot.names,
+    ]
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache", given=named)
 else:  # this interpreter's commands, no user site-packages
     bin = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -70,10 +92,11 @@ def settings(*paths):
     """`params` of a rule: the settings that its stage reads, so that only their change redoes its jobs.
 
     Paths are dotted and may hold wildcards: settings("adapter", "study.arms.{arm}"). Left out is what changes no job's
-    results: how many seeds an arm has, how many links are asked at a time, what the planner is scored on; and attention
-    guidance for arms without it. The arithmetic is every stage's.
+    results: how many seeds an arm has, how many links are asked at a time, what the planner is scored on, how far batches
+    are drawn ahead; and attention guidance for arms without it. The arithmetic is every stage's.
     """
     unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"], "planner": ["test"]}
+    unread |= {"adapter": ["prefetch", "timeout"]}
 
     def value(path):
         found = functools.reduce(dict.__getitem__, path.split("."), resolved)
@@ -114,35 +137,3 @@ def code(*modules):
     except (ModuleNotFoundError, SyntaxError) as error:
         raise WorkflowError(f"code of {', '.join(modules)}: {error}") from None
     return [*sorted(map(str, found)), *image()]
-
-
-def trained(role):
-    """The workflow's own model for a role; nothing where the settings give another."""
-    return [] if GIVEN[role] else [f"{RESULTS}/models/{role}"]
-
-
-def model(role):
-    """`params` of a rule: the folder or hub id of the model that plays a role."""
-    return lambda wildcards: GIVEN[role] or f"{RESULTS}/models/{role}"
-
-
-def shards_of(wildcards):
-    """The shards of one part."""
-    folder = RELEASE or f"{RESULTS}/world/shards"
-    return [f"{folder}/{shard_name(i)}" for i in part_shards(cfg.world, int(wildcards.part))]
-
-
-def adapter_of(wildcards):
-    """The trained adapter of an arm and seed; nothing for the base alone."""
-    return [f"{RESULTS}/adapters/{wildcards.arm}/{wildcards.seed}"] if wildcards.arm in TRAINED else []
-
-
-def layouts_of(wildcards):
-    """The held-out layouts of a split: drawn by the world, or planned from captions."""
-    planned = wildcards.split == "relations"
-    return f"{RESULTS}/{'plans' if planned else 'world/heldout'}/{wildcards.split}.jsonl"
-
-
-def runs(pattern, arms, seeds=None):
-    """`pattern` for every arm of `arms` and each of its seeds, or the first few."""
-    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)[:seeds]]

@@ -4,7 +4,7 @@
 rule filter:
     input:
         shards=shards_of,
-        model=trained("classifier"),
+        model=model("classifier"),
         lexicon=cfg.filter.lexicon or [],
         code=code("gillnext.filter.stage"),
     output:
@@ -12,7 +12,6 @@ rule filter:
         counts="<results>/filtered/{part}.json",
     params:
         config=CONFIG,
-        model=model("classifier"),
         settings=settings("run.threads", "run.device", "filter", "world.parts"),
     log:
         "<results>/logs/filter/{part}.log",
@@ -25,7 +24,7 @@ rule filter:
     message:
         "filter: keeping the spatial captions of part {wildcards.part}"
     shell:
-        "gillnext filter --config {params.config:q} --shards {input.shards:q} --model {params.model:q} "
+        "gillnext filter --config {params.config:q} --shards {input.shards:q} --model {input.model:q} "
         "--out {output.table:q} > {log:q} 2>&1"
 
 
@@ -61,15 +60,14 @@ rule annotate:
     input:
         index="<results>/index/{part}.jsonl",
         images="<results>/images/{part}",
-        model=trained("annotator"),
+        model=model("annotator"),
         code=code("gillnext.annotate.stage"),
     output:
         layouts="<results>/layouts/{part}.jsonl",
         counts="<results>/layouts/{part}.json",
     params:
         config=CONFIG,
-        model=model("annotator"),
-        settings=settings("run.threads", "run.device", "annotate"),
+        settings=settings("run.threads", "run.device", "annotate", "zero_shot"),
     log:
         "<results>/logs/annotate/{part}.log",
     benchmark:
@@ -81,7 +79,7 @@ rule annotate:
     message:
         "annotate: writing boxes for part {wildcards.part}"
     shell:
-        "gillnext annotate --config {params.config:q} --index {input.index:q} --model {params.model:q} "
+        "gillnext annotate --config {params.config:q} --index {input.index:q} --model {input.model:q} "
         "--out {output.layouts:q} > {log:q} 2>&1"
 
 
@@ -95,17 +93,15 @@ rule quality:
         index=expand("<results>/index/{part}.jsonl", part=PARTS),
         images=expand("<results>/images/{part}", part=PARTS),
         layouts=expand("<results>/layouts/{part}.jsonl", part=PARTS),
-        model=trained("annotator"),
-        classifier=trained("classifier"),
+        model=model("annotator"),
+        classifier=model("classifier"),
         code=code("gillnext.miniatures.quality"),
     output:
         scores="<results>/scores/data.json",
     params:
         config=CONFIG,
         world=folder("world"),
-        model=model("annotator"),
-        classifier=model("classifier"),
-        settings=settings("run.seed", "run.threads", "run.device", "world", "filter", "annotate"),
+        settings=settings("run.seed", "run.threads", "run.device", "world", "filter", "annotate", "zero_shot"),
     log:
         "<results>/logs/quality.log",
     benchmark:
@@ -117,5 +113,5 @@ rule quality:
         "quality: filter, download and annotation against the world's truth"
     shell:
         "gillnext quality --config {params.config:q} --world {params.world:q} --filtered {input.filtered:q} "
-        "--index {input.index:q} --layouts {input.layouts:q} --model {params.model:q} "
-        "--classifier {params.classifier:q} --out {output.scores:q} > {log:q} 2>&1"
+        "--index {input.index:q} --layouts {input.layouts:q} --model {input.model:q} "
+        "--classifier {input.classifier:q} --out {output.scores:q} > {log:q} 2>&1"

@@ -21,26 +21,16 @@ def benchmarks():
     """The benchmark file of every job up to the result tables: what the cost tables are made of."""
     if cfg.from_reference:
         return [f"{RUN}/jobs.parquet"]
-    jobs = [
-        "world",
-        *["swap"] * bool(cfg.study.swapped),
-        "prior",
-        "evaluator",
-        "templates",
-        "features",
-        "clip",
-        "vae",
-        "text",
-        "base",
-        "planner",
-        "plan",
-        "cache",
-    ]
-    jobs += ["memory", "ceilings", "quality", "gather", "tables", "claims"]
-    jobs += [role for role in ("classifier", "annotator") if trained(role)]
+    drawn = ["world", *["swap"] * bool(cfg.study.swapped), "prior"]
+    jobs = ["split", *["swap"] * bool(cfg.study.swapped)] if RELEASE else drawn
+    made = ["evaluator", "templates", "features", "clip", "vae", "text", "base", "planner"]
+    jobs += [job for job in made if job not in UNMADE] + ["plan", "memory", "real" if RELEASE else "ceilings"]
+    jobs += ["tally" if RELEASE else "quality", "gather", "tables", "claims"]
+    jobs += [role for role in ("classifier", "annotator") if role not in UNMADE]
     names = [f"{job}/all" for job in jobs]
-    names += expand("heldout/{heldout}", heldout=HELDOUT)
-    names += expand("{job}/{part}", job=["filter", "download", "annotate"], part=PARTS)
+    names += [] if RELEASE else expand("heldout/{heldout}", heldout=HELDOUT)
+    by_part = ["filter", "download", "annotate", *["fingerprint"] * bool(RELEASE), "cache"]
+    names += expand("{job}/{part}", job=by_part, part=PARTS)
     names += expand("figure/{figure}", figure=FIGURES)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("curve/{arm}-{seed}", TRAINED)
     names += runs("score/{arm}-{seed}", ARMS)

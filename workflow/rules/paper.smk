@@ -102,7 +102,7 @@ rule cost:
     params:
         config=CONFIG,
         benchmarks=folder("jobs.parquet" if cfg.from_reference else "benchmarks", of=RUN),
-        settings=settings("run.tier", "study"),
+        settings=settings("run.tier", "world.release", "study"),
     log:
         "<results>/logs/cost.log",
     benchmark:

@@ -3,13 +3,13 @@
 
 rule ceilings:
     input:
-        layouts="<results>/world/heldout/test.jsonl",
-        vae=rules.vae.output.model,
-        evaluator=rules.evaluator.output.model,
-        templates=rules.templates.output.model,
-        prior=rules.prior.output.boxes,
-        features=rules.features.output.model,
-        clip=rules.clip.output.model,
+        layouts=heldout("test.jsonl"),
+        vae=autoencoder,
+        evaluator=model("evaluator"),
+        second=model("second_evaluator"),
+        prior=heldout("prior.safetensors"),
+        features=model("features"),
+        clip=model("image_text"),
         code=code("gillnext.miniatures.ceilings"),
     output:
         reference=directory("<results>/reference"),
@@ -17,7 +17,8 @@ rule ceilings:
     params:
         config=CONFIG,
         out=folder("scores/ceilings"),
-        settings=settings("run", "sample.test"),
+        vae=lambda wildcards, input: f"{input.vae}/vae" if SOURCES["base"].given else input.vae,
+        settings=settings("run", "sample.test", "zero_shot"),
     log:
         "<results>/logs/ceilings.log",
     benchmark:
@@ -29,8 +30,8 @@ rule ceilings:
     message:
         "ceilings: scoring real pictures, and real pictures through the autoencoder"
     shell:
-        "gillnext ceilings --config {params.config:q} --layouts {input.layouts:q} --vae {input.vae:q} "
-        "--evaluator {input.evaluator:q} --second-evaluator {input.templates:q} --prior {input.prior:q} "
+        "gillnext ceilings --config {params.config:q} --layouts {input.layouts:q} --vae {params.vae:q} "
+        "--evaluator {input.evaluator:q} --second-evaluator {input.second:q} --prior {input.prior:q} "
         "--features {input.features:q} --clip {input.clip:q} --reference {output.reference:q} --out {params.out:q} "
         "> {log:q} 2>&1"
 
@@ -38,18 +39,20 @@ rule ceilings:
 rule score:
     input:
         samples="<results>/samples/{arm}/{seed}/test",
-        evaluator=rules.evaluator.output.model,
-        templates=rules.templates.output.model,
-        prior=rules.prior.output.boxes,
-        features=rules.features.output.model,
-        clip=rules.clip.output.model,
-        reference=rules.ceilings.output.reference,
+        evaluator=model("evaluator"),
+        second=model("second_evaluator"),
+        names=names,
+        prior=heldout("prior.safetensors"),
+        features=model("features"),
+        clip=model("image_text"),
+        reference="<results>/reference",
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/{arm}/{seed}.json",
     params:
         config=CONFIG,
-        settings=settings("run"),
+        names=named,
+        settings=settings("run", "zero_shot"),
     log:
         "<results>/logs/score/{arm}-{seed}.log",
     benchmark:
@@ -61,7 +64,7 @@ rule score:
         "score: arm {wildcards.arm}, seed {wildcards.seed}"
     shell:
         "gillnext score --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
-        "--samples {input.samples:q} --evaluator {input.evaluator:q} --second-evaluator {input.templates:q} "
+        "--samples {input.samples:q} --evaluator {input.evaluator:q} --second-evaluator {input.second:q} {params.names:q} "
         "--prior {input.prior:q} --features {input.features:q} --clip {input.clip:q} --reference {input.reference:q} "
         "--out {output.scores:q} > {log:q} 2>&1"
 
@@ -69,15 +72,17 @@ rule score:
 rule relations:
     input:
         samples="<results>/samples/{arm}/{seed}/relations",
-        truth="<results>/world/heldout/relations.jsonl",
-        evaluator=rules.evaluator.output.model,
-        templates=rules.templates.output.model,
+        truth=heldout("relations.jsonl"),
+        evaluator=model("evaluator"),
+        second=model("second_evaluator"),
+        names=names,
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/relations/{arm}/{seed}.json",
     params:
         config=CONFIG,
-        settings=settings("run"),
+        names=named,
+        settings=settings("run", "zero_shot"),
     log:
         "<results>/logs/relations/{arm}-{seed}.log",
     benchmark:
@@ -90,22 +95,24 @@ rule relations:
     shell:
         "gillnext score --relations --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
         "--samples {input.samples:q} --layouts {input.truth:q} --evaluator {input.evaluator:q} "
-        "--second-evaluator {input.templates:q} --out {output.scores:q} > {log:q} 2>&1"
+        "--second-evaluator {input.second:q} {params.names:q} --out {output.scores:q} > {log:q} 2>&1"
 
 
 # The test layouts with their phrases swapped between boxes: is it the phrase that decides what stands in a box?
 rule swapped:
     input:
         samples="<results>/samples/{arm}/{seed}/swapped",
-        evaluator=rules.evaluator.output.model,
-        templates=rules.templates.output.model,
-        prior=rules.prior.output.boxes,
+        evaluator=model("evaluator"),
+        second=model("second_evaluator"),
+        names=names,
+        prior=heldout("prior.safetensors"),
         code=code("gillnext.score.stage"),
     output:
         scores="<results>/scores/swapped/{arm}/{seed}.json",
     params:
         config=CONFIG,
-        settings=settings("run"),
+        names=named,
+        settings=settings("run", "zero_shot"),
     log:
         "<results>/logs/swapped/{arm}-{seed}.log",
     benchmark:
@@ -117,5 +124,5 @@ rule swapped:
         "swapped: arm {wildcards.arm}, seed {wildcards.seed}, phrases swapped"
     shell:
         "gillnext score --boxes --config {params.config:q} --arm {wildcards.arm:q} --seed {wildcards.seed:q} "
-        "--samples {input.samples:q} --evaluator {input.evaluator:q} --second-evaluator {input.templates:q} "
+        "--samples {input.samples:q} --evaluator {input.evaluator:q} --second-evaluator {input.second:q} {params.names:q} "
         "--prior {input.prior:q} --out {output.scores:q} > {log:q} 2>&1"

@@ -66,10 +66,10 @@ rule prior:
 
 rule swap:
     input:
-        layouts="<results>/world/heldout/test.jsonl",
+        layouts=heldout("test.jsonl"),
         code=code("gillnext.miniatures.world.swap"),
     output:
-        layouts="<results>/world/heldout/swapped.jsonl",
+        layouts=heldout("swapped.jsonl"),
     log:
         "<results>/logs/swap.log",
     benchmark:

@@ -18,7 +18,7 @@ class Word(StrEnum):
     NOT_RUN = "not tested in this run"
 
 
-MINIATURE_TIERS = ("smoke", "demo", "study")
+MINIATURE_TIERS = ("smoke", "demo", "study", "rehearsal")
 
 
 def in_print(word: Word, tier: str) -> str:

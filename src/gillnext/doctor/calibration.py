@@ -8,6 +8,7 @@ machine that kept it, each step weighted by the CPU seconds of the rules that it
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from typing import Any
 import torch
 
 from gillnext.adapter import objective
-from gillnext.adapter.cache import Cache
+from gillnext.adapter.cache import Base, Cache
+from gillnext.adapter.cache_shards import Rows
+from gillnext.adapter.cache_writer import Writer
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.config.model import Arm, Config
 from gillnext.diffusion.objective import size_conditions, training_scheduler
@@ -51,13 +54,18 @@ def random_samples(rows: int) -> TrainingSamples:
     return TrainingSamples(latents, maps, size_conditions(rows, 64), torch.arange(rows), states, pooled)
 
 
-def random_cache(rows: int) -> Cache:
+def random_cache(rows: int, folder: Path) -> Cache:
     """What an adapter trains on, of noise: every slot holds a box."""
-    corner, phrases = torch.rand(rows, MAX_BOXES, 2) * 0.5, torch.randn(rows, MAX_BOXES, HIDDEN)
+    corner, samples, side = torch.rand(rows, MAX_BOXES, 2) * 0.5, random_samples(rows), 64
     boxes, real = torch.cat([corner, corner + 0.4], -1), torch.ones(rows, MAX_BOXES, dtype=torch.bool)
-    samples = random_samples(rows)
     states, pooled = samples.states, samples.pooled
-    return Cache(samples.latents, states[:-1], pooled[:-1], boxes, real, phrases, states[-1], pooled[-1])
+    noise = Rows(samples.latents, states[:-1], pooled[:-1], size_conditions(rows, side), boxes, real, torch.zeros(0))
+    names = [[f"{row} {slot}" for slot in range(MAX_BOXES)] for row in range(rows)]
+    writer = Writer(folder / "cache.work", "", "float32", lambda name: torch.randn(HIDDEN))
+    writer.add([noise], names, [""] * rows, "", (side, side), MAX_BOXES)
+    base = Base("KolorsPipeline", side, 4, HIDDEN, "")
+    writer.finish(folder / "cache", {"base": vars(base), "slots": MAX_BOXES}, states[-1], pooled[-1])
+    return Cache.load(folder / "cache")
 
 
 def optimised(parameters: Iterable[torch.nn.Parameter], loss: Callable[[], torch.Tensor]) -> Callable[[], float]:
@@ -93,13 +101,14 @@ def adapter_steps(cfg: Config) -> tuple[Callable[[], float], Callable[[], float]
     adapter = SpatialAdapter.for_unet(unet, site=arm.site, bias=arm.bias, width=cfg.adapter.width)
     adapter.inject(unet)
     denoiser = objective.Denoiser(adapter, unet).to(cfg.run.device)
-    scheduler, cache = training_scheduler(small_unet.SCHEDULE), random_cache(ROWS)
-
-    def batch(count: int) -> objective.Batch:
-        drawn = objective.draw(cache, scheduler, count, cfg.adapter.drop, 64, ("doctor", 0))
-        return objective.to(drawn, torch.device(cfg.run.device))
-
-    trained, pairs = batch(cfg.adapter.batch), batch(2 * cfg.sample.batch)
+    scheduler = training_scheduler(small_unet.SCHEDULE)
+    with tempfile.TemporaryDirectory() as folder:
+        cache = random_cache(ROWS, Path(folder))
+        drawn = [
+            objective.draw(cache, scheduler, count, cfg.adapter.drop, ("doctor", 0))
+            for count in (cfg.adapter.batch, 2 * cfg.sample.batch)
+        ]
+    trained, pairs = (objective.to(batch, torch.device(cfg.run.device)) for batch in drawn)
 
     @torch.no_grad()
     def forward() -> float:

@@ -112,7 +112,7 @@ def label_rows(
 
 def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) -> dict[str, Any]:
     """Filter `shards` into `out`; returns the counts, which are written beside it."""
-    settings, model = config.filter, config.filter.model or model
+    settings = config.filter
     _check(config, shards, model)
     work, target = out.with_name(out.name + ".work"), -(-settings.target // max(config.world.parts, 1))
     kept, read, counts = pl.DataFrame(schema=SCHEMA), 0, Counter[str]()
@@ -155,7 +155,7 @@ def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
         )
     if repeated := [n for n, count in Counter(map(shard_number, shards)).items() if count > 1]:
         raise UserError(f"shard {repeated[0]} is given twice", where="--shards", remedy="name every shard once")
-    pretrained.check(model, "--model", "name a folder that `gillnext classifier` wrote, or set filter.model")
+    pretrained.check(model, "--model", "name a folder that `gillnext classifier` wrote, or any causal language model")
 
 
 def make_labeller(config: Config, model: Path | str) -> Label:
@@ -201,7 +201,7 @@ def _natural(path: Path) -> list[tuple[int, int | str]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, metavar="CSV", help="caption shards")
-    parser.add_argument("--model", default="", metavar="FOLDER", help="caption classifier (or filter.model)")
+    parser.add_argument("--model", required=True, metavar="FOLDER", help="caption classifier")
     add_out(parser, "Parquet file of the kept rows; counts go beside it as .json")
 
 

@@ -13,7 +13,6 @@ features of real images of another stream (R/reference/features.safetensors), an
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from PIL import Image
 
 from gillnext import layouts
 from gillnext.config import Config, arguments
@@ -31,7 +29,7 @@ from gillnext.miniatures.world import scenes
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
 from gillnext.score import fid_kid, images, stage
-from gillnext.score.images import BATCH, ImageSet
+from gillnext.score.images import BATCH
 from gillnext.score.stage import Name, Scorers
 
 STREAM = "test"
@@ -62,17 +60,6 @@ def rebuild(pictures: np.ndarray, vae_folder: Path, device: str) -> np.ndarray:
     return latents.decode(vae, latents.encode(vae, pictures, BATCH), BATCH)
 
 
-def write(folder: Path, pictures: np.ndarray, rows: Sequence[Layout]) -> ImageSet:
-    """NNNNN.png and layouts.jsonl in `folder`, whole or not at all."""
-    with files.atomic(folder) as temporary:
-        temporary.mkdir()
-        for i, picture in enumerate(pictures):
-            Image.fromarray(picture).save(temporary / f"{i:05d}.png", compress_level=1)
-        named = (dataclasses.replace(row, image_path=f"{i:05d}.png") for i, row in enumerate(rows))
-        layouts.write(temporary / "layouts.jsonl", named)
-    return images.read(folder)
-
-
 def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path) -> list[dict[str, Any]]:
     """Write `reference`/{real,vae}, the reference features, and `out`/{real,vae}.json; returns the two
     reports.
@@ -87,7 +74,7 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     fid_kid.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
     reports = []
     for name, pictures in sets.items():
-        samples = write(reference / name, pictures, rows)
+        samples = images.write(reference / name, pictures, rows)
         report = stage.score(samples, models, reference, config, Name(name, None))
         files.write_json(out / f"{name}.json", report)
         reports.append(report)
@@ -106,6 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     config = arguments.config(args)
     stage.need(args, "prior", "features", "clip")
-    pair = stage.evaluators(args.evaluator, args.second_evaluator, config)
+    pair = stage.evaluators(args.evaluator, args.second_evaluator, config, args.names)
     models = stage.scorers(pair, args.prior, args.features, args.clip, config)
     stage.tell(make(config, args.vae, args.layouts, models, args.reference, args.out))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gillnext.boxes import iou
 from gillnext.config import Config
-from gillnext.config.model import Detector as Settings
+from gillnext.config.miniatures import Detector as Settings
 from gillnext.miniatures.networks.small_detector import SmallDetector
 from gillnext.miniatures.supervision import split
 from gillnext.miniatures.world.classes import CLASSES

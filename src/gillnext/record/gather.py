@@ -87,13 +87,22 @@ def read(root: Path, file: str, command: str) -> Any:
     return files.read_json(root / file)
 
 
+def known(values: Iterable[float | None]) -> Iterator[float]:
+    """A history in which steps without a norm, as fp16 skips some, have the one before; at the beginning the first."""
+    values = list(values)
+    last = next((value for value in values if value is not None), 0.0)
+    for value in values:
+        last = last if value is None else float(value)
+        yield last
+
+
 def history(root: Path, arm: str, seed: int) -> Iterator[Row]:
     """Rows of an arm's training: its histories, a step a row, and its curve."""
     for file, series in HISTORIES.items():
         path = f"adapters/{arm}/{seed}/{file}.json"
         if series == "loss" or (root / path).exists():  # norms are from a later version than some kept runs
             values = read(root, path, f"adapter --arm {arm} --seed {seed}")
-            yield from ((arm, seed, series, step, float(v), None) for step, v in enumerate(values, 1))
+            yield from ((arm, seed, series, step, v, None) for step, v in enumerate(known(values), 1))
     for point in read(root, f"curves/{arm}/{seed}/curve.json", f"curve --arm {arm} --seed {seed}"):
         values = {key: value for key, value in point.items() if key not in ("step", "n")}
         yield from ((arm, seed, name, point["step"], float(v), point.get("n")) for name, v in values.items())

@@ -31,8 +31,9 @@ class Bar:
     """`sense` and `threshold` are the bar; `measure` reads the value, with its interval over seeds if it has one;
     `digits` prints it (-1: as a power of ten).
 
-    `tier` None holds in every tier; a bar `against_base` in runs that have the base. `apart` says why it has no
-    interval: what it measures is no draw, or already the end of one.
+    `tier` None holds in every tier; a bar `against_base` in runs that have the base, one of `release` for a release
+    too and not for the drawn world alone. `apart` says why it has no interval: what it measures is no draw, or
+    already the end of one.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Bar:
     digits: int = 3
     tier: str | None = None
     against_base: bool = False
+    release: bool = False
     apart: str = ""
 
     @property
@@ -157,17 +159,19 @@ BARS: list[Bar] = [
     Bar("best_miou", "best arm, mIoU", ">=", 0.75, _best("miou"), tier="study"),
     Bar("best_clip", "best arm over the base, CLIP score", ">=", 0.0, _over_base("clip_score"), 2, "study", True),
     Bar("best_kid", "best arm over the base, KID, lower end of the interval", "<=", 0.0, _kid_over_base, 2, "study",
-        True, "interval's end"),
-    Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio),
+        True, apart="interval's end"),
+    Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio,
+        release=True),
     Bar("base", "chance level, base without boxes, as a share of the arm's success", "<=", 0.5, _base_ratio,
-        against_base=True),
+        against_base=True, release=True),
     Bar("annotation_miou", "annotation, mean IoU to truth", ">=", 0.80, _of(DATA, "annotation_miou")),
     Bar("annotation_recall", "annotation, recall", ">=", 0.90, _of(DATA, "annotation_recall")),
     Bar("filter_precision", "filter, precision for spatial", ">=", 0.95, _of(DATA, "filter_precision")),
     Bar("filter_recall", "filter, recall for spatial", ">=", 0.90, _of(DATA, "filter_recall")),
     Bar("planner_validity", "planner, unconstrained validity", ">=", 0.95, _of(PLANNER, "validity_unconstrained")),
     Bar("planner_spatial", "planner, spatial accuracy", ">=", 0.90, _of(PLANNER, "spatial_accuracy")),
-    Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1, apart="exact"),
+    Bar("gradients", "split against summed backward, relative Δg", "<=", 1e-5, _gradients, -1, release=True,
+        apart="exact"),
 ]  # fmt: skip
 
 COST: list[CostBar] = [
@@ -183,8 +187,9 @@ NAME, WANTED, MET = Column("name", "bar", left=True), Column("bar", "wanted"), C
 
 def of_tier(results: Results) -> list[Bar]:
     """The bars that hold for a run."""
-    tier, base = results.config.run.tier, results.base
-    return [bar for bar in BARS if bar.tier in (None, tier) and (base is not None or not bar.against_base)]
+    tier, base, release = results.config.run.tier, results.base, bool(results.config.world.release)
+    held = [bar for bar in BARS if bar.release or not release]
+    return [bar for bar in held if bar.tier in (None, tier) and (base is not None or not bar.against_base)]
 
 
 def in_table(bar: Bar) -> str:

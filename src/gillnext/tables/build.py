@@ -67,6 +67,7 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "annotation_oom_survived": "annotation: images that survive injected memory errors",
     "annotation_oom_survived_plain": "the same of a loop that gives up a batch",
     "annotation_oom_same": "annotation: same answers as without such errors",
+    "split_rows_kept": "split: layouts kept, after duplicates and quality control",
     "requests_filter_first": "requests, filter first",
     "requests_download_first": "requests, download first",
     "requests_saved": "requests saved by filtering first",
@@ -267,5 +268,9 @@ def planner_table(results: Results) -> Table:
 
 
 def data_table(results: Results) -> Table:
-    title = "Filter, download and annotation against the world's truth"
-    return _listing(results, DATA, DATA_LABELS, "data", title)
+    """The data stages against the world's truth; of a release what they kept, for its truth nobody knows."""
+    if not results.config.world.release:
+        title = "Filter, download and annotation against the world's truth"
+        return _listing(results, DATA, DATA_LABELS, "data", title)
+    known = {key: label for key, label in (DATA_LABELS | OPTIONAL).items() if results.has(DATA, key)}
+    return _listing(results, DATA, known, "data", "What filter, download and annotation kept; there is no truth")

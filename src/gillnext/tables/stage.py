@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from gillnext.config import Config, arguments
 from gillnext.config.model import Arm
 from gillnext.record.results import DATA, PLANNER, REAL, VAE, Results, made_in
+from gillnext.roles.sources import MADE
 from gillnext.runtime import files
 from gillnext.tables import build
 from gillnext.tables.bars import bars_table
@@ -39,7 +41,7 @@ def numbers(results: Results) -> dict[str, str]:
 
     `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
     `contrast.{first}.{second}.…` and `onset.{arm}.…`, the cells of these tables; `planner.…`; `data.…`; `memory.…`;
-    `study.…`; `relations.…`; `run.arithmetic`."""
+    `models.ROLE`; `study.…`; `relations.…`; `run.arithmetic`."""
     config = results.config
     out = _study(results)
     named = {f"arm.{arm}": arm for arm in config.study.arms} | {"reference": results.reference, "base": results.base}
@@ -57,7 +59,13 @@ def numbers(results: Results) -> dict[str, str]:
         for key, value in results.metrics(of).items():
             out[f"{of.split}.{key}"] = number(value.value).text
     out["run.arithmetic"] = made_in(results.memory.get("provenance", {}))
+    out |= {f"models.{role}": model_name(value) for role, value in asdict(config.models).items()}
     return out | _rows(contrasts_table(results), "contrast") | _rows(onset_table(results), "onset") | _memory(results)
+
+
+def model_name(model: str) -> str:
+    """A role's model in print: what the settings say, of a folder its name alone."""
+    return model if model == MADE or "@" in model else Path(model).name
 
 
 def _rows(table: Table | None, prefix: str) -> dict[str, str]:
@@ -81,6 +89,7 @@ def _study(results: Results) -> dict[str, str]:
     biasless = [longest[site, "none"] for site in ("attn1", "attn2") if (site, "none") in longest]
     return {
         "study.tier": config.run.tier,
+        "study.scenes": "release" if config.world.release else "drawn",
         "study.reference": results.reference,
         "study.seeds": str(len(seeds)),
         "study.arms": str(len(config.study.arms)),

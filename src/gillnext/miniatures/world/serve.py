@@ -17,12 +17,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gillnext.miniatures.world.server import manifest, running, serve
+from gillnext.miniatures.world.server import Site, manifest, running, serve
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 
 
-async def _serve(world: Path, port: int, until_stdin_closes: bool) -> None:
+async def _serve(site: Site, port: int, until_stdin_closes: bool) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
@@ -33,7 +33,7 @@ async def _serve(world: Path, port: int, until_stdin_closes: bool) -> None:
                 stop.set()
 
         loop.add_reader(sys.stdin.fileno(), ended)
-    await serve(world, port, lambda address: print(f"http://{address}", flush=True), stop)
+    await serve(site, port, lambda address: print(f"http://{address}", flush=True), stop)
 
 
 def source_of(world: Path) -> str:
@@ -55,20 +55,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="a command to serve the world for")
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace, kind: type[Site] = Site) -> None:
     if args.command:
         if status := serving(args.world, args.command):
             sys.exit(status)
         return
     try:
-        asyncio.run(_serve(args.world, args.port, args.until_stdin_closes))
+        asyncio.run(_serve(kind(args.world), args.port, args.until_stdin_closes))
     except OSError as error:
         raise UserError(
             f"cannot listen: {error}", where=f"127.0.0.1:{args.port}", remedy="choose another --port"
         ) from error
 
 
-if __name__ == "__main__":  # how `server.running` starts it: without the other stages
-    _parser = argparse.ArgumentParser()
-    add_arguments(_parser)
-    main(_parser.parse_args())
+def alone(kind: type[Site] = Site) -> None:
+    """The command in a process of its own, without the other stages, for a site of this kind."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    main(parser.parse_args(), kind)
+
+
+if __name__ == "__main__":  # how `server.running` starts it
+    alone()

@@ -27,6 +27,7 @@ from gillnext.miniatures.world.stage import STREAM
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
 
+ALONE = "gillnext.miniatures.world.serve"  # what python runs to serve in a process of its own
 STALL = 120.0  # seconds that a stalled body is kept open, unless the client leaves
 SLOW = (4, 0.2)  # pieces of a slow body, seconds before each
 MOVED = "/moved"  # what a redirect puts before the path
@@ -119,9 +120,8 @@ def _picture(data: bytes) -> web.Response:
     return web.Response(body=data, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-async def serve(world: Path, port: int, announce: Callable[[str], None], until: asyncio.Event) -> None:
+async def serve(site: Site, port: int, announce: Callable[[str], None], until: asyncio.Event) -> None:
     """Serve on loopback until the event is set; `announce` gets "127.0.0.1:port" once the server listens."""
-    site = Site(world)
     server = web.Server(site.answer, access_log=None, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
@@ -135,13 +135,14 @@ async def serve(world: Path, port: int, announce: Callable[[str], None], until: 
 
 
 @contextmanager
-def running(world: Path | str, start: float = 60.0) -> Iterator[str]:
+def running(world: Path | str, start: float = 60.0, module: str = ALONE, port: int = 0) -> Iterator[str]:
     """The world's server in a process of its own: yields its address, "127.0.0.1:port", and always stops it.
+    `module` is what python runs; `port` 0 is a free one.
 
     The server also stops by itself when this process ends, even if it is killed. Raises `RuntimeError` where
     the server does not start within `start` seconds, or has ended before its time.
     """
-    command = [sys.executable, "-m", "gillnext.miniatures.world.serve", "--world", str(world), "--until-stdin-closes"]
+    command = [sys.executable, "-m", module, "--world", str(world), "--port", str(port), "--until-stdin-closes"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:

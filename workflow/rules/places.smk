@@ -1,0 +1,67 @@
+# Where inputs lie: models by role, shards, layouts, adapters. No rules here.
+
+
+def model(role):
+    """The folder of the model that plays a role: made here, given, or fetched from a hub (an input of a rule)."""
+    found = SOURCES[role]
+    place = f"{RESULTS}/given/{role}" if found.hub else found.path or f"{RESULTS}/models/{ROLES[role].made}"
+    return lambda wildcards: place
+
+
+def autoencoder(wildcards):
+    """The model that has the autoencoder: itself, made before the base is, or the base that is given."""
+    return model("base")(wildcards) if SOURCES["base"].given else f"{RESULTS}/models/vae"
+
+
+def shards_of(wildcards):
+    """The shards of one part."""
+    folder = RELEASE or f"{RESULTS}/world/shards"
+    return [f"{folder}/{shard_name(i)}" for i in part_shards(cfg.world, int(wildcards.part))]
+
+
+def adapter_of(wildcards):
+    """The trained adapter of an arm and seed; nothing for the base alone."""
+    return [f"{RESULTS}/adapters/{wildcards.arm}/{wildcards.seed}"] if wildcards.arm in TRAINED else []
+
+
+def heldout(name):
+    """A file of the held-out layouts: the world's, or those that `split` keeps apart of a release. The test layouts'
+    captions name the objects and no places: of a release's these stand beside people's.
+    """
+    if RELEASE:
+        return f"{RESULTS}/split/{'named.jsonl' if name == 'test.jsonl' else name}"
+    return f"{RESULTS}/world/heldout/{name}"
+
+
+# Evaluators that find what they are asked for get the names in their language; the demo's know their classes.
+JUDGES = [SOURCES[role] for role in ("evaluator", "second_evaluator")]
+OPEN = bool(RELEASE) and any(
+    judge.hub or judge.path and not checkpoints.kind(Path(judge.path)).startswith("gillnext-")
+    for judge in JUDGES
+)
+
+
+def names(wildcards):
+    """The table of names, for evaluators that need one."""
+    return [f"{RESULTS}/names.tsv"] if OPEN else []
+
+
+def named(wildcards):
+    """`params` of a rule: the option that names the table."""
+    return ["--names", f"{RESULTS}/names.tsv"] if OPEN else []
+
+
+def layouts_of(wildcards):
+    """The held-out layouts of a split, or what is planned from their captions."""
+    name = f"{wildcards.split}.jsonl"
+    return f"{RESULTS}/plans/{name}" if wildcards.split == "relations" else heldout(name)
+
+
+def train_layouts(part="{part}"):
+    """The layouts that are learned from, of a part: all of the world's; of a release those of the side `train`."""
+    return f"{RESULTS}/{'split/train' if RELEASE else 'layouts'}/{part}.jsonl"
+
+
+def runs(pattern, arms, seeds=None):
+    """`pattern` for every arm of `arms` and each of its seeds, or the first few."""
+    return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)[:seeds]]

@@ -1,0 +1,88 @@
+# What a release of real shards has instead of the drawn world's truth: names for detectors that read none, ceilings of
+# held-out pictures, counts of what the data stages kept.
+
+if RELEASE:
+
+    ruleorder: real > ceilings
+    ruleorder: tally > quality
+
+    rule names:
+        input:
+            names=f"{RESULTS}/split/names.txt",
+            model=model("classifier"),
+            mended=cfg.zero_shot.names or [],
+            code=code("gillnext.annotate.names"),
+        output:
+            table="<results>/names.tsv",
+        params:
+            config=CONFIG,
+            mended=["--mended", cfg.zero_shot.names] if cfg.zero_shot.names else [],
+            settings=settings("run.threads", "run.device"),
+        log:
+            "<results>/logs/names.log",
+        benchmark:
+            "<results>/benchmarks/names/all.tsv"
+        threads: cfg.run.threads
+        resources:
+            gpu=GPU,
+        message:
+            "names: what detectors are asked for, in their language"
+        shell:
+            "gillnext names --config {params.config:q} --names {input.names:q} --model {input.model:q} "
+            "{params.mended:q} --out {output.table:q} > {log:q} 2>&1"
+
+    rule real:
+        input:
+            layouts=heldout("test.jsonl"),
+            others=heldout("reference.jsonl"),
+            images=expand("<results>/images/{part}", part=PARTS),
+            base=model("base"),
+            evaluator=model("evaluator"),
+            second=model("second_evaluator"),
+            names=names,
+            prior=heldout("prior.safetensors"),
+            features=model("features"),
+            clip=model("image_text"),
+            code=code("gillnext.score.real"),
+        output:
+            reference=directory("<results>/reference"),
+            scores=expand("<results>/scores/ceilings/{of}.json", of=["real", "vae"]),
+        params:
+            config=CONFIG,
+            names=named,
+            out=folder("scores/ceilings"),
+            settings=settings("run", "sample.size", "zero_shot"),
+        log:
+            "<results>/logs/real.log",
+        benchmark:
+            "<results>/benchmarks/real/all.tsv"
+        priority: 40
+        threads: cfg.run.threads
+        resources:
+            gpu=GPU,
+        message:
+            "real: scoring held-out pictures, and these through the autoencoder"
+        shell:
+            "gillnext real --config {params.config:q} --layouts {input.layouts:q} --others {input.others:q} "
+            "--base {input.base:q} --evaluator {input.evaluator:q} --second-evaluator {input.second:q} {params.names:q} "
+            "--prior {input.prior:q} --features {input.features:q} --clip {input.clip:q} "
+            "--reference {output.reference:q} --out {params.out:q} > {log:q} 2>&1"
+
+    rule tally:
+        input:
+            filtered=expand("<results>/filtered/{part}.json", part=PARTS),
+            index=expand("<results>/index/{part}.json", part=PARTS),
+            layouts=expand("<results>/layouts/{part}.json", part=PARTS),
+            split=f"{RESULTS}/split/counts.json",
+            code=code("gillnext.record.tally"),
+        output:
+            scores="<results>/scores/data.json",
+        log:
+            "<results>/logs/tally.log",
+        benchmark:
+            "<results>/benchmarks/tally/all.tsv"
+        message:
+            "tally: what the data stages kept and lost"
+        shell:
+            "gillnext tally --filtered {input.filtered:q} --index {input.index:q} --layouts {input.layouts:q} "
+            "--split {input.split:q} --out {output.scores:q} > {log:q} 2>&1"
