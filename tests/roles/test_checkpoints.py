@@ -11,8 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from gillnext.roles.checkpoints import check, kind, variant_of
+from gillnext.adapter.folders import BASES
+from gillnext.roles.checkpoints import check, kind
+from gillnext.roles.sources import ROLES
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.weights import variant_of
 
 SHARDS = "100KB"
 
@@ -159,6 +162,7 @@ def test_a_variant_in_half_precision_is_taken_and_another_is_told(base):
         ("model-00001-of-00004.safetensors", ""),
         ("model.fp16-00002-of-00004.safetensors", ".fp16"),
         ("diffusion_pytorch_model.fp16.safetensors", ".fp16"),
+        ("diffusion_pytorch_model-00001-of-00002.fp16.safetensors", ".fp16"),
         ("model.safetensors.index.json", ""),
         ("diffusion_pytorch_model.safetensors.index.fp16.json", ".fp16"),
     ],
@@ -172,3 +176,7 @@ def test_json_that_is_none_is_told_by_its_file(language):
     assert f"{language / 'config.json'}: cannot be read" in refusal("classifier", language)
     (language / "config.json").write_text("[]")
     assert "holds no object" in refusal("classifier", language)
+
+
+def test_the_bases_that_can_be_given_are_those_that_pipelines_are_made_of():
+    assert set(ROLES["base"].takes) == set(BASES)

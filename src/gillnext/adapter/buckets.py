@@ -40,6 +40,11 @@ def sizes(side: int, step: int) -> list[Size]:
     ]
 
 
+def of_base(cells: int, levels: int, factor: int) -> list[Size]:
+    """Every bucket of a base with `levels` in its UNet and squares of `cells` latents, each `factor` pixels a side."""
+    return sizes(cells * factor, grid(cells, levels) * factor)
+
+
 @dataclass(frozen=True)
 class Frame:
     """How one picture comes into its bucket: its `original` size, the size that it is `resized` to, the corner of the

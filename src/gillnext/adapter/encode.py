@@ -80,7 +80,7 @@ def load_image(layout: Layout, frame: Frame) -> np.ndarray:
 
 def samples(cfg: Config, encoder: Encoder, rows: Iterable[Layout], counts: Counter[str]) -> Iterator[Sample]:
     """The rows that have boxes, in their frames; `counts` tells what was left out."""
-    among = buckets.sizes(encoder.base.side, encoder.step) if cfg.cache.buckets == "aspect" else []
+    among = encoder.buckets if cfg.cache.buckets == "aspect" else []
     for row in rows:
         counts["layouts"] += 1
         frame = buckets.frame(size_of(row), among) if row.boxes and among else buckets.square(encoder.base.side)

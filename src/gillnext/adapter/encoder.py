@@ -37,13 +37,9 @@ class Encoder:
         self.pipeline = DiffusionPipeline.from_pretrained(folder, **settings).to(device)
         if self.pipeline.vae.config.force_upcast and self.pipeline.vae.dtype != torch.float32:
             self.pipeline.vae.to(torch.float32)
-        self.kolors, unet, self.factor = (
-            kind == "KolorsPipeline",
-            self.pipeline.unet.config,
-            self.pipeline.vae_scale_factor,
-        )
-        self.step = buckets.grid(unet.sample_size, len(unet.block_out_channels)) * self.factor
-        side = unet.sample_size * self.factor
+        self.kolors, unet, factor = kind == "KolorsPipeline", self.pipeline.unet.config, self.pipeline.vae_scale_factor
+        self.buckets = buckets.of_base(unet.sample_size, len(unet.block_out_channels), factor)
+        side = unet.sample_size * factor
         self.base = Base(kind, side, unet.in_channels, unet.cross_attention_dim, files.sha256(folder))
 
     def latents(self, images: np.ndarray) -> Tensor:

@@ -5,21 +5,19 @@ Folders are untrusted input: JSON and safetensors are read, and classes of known
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.weights import variant_of
 
 INDEX = "model_index.json"
 # The classes that folders name -> those of a base; the grounded ones are of pipelines that were saved with an adapter.
 BASES = {name: name for name in ("KolorsPipeline", "StableDiffusionXLPipeline")}
 BASES |= {"GroundedKolorsPipeline": "KolorsPipeline", "GroundedSDXLPipeline": "StableDiffusionXLPipeline"}
 LIBRARIES = ("diffusers", "transformers", "kolors", "gillnext.adapter.model")  # whose classes a base may name
-# model.safetensors, model.fp16.safetensors; shards model-00001-of-00003, model.fp16-00001-of-00003, model-…-….fp16
-WEIGHTS = re.compile(r"[^.]+?(-\d+-of-\d+)?(\.(?P<variant>[^.-]+))?(-\d+-of-\d+)?\.safetensors")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -57,18 +55,19 @@ def variant(base: Path, leave: Container[str] = ()) -> str | None:
         if part in leave or not isinstance(made, list) or made[0] is None or not folder.is_dir():
             continue
         names = [file.name for file in folder.iterdir()]
-        found = {match["variant"] for name in names if (match := WEIGHTS.fullmatch(name))}
+        variants = (variant_of(name) for name in names if name.endswith(".safetensors"))
+        found = {variant for variant in variants if variant is not None}
         if not found and (pickled := sorted(name for name in names if name.endswith(PICKLED))):
             remedy = "take the repository's safetensors files, or save the model anew with safe_serialization=True"
             raise UserError(
                 "pickled weights alone, which are never loaded", where=str(folder / pickled[0]), remedy=remedy
             )
-        if found and None not in found:
+        if found and "" not in found:
             common = found if common is None else common & found
     if common is not None and not common:
         remedy = "take the files of one variant for every part"
         raise UserError("the parts' weights are of different variants", where=str(base), remedy=remedy)
-    return min(common) if common else None
+    return min(common).removeprefix(".") if common else None
 
 
 def check_adapter(adapter: Path, base: Path) -> None:

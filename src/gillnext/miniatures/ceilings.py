@@ -26,11 +26,11 @@ from gillnext.config import Config, arguments
 from gillnext.diffusion import latents
 from gillnext.layouts import Layout
 from gillnext.miniatures.world import scenes
-from gillnext.runtime import files, training
+from gillnext.runtime import training
 from gillnext.runtime.errors import UserError
 from gillnext.score import fid_kid, images, stage
 from gillnext.score.images import BATCH
-from gillnext.score.stage import Name, Scorers
+from gillnext.score.stage import Scorers
 
 STREAM = "test"
 REFERENCE_STREAM = "fidreference"  # nothing was trained on it
@@ -72,13 +72,8 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     others = np.stack([scenes.render(scenes.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
     path = reference / stage.REFERENCE
     fid_kid.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
-    reports = []
-    for name, pictures in sets.items():
-        samples = images.write(reference / name, pictures, rows)
-        report = stage.score(samples, models, reference, config, Name(name, None))
-        files.write_json(out / f"{name}.json", report)
-        reports.append(report)
-    return reports
+    written = {name: images.write(reference / name, pictures, rows) for name, pictures in sets.items()}
+    return stage.score_ceilings(written, models, reference, config, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +87,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     config = arguments.config(args)
-    stage.need(args, "prior", "features", "clip")
-    pair = stage.evaluators(args.evaluator, args.second_evaluator, config, args.names)
-    models = stage.scorers(pair, args.prior, args.features, args.clip, config)
+    models = stage.all_scorers(args, config)
     stage.tell(make(config, args.vae, args.layouts, models, args.reference, args.out))

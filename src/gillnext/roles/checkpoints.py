@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from gillnext.roles.sources import ROLES
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.weights import variant_of
 
 INDEX = "model_index.json"  # of a folder with a model a part
 LFS = b"version https://git-lfs.github.com/spec/"  # how a file begins that Git LFS has not fetched
@@ -61,15 +62,6 @@ def kind(folder: Path, where: str = "") -> str:
     if isinstance(classes, list) and str(classes[0]).endswith("ForCausalLM"):
         return "causal language model"
     return str(config.get("model_type", "model without a type"))
-
-
-def variant_of(name: str) -> str:
-    """`.fp16` of `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and their index; empty for none."""
-    stem, index, end = name.partition(".safetensors.index")
-    if index:
-        return end.removesuffix(".json")
-    _, dot, variant = stem.removesuffix(".safetensors").split("-0")[0].rpartition(".")
-    return dot + variant * bool(dot)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from gillnext.roles import checkpoints, sources
 from gillnext.roles.sources import ROLES, Source
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.weights import variant_of
 
 ENDINGS = (".json", ".txt", ".model", ".jinja", ".safetensors")
 SOURCE = "source.json"
@@ -29,10 +30,10 @@ def wanted(names: Sequence[str], half: bool) -> list[str]:
     """Of a repository's files those that a checkpoint needs, each variant of weights once; `half`: fp16 rather."""
     whole = checkpoints.INDEX in names
     useful = [n for n in names if n.endswith(ENDINGS) and not (whole and "/" not in n and n.endswith(".safetensors"))]
-    folders: dict[str, dict[str, list[str]]] = {}  # folder -> variant -> its weights and their index
+    folders: dict[str, dict[str | None, list[str]]] = {}  # folder -> variant -> its weights and their index
     for name in (name for name in useful if ".safetensors" in name):
         folder, _, file = name.rpartition("/")
-        folders.setdefault(folder, {}).setdefault(checkpoints.variant_of(file), []).append(name)
+        folders.setdefault(folder, {}).setdefault(variant_of(file), []).append(name)
     order = [".fp16", ".bf16", ""] if half else ["", ".bf16", ".fp16"]
     kept = [name for name in useful if ".safetensors" not in name]
     for variants in folders.values():

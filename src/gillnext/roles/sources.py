@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gillnext.instruments.families import ZERO_SHOT
 from gillnext.runtime.errors import UserError
 
 MADE = "made"
@@ -29,18 +30,17 @@ class Role:
 
 _LM = "causal language model"
 _VLM = ("qwen2_vl", "qwen2_5_vl")
-_ZERO_SHOT = ("grounding-dino", "owlv2")
 ROLES = {
     "classifier": Role("classifier", (_LM,)),
-    "annotator": Role("annotator", ("gillnext-faster-rcnn", *_VLM, *_ZERO_SHOT)),
+    "annotator": Role("annotator", ("gillnext-faster-rcnn", *_VLM, *ZERO_SHOT)),
     "base": Role(
         "base", ("KolorsPipeline", "StableDiffusionXLPipeline", "GroundedKolorsPipeline", "GroundedSDXLPipeline")
     ),
     "planner": Role("planner", (_LM,)),
     "image_text": Role("clip", ("chinese_clip",)),
     "features": Role("features", ("gillnext-features", "inception", "dinov2", "clip", "chinese_clip")),
-    "evaluator": Role("evaluator", ("gillnext-fcos", "gillnext-templates", *_ZERO_SHOT)),
-    "second_evaluator": Role("templates", ("gillnext-fcos", "gillnext-templates", *_ZERO_SHOT, *_VLM)),
+    "evaluator": Role("evaluator", ("gillnext-fcos", "gillnext-templates", *ZERO_SHOT)),
+    "second_evaluator": Role("templates", ("gillnext-fcos", "gillnext-templates", *ZERO_SHOT, *_VLM)),
 }
 
 

@@ -32,9 +32,8 @@ def wanted(layouts: Sequence[Layout], pipeline: Any, how: str) -> list[Size]:
     own = (pipeline.image_size, pipeline.image_size)
     if how == "own":
         return [own] * len(layouts)
-    cells, factor = pipeline.unet.config.sample_size, pipeline.vae_scale_factor
-    step = factor * buckets.grid(cells, len(pipeline.unet.config.block_out_channels))
-    among = buckets.sizes(pipeline.image_size, step)
+    unet = pipeline.unet.config
+    among = buckets.of_base(unet.sample_size, len(unet.block_out_channels), pipeline.vae_scale_factor)
     sizes = [carried(layout) for layout in layouts]
     return [own if size is None else buckets.frame(size, among).target for size in sizes]
 

@@ -33,7 +33,6 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import track
 from gillnext.score import fid_kid, images, stage
 from gillnext.score.models import Scorers
-from gillnext.score.stage import Name
 
 BATCH = 16  # pictures that go through the autoencoder together
 SOURCE = "held-out pictures that no score is taken on"
@@ -45,9 +44,8 @@ class Frames:
     def __init__(self, folder: Path, size: str) -> None:
         unet, vae = (files.read_json(folder / part / "config.json") for part in ("unet", "vae"))
         factor = 2 ** (len(vae["block_out_channels"]) - 1)
-        self.side = unet["sample_size"] * factor
-        step = buckets.grid(unet["sample_size"], len(unet["block_out_channels"])) * factor
-        self.among = buckets.sizes(self.side, step) if size == "layout" else []
+        self.side, levels = unet["sample_size"] * factor, len(unet["block_out_channels"])
+        self.among = buckets.of_base(unet["sample_size"], levels, factor) if size == "layout" else []
 
     def of(self, row: Layout) -> Frame:
         """The frame of a layout's picture."""
@@ -99,12 +97,7 @@ def make(
     fid_kid.make_reference_of_files(
         reference / stage.REFERENCE, apart.paths, SOURCE, models.features, models.clip, models.hashes, device
     )
-    reports = []
-    for name, samples in sets.items():
-        report = stage.score(samples, models, reference, config, Name(name, None))
-        files.write_json(out / f"{name}.json", report)
-        reports.append(report)
-    return reports
+    return stage.score_ceilings(sets, models, reference, config, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,7 +112,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     config = arguments.config(args)
-    stage.need(args, "prior", "features", "clip")
-    pair = stage.evaluators(args.evaluator, args.second_evaluator, config, args.names)
-    models = stage.scorers(pair, args.prior, args.features, args.clip, config)
+    models = stage.all_scorers(args, config)
     stage.tell(make(config, args.base, args.layouts, args.others, models, args.reference, args.out))

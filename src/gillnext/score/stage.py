@@ -224,6 +224,25 @@ def need(args: argparse.Namespace, *names: str) -> None:
         raise UserError(f"{' and '.join(missing)} missing", remedy="see --help")
 
 
+def all_scorers(args: argparse.Namespace, config: Config) -> Scorers:
+    """What the options of `add_models` name, for all scores; `UserError` where one is missing."""
+    need(args, "prior", "features", "clip")
+    pair = evaluators(args.evaluator, args.second_evaluator, config, args.names)
+    return scorers(pair, args.prior, args.features, args.clip, config)
+
+
+def score_ceilings(
+    sets: dict[str, ImageSet], models: Scorers, reference: Path, config: Config, out: Path
+) -> list[dict[str, Any]]:
+    """Score the sets, which no arm drew, and write a file of each to the folder `out`; returns the reports."""
+    reports = []
+    for name, samples in sets.items():
+        report = score(samples, models, reference, config, Name(name, None))
+        files.write_json(out / f"{name}.json", report)
+        reports.append(report)
+    return reports
+
+
 def tell(reports: Sequence[dict[str, Any]]) -> None:
     """A line a report, for a log."""
     for report in reports:

@@ -12,11 +12,6 @@ from gillnext.roles.sources import ROLES
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
-TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
 
 def base(models: Path, out: Path) -> None:
     """The base as Kolors is published: fp16 files alone, by their variant's name."""
@@ -24,14 +19,12 @@ def base(models: Path, out: Path) -> None:
     pipeline.save_pretrained(out, variant="fp16", safe_serialization=True)
 
 
-def copy(models: Path, role: str, out: Path) -> None:
-    """A model whose miniature is saved as the published one is, or that has no published class."""
-    shutil.copytree(models / ROLES[role].made, out)
-
-
 def language(models: Path, out: Path) -> None:
     """What a planner starts from: a causal language model, without what the classifier's stage notes beside it."""
     shutil.copytree(models / "classifier", out, ignore=shutil.ignore_patterns("classifier.json"))
+
+
+OWN = {"base": base, "planner": language}  # of the other roles the miniature is saved as it is given
 
 
 def make(models: Path, out: Path) -> dict[str, Path]:
@@ -43,11 +36,9 @@ def make(models: Path, out: Path) -> dict[str, Path]:
     if not out.exists():
         with files.atomic(out) as folder:
             folder.mkdir()
-            for role in ROLES:
-                if role == "base":
-                    base(models, folder / role)
-                elif role == "planner":
-                    language(models, folder / role)
+            for role, about in ROLES.items():
+                if role in OWN:
+                    OWN[role](models, folder / role)
                 else:
-                    copy(models, role, folder / role)
+                    shutil.copytree(models / about.made, folder / role)
     return {role: out / role for role in ROLES}
