@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from gillnext.diffusion.objective import training_scheduler
 from gillnext.layouts import Layout
 from gillnext.miniatures import small_unet
 from gillnext.runtime.errors import UserError
+from gillnext.verify.values import of_output
 
 
 def settings(config, **changes):
@@ -209,6 +211,16 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(tiny, tmp_path, three_a_shard,
     assert encoded[2:] == [[row.caption for row in tiny.layouts[i : i + 3]] for i in (3, 6)] + [[""]]
     assert contents(tmp_path / "cache") == contents(tmp_path / "whole")
     assert not (tmp_path / "cache.work").exists()
+
+
+def test_a_cache_of_the_same_pictures_elsewhere_has_the_same_values(tiny, tmp_path):
+    moved = [dataclasses.replace(row, image_path=str(tmp_path / Path(row.image_path).name)) for row in tiny.layouts]
+    for row, other in zip(tiny.layouts, moved, strict=True):
+        shutil.copyfile(row.image_path, other.image_path)
+    for name, rows in (("here", tiny.layouts), ("there", moved), ("fewer", moved[:-1])):
+        encode.build(tiny.config, tiny.base, rows, tmp_path / name / "cache")
+    here, there, fewer = (of_output(tmp_path / name, ["cache"]) for name in ("here", "there", "fewer"))
+    assert here == there != fewer
 
 
 @pytest.mark.parametrize("fewer", [False, True])

@@ -204,3 +204,24 @@ def test_a_parameter_that_is_one_number_cannot_be_divided(tiny, tmp_path):
     one = build(tiny, tmp_path, arm="gated")
     with pytest.raises(UserError, match=r"alpha_attn is one number[\s\S]*sharding: none"):
         shard(one.model, "cpu", 2)
+
+
+def test_a_training_tells_what_its_steps_cost_on_gpus_and_nothing_on_a_cpu(tiny, tmp_path, monkeypatch):
+    """Of a step the median, so that the first, which warms up, tells nothing; of the cards the one that holds most."""
+    one = build(tiny, tmp_path)
+    one.step(0)
+    assert len(one.seconds) == 1 and one.seconds[0] > 0 and one.gpu() == {}
+    fit(tiny, tmp_path / "cpu", steps=2)
+    assert "gpu" not in json.loads((tmp_path / "cpu/training.json").read_text())
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 5_000_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch, "tensor", lambda values, device: torch.as_tensor(values))
+
+    class Cards:  # as accelerate's: the values of all processes, one after the other
+        device = torch.device("cuda")
+        gather = staticmethod(lambda values: torch.cat([values, values + 3, values - 1]))
+
+    one.accelerator, one.seconds = Cards(), [9.0, 0.2, 0.3, 0.25]
+    assert one.gpu() == {"gpu": {"seconds": 0.275, "bytes": 5_000_000_003, "name": "a GPU"}}
+    one.seconds = []  # a run that was resumed at its end
+    assert one.gpu() == {}

@@ -99,7 +99,7 @@ def test_training_refuses_a_torch_that_was_loaded_before():
 @avx2
 def test_a_stage_begins_the_arithmetic_of_its_settings(tmp_path):
     (tmp_path / "fast.yaml").write_text("run: { arithmetic: fast }\n")
-    code = "from gillnext import cli; cli.begin({!r}); print(cli.arithmetic.current())"
+    code = "from gillnext import cli; cli.begin('draw', {!r}); print(cli.arithmetic.current())"
     for argv, expected in (
         (["--config", str(tmp_path / "fast.yaml"), "--out", "x"], "fast"),
         (["--out", "x"], "portable"),

@@ -27,6 +27,8 @@ def test_processes_of_one_node_are_accelerates_and_each_has_a_gpu(device, gpu, f
     cfg = settings(device, "fp16", processes=4)
     words = launch.words(cfg)
     assert words[0] == first and words[-1] == "--no_python" and "srun" not in words
+    taken = ["python", "-m", "gillnext.runtime.gpus", "4"]  # by the launcher, for all of its processes
+    assert (words[:4] == taken) == bool(gpu) and ("gillnext.runtime.gpus" in words) == bool(gpu)
     assert after(words, "--num_processes") == "4" and after(words, "--num_machines") == "1"
     assert after(words, "--mixed_precision") == "fp16" and after(words, "--num_cpu_threads_per_process") == "3"
     assert launch.resources(cfg.adapter, gpu) == {"gpu": 4 * gpu}
@@ -39,6 +41,7 @@ def test_processes_of_several_nodes_are_started_by_a_task_on_each():
     assert words[0] == "srun" and [after(words, f"--{k}") for k in ("nodes", "ntasks", "ntasks-per-node")] == list(
         "221"
     )
+    assert "gillnext.runtime.gpus" not in " ".join(words)  # Slurm gives each node's
     assert after(words, "--cpus-per-task") == "12" and "--gres=gpu:4" in words
     assert words[-4:-2] == ["bash", "-c"]
     script = words[-2]

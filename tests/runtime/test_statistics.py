@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from gillnext.runtime import seeds
-from gillnext.statistics import RESAMPLES, bootstrap, estimate, paired
+from gillnext.statistics import RESAMPLES, bootstrap, estimate, paired, paired_ratio, ratio
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 12])
@@ -30,6 +30,30 @@ def test_paired_differences_equal_scipys_paired_test():
     found = paired(first, second)
     assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
     assert found.excludes(0.0)
+
+
+def test_a_paired_ratio_is_the_t_test_of_logarithms():
+    first, second = [2.1, 2.4, 2.2], [1.0, 1.1, 0.9]
+    interval = stats.ttest_rel(np.log(first), np.log(second)).confidence_interval(0.95)
+    found = paired_ratio(first, second)
+    assert found.value == pytest.approx(stats.gmean(first) / stats.gmean(second))
+    assert (found.low, found.high) == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+
+
+def test_a_ratio_of_independent_values_has_welchs_interval():
+    """Its degrees of freedom by Satterthwaite's formula."""
+    first, second = np.array([30.0, 31, 29, 30.5]), np.array([10.0, 11.0])
+    (a, va), (b, vb) = ((x.mean(), x.var(ddof=1) / len(x)) for x in map(np.log, (first, second)))
+    freedom = (va + vb) ** 2 / (va**2 / 3 + vb**2 / 1)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(va + vb)
+    found = ratio(first.tolist(), second.tolist())
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(np.exp([a - b, a - b - half, a - b + half])))
+
+
+@pytest.mark.parametrize("made", [ratio, paired_ratio])
+def test_a_ratio_of_single_values_has_no_interval(made):
+    found = made([6.0], [2.0])
+    assert found.value == pytest.approx(3) and (found.low, found.high) == (0, math.inf) and not found.known
 
 
 def test_paired_lists_of_two_lengths_are_refused():

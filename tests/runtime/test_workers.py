@@ -92,6 +92,33 @@ def test_every_batch_comes_back_once_with_its_answer(actors):
     assert sum(workers.counts.values()) == 60 and len(workers.counts) <= max(actors, 1)
 
 
+def loads(seconds, delay):
+    time.sleep(seconds)
+    return squares(delay)
+
+
+@pytest.mark.parametrize("actors", [0, 2])
+def test_the_seconds_of_the_work_leave_the_loading_out(actors):
+    """Four batches of 0.1 s on one device or two, after two seconds of loading; two calls' seconds add up."""
+    least, began = 0.4 / max(actors, 1), time.monotonic()
+    with Workers(partial(loads, 2.0, 0.1), from_dict({"ray": {"actors": actors}})) as workers:
+        list(workers.map(BATCHES[:4]))
+        once, whole = workers.seconds, time.monotonic() - began
+        list(workers.map(BATCHES[4:8]))
+    assert least <= once <= whole - 2.0 and workers.seconds >= once + least
+
+
+@pytest.mark.parametrize(("actors", "devices"), [(0, 1), (3, 3)])
+def test_a_pace_is_told_of_gpus_alone(actors, devices):
+    workers = Workers(squares, from_dict({"ray": {"actors": actors}, "run": {"device": "cuda"}}))
+    assert workers.pace == {}  # nothing was left to do
+    workers.counts.update({"here": 50, "there": 10})
+    workers.seconds = 1.5
+    assert workers.pace == {"pace": {"devices": devices, "items": 60, "seconds": 1.5}}
+    workers.config = from_dict({"ray": {"actors": actors}})
+    assert workers.pace == {}
+
+
 def test_nothing_to_do_starts_nothing():
     def never():
         raise AssertionError
@@ -107,8 +134,22 @@ def test_an_actors_gpu_is_the_first_that_it_sees(actors, device, seen):
     assert on_actors(from_dict({"ray": {"actors": actors}, "run": {"device": device}})).run.device == seen
 
 
-def test_several_actors_share_the_work():
-    _, workers = answers(partial(squares, 0.05), 2, BATCHES)
+def meets(folder, delay):
+    """Answers from when two processes have begun to, or a minute is over."""
+
+    def answer(batch):
+        open(os.path.join(folder, str(os.getpid())), "w").close()
+        end = time.monotonic() + 60
+        while len(os.listdir(folder)) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(delay)
+        return [n * n for n in batch]
+
+    return answer
+
+
+def test_several_actors_share_the_work(tmp_path):
+    _, workers = answers(partial(meets, str(tmp_path), 0.05), 2, BATCHES)
     assert len(workers.counts) == 2 and min(workers.counts.values()) >= 12
 
 

@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from gillnext import layouts
 from gillnext.config import Config
 from gillnext.config.model import Run, Sample
+from gillnext.diffusion import latents
 from gillnext.layouts import Layout
 from gillnext.miniatures import ceilings, clip, templates
 from gillnext.miniatures.networks.features import FeatureNetwork
@@ -18,7 +19,7 @@ from gillnext.miniatures.rehearsal import pictures
 from gillnext.miniatures.world import prior, scenes
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.runtime.errors import UserError
-from gillnext.score import images, real, stage
+from gillnext.score import images, real, rebuilt, stage
 
 COUNT = 20
 CONFIG = Config(run=Run(seed=5), sample=Sample(test=COUNT))
@@ -69,10 +70,23 @@ def test_pictures_are_as_large_as_those_that_are_drawn_and_score_as_real_ones(ma
 
 
 def test_the_autoencoder_gives_what_it_gives_for_all_pictures_at_once(made, tiny_base):
-    found = [images.read_image(path) for path in images.read(made / "out" / "real").paths]
-    expected = ceilings.rebuild(np.stack(found), tiny_base / "vae", "cpu")
+    found = np.stack([images.read_image(path) for path in images.read(made / "out" / "real").paths])
+    vae = AutoencoderKL.from_pretrained(tiny_base / "vae").eval().to("cpu", memory_format=torch.channels_last)
+    expected = latents.decode(vae, latents.encode(vae, found, rebuilt.BATCH), rebuilt.BATCH)
     for path, picture in zip(images.read(made / "out" / "vae").paths, expected, strict=True):
         assert np.array_equal(images.read_image(path), picture)
+
+
+def test_the_drawn_worlds_go_through_in_batches_of_their_own_with_a_rest(tiny_base, monkeypatch):
+    """As all at once: of batches of another size the last bits would be others, and no more than one is in memory."""
+    rng, seen = np.random.default_rng(0), []
+    given = rng.integers(0, 256, (ceilings.BATCH * 2 + 3, 16, 16, 3), dtype=np.uint8)
+    vae = AutoencoderKL.from_pretrained(tiny_base / "vae").eval().to("cpu", memory_format=torch.channels_last)
+    expected = latents.decode(vae, latents.encode(vae, given, ceilings.BATCH), ceilings.BATCH)
+    decode = latents.decode
+    monkeypatch.setattr(latents, "decode", lambda vae, some, size: seen.append(len(some)) or decode(vae, some, size))
+    found = list(ceilings.rebuild(list(given), tiny_base / "vae", "cpu"))
+    assert np.array_equal(np.stack(found), expected) and seen == [ceilings.BATCH, ceilings.BATCH, 3]
 
 
 def test_sizes_of_their_own_go_through_one_after_the_other(tiny_base):
@@ -80,7 +94,7 @@ def test_sizes_of_their_own_go_through_one_after_the_other(tiny_base):
     rng = np.random.default_rng(0)
     sizes = [(64, 64), (64, 64), (48, 80), (64, 64)]
     given = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-    assert [picture.shape[:2] for picture in real.rebuilt(vae, iter(given))] == sizes
+    assert [picture.shape[:2] for picture in rebuilt.rebuilt(vae, iter(given))] == sizes
 
 
 def test_a_layout_goes_into_the_bucket_of_its_aspect_with_its_boxes(made, tiny_base):

@@ -11,18 +11,17 @@ def begin():
     files.write_json(CONFIG, resolved)
 
 
-def gpus_of_their_own():
-    """Every job takes the first GPUs that it sees: of two jobs at a time, both would sit on the same.
-
-    A cluster gives each job GPUs of its own.
-    """
-    given = workflow.global_resources.get("gpu")
-    at_a_time = given.value if given else None  # None: as many as there are cores
-    if GPU and workflow.local_exec and (at_a_time is None or at_a_time >= 2 * HANDS):
-        raise WorkflowError(
-            "several jobs at a time would share the first GPUs of this machine\n"
-            f"  remedy: --resources gpu={HANDS}, and as many ray.actors as there are GPUs"
-        )
+def gpus_enough():
+    """Refuse a job that asks for more GPUs than this machine has; a cluster has its own."""
+    if not GPU or not workflow.local_exec or not (here := len(gpus.visible())):
+        return  # where none is seen at all, the first job that computes tells
+    for job in workflow.dag.needrun_jobs():
+        if (asked := job.resources.get("gpu", 0)) > here:
+            setting = "adapter.processes" if job.rule.name == "adapter" else "ray.actors"
+            raise WorkflowError(
+                f"{job.rule.name}: {asked} GPUs for a job, and {here} to be seen here\n"
+                f"  remedy: {setting}: {here} at most; `nvidia-smi -L` shows them, CUDA_VISIBLE_DEVICES hides some"
+            )
 
 
 def quieten():
@@ -33,6 +32,6 @@ def quieten():
 
 
 onstart:
-    gpus_of_their_own()
+    gpus_enough()
     begin()
     quieten()

@@ -12,7 +12,7 @@ from typing import Any
 from gillnext.adapter import folders
 from gillnext.config.model import Arm, Config
 from gillnext.layouts import MAX_BOXES
-from gillnext.runtime import files
+from gillnext.runtime import contents, files
 
 CARD = "README.md"
 
@@ -79,7 +79,7 @@ def of_base(base: Path, unet: Any) -> dict[str, Any]:
     """
     return {
         "class": folders.class_of(base),
-        "sha256": files.sha256(base),
+        "sha256": contents.sha256(base),
         "cross_attention_dim": unet.config.cross_attention_dim,
         "sample_size": unet.config.sample_size,
     }

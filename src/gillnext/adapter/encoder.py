@@ -20,7 +20,7 @@ from torch import Tensor
 from gillnext.adapter import buckets, folders, phrases
 from gillnext.adapter.cache import Base
 from gillnext.diffusion import chatglm, latents
-from gillnext.runtime import files
+from gillnext.runtime import contents
 
 BATCH = 16  # pictures or captions at a time
 
@@ -40,7 +40,7 @@ class Encoder:
         self.kolors, unet, factor = kind == "KolorsPipeline", self.pipeline.unet.config, self.pipeline.vae_scale_factor
         self.buckets = buckets.of_base(unet.sample_size, len(unet.block_out_channels), factor)
         side = unet.sample_size * factor
-        self.base = Base(kind, side, unet.in_channels, unet.cross_attention_dim, files.sha256(folder))
+        self.base = Base(kind, side, unet.in_channels, unet.cross_attention_dim, contents.sha256(folder))
 
     def latents(self, images: np.ndarray) -> Tensor:
         """Scaled latents (N, C, h, w), float32, of pictures (N, H, W, 3) uint8."""

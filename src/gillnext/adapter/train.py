@@ -49,9 +49,11 @@ def _identity(cfg: Config, arm: Arm, seed: int, *made_from: Path) -> str:
     return provenance.fingerprint(*settings, seed, list(HISTORIES), read, code=["gillnext.adapter.train"])
 
 
-def run(trainer: Trainer, identity: str, work: Path) -> tuple[list[dict[str, float | None]], dict[str, ModelMixin]]:
-    """Train to the end, from the newest checkpoint of this identity if there is one; returns every step's history, and
-    what was trained (`Trainer.finished`).
+def run(
+    trainer: Trainer, identity: str, work: Path
+) -> tuple[list[dict[str, float | None]], dict[str, ModelMixin], dict[str, Any]]:
+    """Train to the end, from the newest checkpoint of this identity if there is one; returns every step's history,
+    what was trained (`Trainer.finished`), and what it cost (`Trainer.gpu`).
     """
     print_main, main = trainer.accelerator.print, trainer.accelerator.is_main_process
     first = training.load_state(work / "checkpoint", identity=identity, **trainer.state())
@@ -81,10 +83,10 @@ def run(trainer: Trainer, identity: str, work: Path) -> tuple[list[dict[str, flo
                 if main:
                     files.write_json(work / "history.json", history)
                 training.save_state(work / "checkpoint", t + 1, identity=identity, write=main, **trainer.state())
-    models = trainer.finished()
+    models, cost = trainer.finished(), trainer.gpu()
     trainer.accelerator.wait_for_everyone()  # before the process group ends
     trainer.accelerator.end_training()
-    return history, models
+    return history, models, cost
 
 
 def train(cfg: Config, arm_name: str, seed: int, base: Path, caches: Sequence[Path], out: Path) -> None:
@@ -100,7 +102,7 @@ def train(cfg: Config, arm_name: str, seed: int, base: Path, caches: Sequence[Pa
     cache.check(pipeline.unet.config)
     trainer = Trainer(cfg, arm, seed, pipeline, cache, out)
     trainer.accelerator.print(trainer.listing)
-    history, models = run(trainer, _identity(cfg, arm, seed, base, *caches), work)
+    history, models, cost = run(trainer, _identity(cfg, arm, seed, base, *caches), work)
     if not trainer.accelerator.is_main_process:
         return
     with files.atomic(out) as temporary:
@@ -113,7 +115,7 @@ def train(cfg: Config, arm_name: str, seed: int, base: Path, caches: Sequence[Pa
         stamp |= {"processes": trainer.accelerator.num_processes}
         if trainer.accelerator.scaler:
             stamp |= {"skipped": sum(row["skipped"] or 0 for row in history)}
-        stamp |= {"parameters": sum(p.numel() for p in trainer.parameters), "provenance": provenance.stamp()}
+        stamp |= {"parameters": sum(p.numel() for p in trainer.parameters), "provenance": provenance.stamp(), **cost}
         files.write_json(temporary / "training.json", stamp)
         card.write(temporary, cfg, arm, base, pipeline)
         for made in ("tensorboard", snapshots.FOLDER):

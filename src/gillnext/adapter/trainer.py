@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,7 @@ class Trainer:
         self.scheduler = training_scheduler(pipeline.scheduler.config)
         self.prepare(arm)
         self.drawn = Ahead(self.draw, self.steps, self.settings.prefetch)
+        self.seconds: list[float] = []  # of this process's steps
 
     def prepare(self, arm: Arm) -> None:
         """What is trained, divided or copied among the processes, with its optimiser and average."""
@@ -180,6 +183,7 @@ class Trainer:
         In fp16 a step whose gradients overflow changes neither weights nor moments nor averages: `skipped` is 1, and it
         has no norms. Its batch and its place in the schedule are spent, so that t alone says what comes next.
         """
+        began = time.perf_counter()
         for group in self.optimiser.param_groups:
             group["lr"] = training.cosine(t, self.steps, group["peak"])
         loss = self.backward(self.micro_batches(t))
@@ -197,7 +201,8 @@ class Trainer:
         skipped = self.wrapped.step_was_skipped
         if self.ema and not skipped:
             self.ema.update(self.parameters)
-        mean = self.accelerator.reduce(loss, "mean").item()
+        mean = self.accelerator.reduce(loss, "mean").item()  # waits for the device
+        self.seconds.append(time.perf_counter() - began)
         if mean != mean or mean in (float("inf"), float("-inf")):
             raise FloatingPointError(f"adapter: the loss is {mean} at step {t}")
         if scaler := self.accelerator.scaler:
@@ -206,6 +211,17 @@ class Trainer:
             if skipped and scaler.get_scale() < SMALLEST_SCALE:
                 raise FloatingPointError(f"adapter: the gradients overflow at any scale, at step {t}")
         return {"loss": mean, **norms, "lr": self.optimiser.param_groups[0]["lr"]}
+
+    def gpu(self) -> dict[str, Any]:
+        """What the steps of this process cost on GPUs, as a part of what a training tells: the median seconds of one,
+        and the most bytes that torch has allocated on any GPU. Nothing of a CPU. Every process calls this.
+        """
+        device = self.accelerator.device
+        if device.type != "cuda" or not self.seconds:
+            return {}
+        bytes_1 = torch.tensor([torch.cuda.max_memory_allocated(device)], device=device)
+        most, seconds = int(self.accelerator.gather(bytes_1).max()), round(statistics.median(self.seconds), 6)
+        return {"gpu": {"seconds": seconds, "bytes": most, "name": torch.cuda.get_device_name(device)}}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds, as `training.save_state` and `load_state` take it."""

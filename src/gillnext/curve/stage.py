@@ -27,7 +27,7 @@ from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.instruments.detections import Detections, Detector, look
 from gillnext.layouts import Layout
-from gillnext.runtime import files, provenance, training
+from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.progress import Progress
 from gillnext.sample import sizes
 from gillnext.sample.stage import dtype, pictures
@@ -112,7 +112,7 @@ def measure(
         *settings,
         drawn,
         seed,
-        *map(files.sha256, (base, adapter, val, evaluator, *([names] if names else []))),
+        *map(contents.sha256, (base, adapter, val, evaluator, *([names] if names else []))),
         code=["gillnext.curve.stage"],
     )
     points: list[Point] = []

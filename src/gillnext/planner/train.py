@@ -39,7 +39,7 @@ from gillnext.planner.encode import Batch, collate, encode
 from gillnext.planner.format import ordered
 from gillnext.planner.rows import Rows
 from gillnext.planner.targets import Targets
-from gillnext.runtime import files, seeds, training
+from gillnext.runtime import contents, files, seeds, training
 from gillnext.runtime.errors import UserError
 
 SPREAD = 2.0  # of a number's neighbours in its target, grid steps
@@ -114,7 +114,7 @@ def train(config: Config, paths: Sequence[Path], out: Path, given: Path | None =
         return lora.loss(network, batch, targets) if given else plan_loss(network, batch, targets)
 
     work = out.with_name(out.name + ".work")
-    base = [files.sha256(given), config.run.precision] if given else []
+    base = [contents.sha256(given), config.run.precision] if given else []
     training.train(
         "planner", [p for p in network.parameters() if p.requires_grad], loss_at,
         steps=settings.steps, lr=settings.lora.lr if given else settings.lr, work=work,

@@ -1,6 +1,7 @@
 """How a training of several processes is started: `accelerate launch` here, or on each node of a Slurm job.
 
     python -m accelerate.commands.launch --multi_gpu --num_processes 2 … --no_python gillnext adapter …
+    python -m gillnext.runtime.gpus 2 python -m accelerate.commands.launch …      # on GPUs, which the job takes at once
     srun --nodes 2 … bash -c 'exec python -m accelerate.commands.launch … "$@"' launch gillnext adapter …
 
 Accelerate's `--multi_gpu` starts several processes on a CPU as well; `run.device` says where they compute. This module
@@ -52,7 +53,8 @@ def words(cfg: Config) -> list[str]:
     ]  # fmt: skip
     if asked.nodes == 1:
         loopback = ["env", "GLOO_SOCKET_IFNAME=lo"] if cfg.run.device == "cpu" else []  # a host's name may lead nowhere
-        return [*loopback, *launch, "--main_process_port", "0", "--no_python"]
+        taken = [] if cfg.run.device == "cpu" else ["python", "-m", "gillnext.runtime.gpus", f"{asked.processes}"]
+        return [*loopback, *taken, *launch, "--main_process_port", "0", "--no_python"]
     srun = [
         "srun", "--nodes", f"{asked.nodes}", "--ntasks", f"{asked.nodes}", "--ntasks-per-node", "1",
         "--cpus-per-task", f"{cpus(cfg)}", "--kill-on-bad-exit=1",

@@ -25,7 +25,7 @@ from gillnext import layouts
 from gillnext.adapter import pipeline as grounded
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.runtime import files, provenance, training
+from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 from gillnext.sample import guidance, sizes
@@ -88,7 +88,7 @@ def sample(
     training.setup(cfg.run.threads, cfg.run.device)
     pipeline = grounded.load(base, adapter, cfg.run.device, dtype(cfg))
     work, wanted = out.with_name(out.name + ".work"), sizes.wanted(rows, pipeline, cfg.sample.size)
-    weights = [files.sha256(folder) for folder in (base, adapter) if folder]
+    weights = [contents.sha256(folder) for folder in (base, adapter) if folder]
     captions = [row.to_row() for row in rows]
     ways = [dataclasses.asdict(part) for part in (cfg.run, cfg.guided, cfg.study.arms[arm])]
     drawn = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch, cfg.sample.caption_grid, cfg.sample.size

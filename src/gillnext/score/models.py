@@ -20,7 +20,7 @@ from gillnext.instruments import families
 from gillnext.instruments import features as feature_networks
 from gillnext.instruments.detections import Detections, Detector, OpenDetector, labels_of, look
 from gillnext.layouts import Layout
-from gillnext.runtime import files
+from gillnext.runtime import contents, files
 from gillnext.runtime.errors import UserError
 from gillnext.score import boxes, images
 from gillnext.score.chance import Prior
@@ -66,11 +66,11 @@ def weights(folder: Path) -> str:
     none.
     """
     if file := feature_networks.inception_file(folder):
-        return files.sha256(file)
+        return contents.sha256(file)
     found = sorted(folder.glob("*.safetensors"))
     if not found:
         raise UserError("no weights (*.safetensors) here", where=str(folder), remedy="train this model first")
-    return "+".join(files.sha256(file) for file in found)
+    return "+".join(contents.sha256(file) for file in found)
 
 
 def evaluator(folder: Path, config: Config, names: Path | None = None, second: bool = False) -> Detector:

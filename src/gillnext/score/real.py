@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,14 @@ from gillnext import layouts
 from gillnext.adapter import buckets, encode, folders
 from gillnext.adapter.buckets import Frame
 from gillnext.config import Config, arguments
-from gillnext.diffusion import latents
 from gillnext.layouts import Layout
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import track
 from gillnext.score import fid_kid, images, stage
 from gillnext.score.models import Scorers
+from gillnext.score.rebuilt import rebuilt
 
-BATCH = 16  # pictures that go through the autoencoder together
 SOURCE = "held-out pictures that no score is taken on"
 
 
@@ -58,13 +56,6 @@ def autoencoder(base: Path, device: str) -> AutoencoderKL:
         base / "vae", variant=folders.variant(base), torch_dtype=torch.float32, use_safetensors=True
     )
     return vae.eval().to(device, memory_format=torch.channels_last)
-
-
-def rebuilt(vae: AutoencoderKL, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The pictures, each (H, W, 3) uint8, encoded (mean of the posterior) and decoded, in their order."""
-    for _, alike in itertools.groupby(pictures, key=lambda picture: picture.shape):
-        while batch := list(itertools.islice(alike, BATCH)):
-            yield from latents.decode(vae, latents.encode(vae, np.stack(batch), BATCH), BATCH)
 
 
 def in_frame(row: Layout, frame: Frame) -> Layout:
