@@ -5,12 +5,11 @@ They drive the zero-shot detectors' own path (text, batches, post-processing) wh
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 from transformers import (
     BertConfig,
     BertTokenizer,
@@ -45,43 +44,46 @@ def bert_tokenizer(texts: Iterable[str], length: int = 256) -> Any:
 
 
 def clip_tokenizer(texts: Iterable[str], length: int = 16) -> Any:
-    """A byte-level BPE tokenizer of CLIP's class with merges of `texts`."""
-    raw = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    raw.pre_tokenizer = pre_tokenizers.Sequence(
+    """A byte-level BPE tokenizer of CLIP's class, whose merges build the words of `texts` from their left."""
+    cut: Any = pre_tokenizers.Sequence(
         [pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=1200, special_tokens=["!"], initial_alphabet=alphabet, end_of_word_suffix="</w>",
-        show_progress=False,
-    )  # fmt: skip
-    raw.train_from_iterator(texts, trainer)
-    learned = json.loads(raw.to_str())["model"]
-    vocabulary = dict(learned["vocab"])
-    for token in [f"{byte}</w>" for byte in alphabet] + ["<|startoftext|>", "<|endoftext|>"]:
-        vocabulary.setdefault(token, len(vocabulary))
-    merges: Any = [tuple(pair) for pair in learned["merges"]]
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token="!", model_max_length=length)
+    merges: dict[Any, None] = {}
+    for word in sorted({word for text in texts for word, _ in cut.pre_tokenize_str(text.lower())}):
+        *letters, last = word
+        for end in range(1, len(letters) + 1):
+            merges["".join(letters[:end]), letters[end] if end < len(letters) else f"{last}</w>"] = None
+    tokens = ["!", *alphabet, *(f"{byte}</w>" for byte in alphabet), *map("".join, merges)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=list(merges), pad_token="!", model_max_length=length)
 
 
-def grounding_dino(texts: Iterable[str], size: int = 64, queries: int = 12, length: int = 32) -> tuple[Any, Any]:
-    """An untrained GroundingDinoForObjectDetection and its processor; shorter sides become `size` pixels."""
+def grounding_dino(
+    texts: Iterable[str], size: int = 64, queries: int = 12, length: int = 32, width: int = 32, swin: int = 16,
+    layers: int = 1,
+) -> tuple[Any, Any]:  # fmt: skip
+    """An untrained GroundingDinoForObjectDetection and its processor; shorter sides become `size` pixels.
+
+    The encoder has `layers` of `width`, as decoder and text are; Swin's patches are `swin` wide.
+    """
     tokenizer = bert_tokenizer(texts, length)
     processor = GroundingDinoProcessor(
         GroundingDinoImageProcessor(size={"shortest_edge": size, "longest_edge": 2 * size}), tokenizer
     )
     config = GroundingDinoConfig(
         backbone_config=SwinConfig(
-            image_size=size, embed_dim=16, depths=[1, 1, 1], num_heads=[2, 2, 2], window_size=4, drop_path_rate=0.0,
+            image_size=size, embed_dim=swin, depths=[1, 1, 1], num_heads=[2, 2, 2], window_size=4, drop_path_rate=0.0,
             **BACKBONE,
         ),
         text_config=BertConfig(
-            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-            intermediate_size=64, max_position_embeddings=length,
+            vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=2 * width, max_position_embeddings=length,
         ),
-        num_queries=queries, d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, num_feature_levels=3, max_text_len=length,
-        fusion_droppath=0.0,
+        num_queries=queries, d_model=width, encoder_layers=layers, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=2 * width, decoder_ffn_dim=2 * width, num_feature_levels=3,
+        max_text_len=length, fusion_droppath=0.0,
     )  # fmt: skip
     return GroundingDinoForObjectDetection(config).eval(), processor
 

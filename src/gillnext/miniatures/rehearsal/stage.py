@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
@@ -37,30 +38,33 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def prepare(config: Config, models: Path, out: Path) -> Path:
+def prepare(config: Config, models: Path, kept: Path, out: Path, base: checkpoints.Base = "kolors") -> Path:
     """Release, checkpoints and settings in `out`; what is there stays. Returns the settings' file."""
     release, lab = out / "release", out / "lab.yaml"
     if not (release / "world.json").exists():
         world.make(dataclasses.replace(config, world=dataclasses.replace(config.world, release="")), release)
-    given = checkpoints.make(models, out / "models")
+    given = checkpoints.make(models, kept, out / "models", base)
     port = files.read_json(out / "port.json") if (out / "port.json").exists() else free_port()
     files.write_json(out / "port.json", port)
+    names = str((out / "models" / checkpoints.NAMES).absolute())
     settings = {
         "world": {"release": str((release / "shards").absolute())},
         "download": {"hosts": {config.world.host: f"127.0.0.1:{port}"}},
         "models": {role: str(folder.absolute()) for role, folder in given.items()},
+        "annotate": {"names": names},
+        "zero_shot": {"names": names},
     }
     files.write_text(lab, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
     return lab
 
 
-def rehearse(config: Config, models: Path, out: Path, command: list[str]) -> int:
-    """Prepare, and run `command` with the settings' file as its last argument; returns its exit status."""
-    lab = prepare(config, models, out)
+def rehearse(lab: Path, command: list[str]) -> int:
+    """Run `command` with the settings' file `lab` of `prepare` as its last argument; returns its exit status."""
+    out = lab.parent
     if not command:
         return 0
     with running(out / "release", module=SERVER, port=files.read_json(out / "port.json")):
-        return subprocess.run([*command, str(lab)]).returncode
+        return subprocess.run([*command, str(lab.absolute())]).returncode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", type=Path, required=True, metavar="DIR", help="results/TIER/models of a finished run"
     )
+    parser.add_argument("--kept", type=Path, default=Path("reference/models"), metavar="DIR", help="the kept detectors")
+    parser.add_argument("--base", choices=get_args(checkpoints.Base), default="kolors", help="class of the base")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of release, checkpoints, settings"
     )
@@ -78,5 +84,5 @@ def main(args: argparse.Namespace) -> None:
     config = read_config(args)
     if config.run.tier != "rehearsal":
         raise UserError("is no rehearsal", where=f"run.tier: {config.run.tier}", remedy="add config/rehearsal.yaml")
-    if status := rehearse(config, args.models, args.out, args.command):
+    if status := rehearse(prepare(config, args.models, args.kept, args.out, args.base), args.command):
         sys.exit(status)
