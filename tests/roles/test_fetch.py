@@ -3,10 +3,15 @@
 import http.server
 import json
 import threading
+from functools import partial
 from hashlib import sha256
 
 import pytest
 
+from gillnext import cli
+from gillnext.config.load import load
+from gillnext.config.models import Models
+from gillnext.roles import fetch as fetching
 from gillnext.roles.fetch import fetch, wanted
 from gillnext.roles.sources import Source
 from gillnext.runtime.errors import UserError
@@ -73,6 +78,20 @@ def test_weights_settings_and_tokenizer_come_at_the_commit_and_neither_pickles_n
     assert about == {"hub": "org/name", "revision": "main", "commit": COMMIT}
     assert not list(out.parent.glob("*.work"))
     assert not any(name in path for path in hub.asked for name in (".bin", ".py"))
+
+
+def test_revisions_become_commits_in_a_file_that_goes_on_top(hub, tmp_path, monkeypatch):
+    """Of roles on a hub alone; read as settings it names the same repository."""
+    lab, out = tmp_path / "lab.yaml", tmp_path / "commits.yaml"
+    lab.write_text(f"models: {{ classifier: org/name @ main, base: {tmp_path} }}\n")
+    monkeypatch.setattr(fetching, "commits", partial(fetching.commits, endpoint=hub.address))
+    cli.main(["fetch", "--commits", "--config", str(lab), "--out", str(out)])
+    models = load(lab, out).models
+    assert models.classifier == f"org/name @ {COMMIT}" and models.base == str(tmp_path) and models.planner == "made"
+    assert load(out).models.base == "made"
+    assert not any("/resolve/" in path for path in hub.asked)
+    with pytest.raises(UserError, match=r"org/name @ v9: cannot be fetched"):
+        fetching.commits(Models(planner="org/name @ v9"))
 
 
 def test_what_is_not_there_is_told_with_the_remedy(hub, tmp_path):

@@ -28,12 +28,12 @@ def test_a_model_is_made_or_lies_in_a_folder_or_on_a_hub(tmp_path):
     [
         ("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2.5-7B-Instruct @ REVISION"),
         ("/models/not-here", "no such folder"),
-        ("Made", "made, the path of a folder, or ORG/NAME @ REVISION"),
+        ("Made", "made, kept, the path of a folder, or ORG/NAME @ REVISION"),
         ("", "no such folder"),
         ("a/b @ ../../c d", "no such folder"),
     ],
 )
-def test_what_is_none_of_the_three_is_told_with_the_setting(value, told):
+def test_what_is_none_of_the_four_is_told_with_the_setting(value, told):
     with pytest.raises(UserError) as error:
         read("classifier", value)
     assert str(error.value).startswith(f"models.classifier: {value}: ") and told in str(error.value)

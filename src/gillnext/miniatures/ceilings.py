@@ -13,7 +13,7 @@ features of real images of another stream (R/reference/features.safetensors), an
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +23,22 @@ from diffusers import AutoencoderKL
 
 from gillnext import layouts
 from gillnext.config import Config, arguments
-from gillnext.diffusion import latents
 from gillnext.layouts import Layout
 from gillnext.miniatures.world import scenes
 from gillnext.runtime import training
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.weights import variant_in
 from gillnext.score import fid_kid, images, stage
 from gillnext.score.images import BATCH
+from gillnext.score.rebuilt import rebuilt
 from gillnext.score.stage import Scorers
 
 STREAM = "test"
 REFERENCE_STREAM = "fidreference"  # nothing was trained on it
 
 
-def render(rows: Sequence[Layout], seed: int, where: str) -> np.ndarray:
-    """The real images (N, H, W, 3) uint8 of the test layouts; raises `UserError` where a layout is not its
+def render(rows: Sequence[Layout], seed: int, where: str) -> list[np.ndarray]:
+    """The real images, each (H, W, 3) uint8, of the test layouts; raises `UserError` where a layout is not its
     scene's.
     """
     pictures = []
@@ -51,13 +52,13 @@ def render(rows: Sequence[Layout], seed: int, where: str) -> np.ndarray:
                 remedy="make the world and its held-out layouts again with this config",
             )
         pictures.append(scenes.render(scene))
-    return np.stack(pictures)
+    return pictures
 
 
-def rebuild(pictures: np.ndarray, vae_folder: Path, device: str) -> np.ndarray:
-    """The images encoded (mean of the posterior) and decoded, (N, H, W, 3) uint8."""
-    vae = AutoencoderKL.from_pretrained(vae_folder).eval().to(device, memory_format=torch.channels_last)
-    return latents.decode(vae, latents.encode(vae, pictures, BATCH), BATCH)
+def rebuild(pictures: Sequence[np.ndarray], vae_folder: Path, device: str) -> Iterator[np.ndarray]:
+    """The images, each (H, W, 3) uint8, encoded (mean of the posterior) and decoded, a batch at a time."""
+    vae = AutoencoderKL.from_pretrained(vae_folder, variant=variant_in(vae_folder), torch_dtype=torch.float32)
+    return rebuilt(vae.eval().to(device, memory_format=torch.channels_last), pictures, BATCH)
 
 
 def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path) -> list[dict[str, Any]]:
@@ -67,7 +68,7 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     training.setup(config.run.threads, config.run.device)
     rows, device, seed = layouts.read(test), config.run.device, config.run.seed
     real = render(rows, seed, str(test))
-    sets = {"real": real, "vae": rebuild(real, vae, device)}
+    sets: dict[str, Iterable[np.ndarray]] = {"real": real, "vae": rebuild(real, vae, device)}
     count = max(config.sample.test, len(rows))
     others = np.stack([scenes.render(scenes.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
     path = reference / stage.REFERENCE

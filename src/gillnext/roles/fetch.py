@@ -4,15 +4,22 @@
 
 Goes through huggingface_hub (a mirror by its HF_ENDPOINT, a token by its HF_TOKEN), which resumes what a killed run has
 begun. Pickles and code are not fetched; of weights in several precisions the half one, where `run.precision` is half.
-`source.json` says which commit it is.
+`source.json` says which commit it is. With `--commits` nothing is fetched: the settings of all such roles are written
+with the commits that their revisions are now, as a file that goes on top.
+
+    gillnext fetch --commits --config config.yaml lab.yaml --out commits.yaml
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
@@ -41,25 +48,44 @@ def wanted(names: Sequence[str], half: bool) -> list[str]:
     return sorted(kept)
 
 
+@contextmanager
+def told(source: Source) -> Iterator[None]:
+    """A hub's errors as `UserError`s about `source`."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except (HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"cannot be fetched: {error}", where=f"{source.hub} @ {source.revision}",
+            remedy="look at the id, the revision, HF_TOKEN and HF_ENDPOINT; or copy it here and give the folder",
+        ) from error  # fmt: skip
+
+
+def commits(models: Any, endpoint: str | None = None) -> dict[str, str]:
+    """Role -> ORG/NAME @ COMMIT of the roles whose models the settings `models` name on a hub."""
+    from huggingface_hub import HfApi
+
+    found = {}
+    for role in sources.on_hub(models):
+        source = sources.read(role, getattr(models, role))
+        with told(source):
+            found[role] = f"{source.hub} @ {HfApi(endpoint).model_info(source.hub, revision=source.revision).sha}"
+    return found
+
+
 def fetch(source: Source, out: Path, half: bool, endpoint: str | None = None) -> None:
     """Write the checkpoint at `source` to the folder `out`, whole or not at all; `endpoint`: the hub's address."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     work = out.with_name(out.name + ".work")
-    where = f"{source.hub} @ {source.revision}"
-    try:
+    with told(source):
         about = HfApi(endpoint).model_info(source.hub, revision=source.revision)
         names = wanted([file.rfilename for file in about.siblings or []], half)
         if not any(name.endswith(".safetensors") for name in names):
             remedy = "take another repository, or convert its weights and give the folder"
-            raise UserError("publishes no safetensors", where=where, remedy=remedy)
+            raise UserError("publishes no safetensors", where=f"{source.hub} @ {source.revision}", remedy=remedy)
         snapshot_download(source.hub, revision=about.sha, local_dir=work, allow_patterns=names, endpoint=endpoint)
-    except (HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"cannot be fetched: {error}", where=where,
-            remedy="look at the id, the revision, HF_TOKEN and HF_ENDPOINT; or copy it here and give the folder",
-        ) from error  # fmt: skip
     shutil.rmtree(work / ".cache", ignore_errors=True)
     files.write_json(work / SOURCE, {"hub": source.hub, "revision": source.revision, "commit": about.sha})
     if out.exists():
@@ -69,12 +95,18 @@ def fetch(source: Source, out: Path, half: bool, endpoint: str | None = None) ->
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
-    parser.add_argument("--role", required=True, choices=list(ROLES), help="the role whose checkpoint it is")
-    add_out(parser, "folder of the checkpoint")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--role", choices=list(ROLES), help="the role whose checkpoint it is")
+    what.add_argument("--commits", action="store_true", help="write the settings with commits, and fetch nothing")
+    add_out(parser, "folder of the checkpoint; with --commits a YAML file")
 
 
 def main(args: argparse.Namespace) -> None:
     config = read_config(args)
+    if args.commits:
+        pinned = {"models": commits(config.models)}
+        files.write_text(args.out, yaml.safe_dump(pinned, sort_keys=False, width=120))
+        return
     source = sources.read(args.role, getattr(config.models, args.role))
     if not source.hub:
         raise UserError("names nothing on a hub", where=f"models.{args.role}", remedy="ORG/NAME @ REVISION")

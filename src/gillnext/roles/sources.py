@@ -1,4 +1,4 @@
-"""Where the model of a role comes from, as the setting `models.ROLE` says: made | PATH | ORG/NAME @ REVISION.
+"""Where the model of a role comes from, as the setting `models.ROLE` says: made | kept | PATH | ORG/NAME @ REVISION.
 
 The Snakefile reads this module on hosts that have Snakemake alone: standard library only.
 """
@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.instruments.families import ZERO_SHOT
+from gillnext.runtime import manifest
 from gillnext.runtime.errors import UserError
 
-MADE = "made"
+MADE, KEPT = "made", "kept"
+OWN = (MADE, KEPT)  # of this workflow, made now or before
 _HUB = re.compile(r"([\w.-]+/[\w.-]+)\s*@\s*([\w./-]+)")
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -57,11 +59,25 @@ class Source:
         return bool(self.path or self.hub)
 
 
-def read(role: str, value: str) -> Source:
-    """The source that `value` names; `UserError` where it is none of the three, or its folder is not there."""
+def kept(role: str, models: Path, where: str) -> Source:
+    """The model that is kept for `role` in the folder `models`; `UserError` unless it is there as it was kept."""
+    if not (models / role / manifest.MANIFEST).exists():
+        known = ", ".join(name for name in ROLES if (models / name / manifest.MANIFEST).exists())
+        remedy = f"made, or one of the roles that have a kept model: {known}" if known else "made"
+        raise UserError("no model is kept for this role", where=where, remedy=remedy)
+    manifest.check(models / role)
+    return Source(path=str(models / role))
+
+
+def read(role: str, value: str, models: Path | str = "reference/models") -> Source:
+    """The source that `value` names; kept models lie in the folder `models`. `UserError` where it is none of the four,
+    or its folder is not there.
+    """
     where = f"models.{role}: {value}"
     if value == MADE:
         return Source()
+    if value == KEPT:
+        return kept(role, Path(models), where)
     if value and Path(value).exists():
         return Source(path=value)
     if found := _HUB.fullmatch(value.strip()):
@@ -69,7 +85,7 @@ def read(role: str, value: str) -> Source:
     if _NAME.fullmatch(value):
         remedy = f"{value} @ REVISION: a commit, so that it stays what it was, or main; of a folder the whole path"
         raise UserError("a hub's id without a revision, or no such folder", where=where, remedy=remedy)
-    raise UserError("no such folder", where=where, remedy="made, the path of a folder, or ORG/NAME @ REVISION")
+    raise UserError("no such folder", where=where, remedy="made, kept, the path of a folder, or ORG/NAME @ REVISION")
 
 
 def on_hub(models: Any) -> list[str]:

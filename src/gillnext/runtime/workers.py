@@ -102,6 +102,7 @@ class Workers(Generic[Item, Answer]):
     def __init__(self, make: Callable[[], Model[Item, Answer]], config: Config) -> None:
         self.make, self.config, self.settings = make, config, config.ray
         self.counts: Counter[str] = Counter()  # items done, by place
+        self.seconds = 0.0  # in which they were, from when the first model was there
         self.hands: list[_Hand] = []
         self.replaced = 0
         self.forgiven = 0  # of these, those up to an item that was set aside, the model being well otherwise
@@ -134,17 +135,32 @@ class Workers(Generic[Item, Answer]):
             yield from self._here(waiting)
             return
         self._start()
-        self.heard = time.monotonic()
+        self.heard, began = time.monotonic(), 0.0
         while waiting or any(hand.tasks for hand in self.hands):
             self._hand_out(waiting)
+            if not began and any(hand.starting is None for hand in self.hands):
+                began = time.monotonic()
             yield from self._collect(waiting)
+        self.seconds += time.monotonic() - began
 
     def _here(self, waiting: deque[_Task[Item]]) -> Iterator[tuple[Sequence[Item], Answer]]:
         if self.model is None:
             self.model = self.make()
+        began = time.monotonic()
         for task in waiting:
             yield task.batch, self.model(task.batch)
             self.counts["here"] += len(task.batch)
+        self.seconds += time.monotonic() - began
+
+    @property
+    def pace(self) -> dict[str, dict[str, float]]:
+        """Of GPUs, as a part of a job's counts: how many shared the items of this process, and in how many seconds they
+        did them, without the loading of the first model. Nothing of a CPU, where counts are the same in every run.
+        """
+        if not self.config.run.device.startswith("cuda") or not self.seconds:
+            return {}
+        devices, items = max(self.settings.actors, 1), self.counts.total()
+        return {"pace": {"devices": devices, "items": items, "seconds": round(self.seconds, 6)}}
 
     # With Ray
 

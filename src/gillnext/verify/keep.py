@@ -17,9 +17,9 @@ from gillnext.config import arguments
 from gillnext.config.load import settings_of
 from gillnext.record import jobs, pictures
 from gillnext.record.results import Results
-from gillnext.runtime import files
+from gillnext.runtime import files, manifest
 from gillnext.runtime.errors import UserError
-from gillnext.verify.kept import HASHES, MANIFEST
+from gillnext.verify.kept import HASHES
 
 KEPT = ("config.json", "scores.parquet", "curves.parquet", "protocols.json", "memory.json", pictures.NAME)
 
@@ -39,17 +39,13 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
     for name in names:
         if not (root / name).exists():
             raise UserError("no such file", where=str(root / name), remedy="run the workflow to its end, then keep it")
-    manifest: dict[str, Any] = {"tier": results.config.run.tier, "provenance": provenance(results)}
     with files.atomic(out) as folder:
         folder.mkdir()
         for name in names:
             shutil.copyfile(root / name, folder / name)
         jobs.write(jobs.read(root / "benchmarks"), folder / jobs.NAME)
-        kept = sorted(folder.iterdir())
-        manifest["bytes"] = sum(path.stat().st_size for path in kept)
-        manifest["files"] = {path.name: files.sha256(path) for path in kept}
-        files.write_json(folder / MANIFEST, manifest)
-    return manifest
+        about = {"tier": results.config.run.tier, "provenance": provenance(results)}
+        return manifest.write(folder, about)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    manifest = keep(args.results, args.out)
-    print(f"{args.out}: {len(manifest['files'])} files, {manifest['bytes'] / 2**20:.1f} MiB")
-    if len(manifest["provenance"]) > 1:
+    kept = keep(args.results, args.out)
+    print(f"{args.out}: {len(kept['files'])} files, {kept['bytes'] / 2**20:.1f} MiB")
+    if len(kept["provenance"]) > 1:
         print("The score files name more than one state of code, locks or image; the manifest lists them.")

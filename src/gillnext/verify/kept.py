@@ -10,10 +10,10 @@ from typing import Any
 
 from gillnext.config.load import settings_of
 from gillnext.config.model import Config
-from gillnext.runtime import files
+from gillnext.runtime import manifest
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.manifest import MANIFEST
 
-MANIFEST = "manifest.json"
 HASHES = "hashes.json"  # of the values that each stage made; kept runs of before have none
 
 
@@ -25,15 +25,7 @@ def check(folder: Path) -> dict[str, Any]:
         known = f"; kept here: {', '.join(others)}" if others else ""
         remedy = f"run the tier, then `gillnext keep --results results/{folder.name} --out {folder}`{known}"
         raise UserError("no run is kept here", where=str(folder), remedy=remedy)
-    manifest: dict[str, Any] = files.read_json(path)
-    remedy = f"restore it: git checkout -- {folder}"
-    for name, digest in manifest["files"].items():
-        file = folder / name
-        if not file.is_file():
-            raise UserError("listed in the manifest, and not here", where=str(file), remedy=remedy)
-        if files.sha256(file) != digest:
-            raise UserError("not the file that was kept: its SHA-256 is another", where=str(file), remedy=remedy)
-    return manifest
+    return manifest.check(folder)
 
 
 def settings(folder: Path, name: str = "") -> Config:
