@@ -24,18 +24,12 @@ from utilisation import Busy
 
 from gillnext.annotate.families import qwen2_vl
 from gillnext.annotate.vlm import VisionLanguageAnnotator
+from gillnext.memory.published import TEXT, VISION
 from gillnext.miniatures.networks import small_qwen2_vl
 from gillnext.miniatures.world import corpus
 from gillnext.runtime import training
 
 SEED = 20260
-# Qwen2-VL-7B-Instruct, as its model card's config.json has it.
-TEXT = {
-    "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
-    "num_attention_heads": 28, "num_key_value_heads": 4, "max_position_embeddings": 32768,
-    "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1_000_000.0},
-}  # fmt: skip
-VISION = {"depth": 32, "embed_dim": 1280, "hidden_size": 3584, "mlp_ratio": 4, "num_heads": 16}
 
 Way = Callable[[VisionLanguageAnnotator, Sequence[Image.Image], Sequence[str]], None]
 

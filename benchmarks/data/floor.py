@@ -14,12 +14,10 @@ from __future__ import annotations
 import argparse
 
 import torch
-from annotation import TEXT, VISION
-from labels import QWEN
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-PATCH = 14  # pixels a side; four patches make a token of the language model
+from gillnext.memory.published import PATCH, QWEN, TEXT, VISION
 
 
 def weights(module: nn.Module) -> int:

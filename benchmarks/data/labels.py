@@ -24,14 +24,8 @@ from utilisation import Busy
 
 from gillnext.filter.classifier import Classifier
 from gillnext.filter.prompts import LABELS
+from gillnext.memory.published import QWEN
 from gillnext.runtime import training
-
-# Qwen2.5-7B-Instruct, as its model card's config.json has it.
-QWEN = {
-    "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
-    "num_key_value_heads": 4, "vocab_size": 152064, "max_position_embeddings": 32768, "tie_word_embeddings": False,
-}  # fmt: skip
-
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"  # a template in Qwen's way
 

@@ -46,27 +46,31 @@ def size(tensors: Iterable[Tensor]) -> int:
     return sum({t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in tensors}.values())
 
 
+def made(shape: dict[str, Any], precision: str, checkpointed: bool, arm: Arm) -> Denoiser:
+    """The UNet of `shape` with `arm`'s adapter, as `adapter.trainer` makes them: frozen weights in `precision`, what is
+    trained in float32.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32 if arm.unet_lr else training.TYPES[precision])
+    unet = UNet2DConditionModel(**shape).requires_grad_(arm.unet_lr > 0)
+    torch.set_default_dtype(before)
+    adapter = build_adapter(Config(), arm, unet, 0)
+    adapter.inject(unet)
+    if checkpointed:
+        recompute(unet)
+    return Denoiser(adapter, unet)
+
+
 def count(
     shape: dict[str, Any], precision: str = "bf16", checkpointed: bool = False, arm: Arm | None = None
 ) -> StepBytes:
-    """A step of `arm` (the reference's settings without one) on a UNet of `shape`, batch 1, as `adapter.trainer` makes
-    it: frozen weights in `precision`, what is trained in float32, AdamW and an average.
-    """
-    arm = arm or Arm()
-    before = torch.get_default_dtype()
+    """A step of `arm` (without one the reference's) on a UNet of `shape`, batch 1, with AdamW and an average."""
     with FakeTensorMode(allow_non_fake_inputs=True):
-        torch.set_default_dtype(torch.float32 if arm.unet_lr else training.TYPES[precision])
-        unet = UNet2DConditionModel(**shape).requires_grad_(arm.unet_lr > 0)
-        torch.set_default_dtype(before)
-        adapter = build_adapter(Config(), arm, unet, 0)
-        adapter.inject(unet)
-        if checkpointed:
-            recompute(unet)
-        model = Denoiser(adapter, unet)
+        model = made(shape, precision, checkpointed, arm or Arm())
         loss_of = kolors.autocast(model, precision)
         trained = [p for p in model.parameters() if p.requires_grad]
         weights = {p.untyped_storage()._cdata for p in model.parameters()}
-        batch, saved = kolors.draw(unet.config, 0, 0), dict[int, Tensor]()
+        batch, saved = kolors.draw(model.unet.config, 0, 0), dict[int, Tensor]()
 
         def keep(tensor: Tensor) -> Tensor:
             key = tensor.untyped_storage()._cdata
@@ -92,7 +96,7 @@ def count(
             optimiser.step()
             optimiser.zero_grad()
             ema.update(trained)
-        parts = size(unet.parameters()), size(adapter.parameters())
+        parts = size(model.unet.parameters()), size(model.adapter.parameters())
         return StepBytes(*parts, gradients, states, activations, sum(parts) + live.peak)
 
 

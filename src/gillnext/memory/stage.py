@@ -27,7 +27,7 @@ from gillnext.memory import kolors, workloads
 from gillnext.memory.measure import TRACED, measure
 from gillnext.memory.step import additivity, difference
 from gillnext.memory.workloads import Folders
-from gillnext.runtime import files, provenance, training
+from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.errors import UserError
 
 MODES = {
@@ -107,7 +107,7 @@ def report(cfg: Config, folders: Folders) -> dict[str, Any]:
         "accounting": "torch.cuda" if cfg.run.device.startswith("cuda") else "live tensors",
         "threads": cfg.run.threads,
         "seed": cfg.run.seed,
-        "hashes": {name: files.sha256(folder) for name, folder in folders.named().items()},
+        "hashes": {name: contents.sha256(folder) for name, folder in folders.named().items()},
         "provenance": provenance.stamp(),
     }
 
