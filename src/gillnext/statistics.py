@@ -66,6 +66,42 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Estimate:
     return estimate(differences(first, second))
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as large: a ratio of geometric means with the ends of its 95% interval (0 and ∞ where none is
+    known).
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        return self.high < math.inf
+
+
+def _logs(values: Sequence[float]) -> list[float]:
+    return [math.log(value) for value in values]
+
+
+def paired_ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
+    """first / second, seed by seed: the t interval of the logarithms' differences. All values must be above 0."""
+    found = paired(_logs(first), _logs(second))
+    return Ratio(math.exp(found.mean), math.exp(found.low), math.exp(found.high))
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
+    """first / second of two independent lists of values above 0: Welch's interval of their logarithms, by SciPy."""
+    from scipy.stats import ttest_ind
+
+    mean = estimate(_logs(first)).mean - estimate(_logs(second)).mean
+    if min(len(first), len(second)) < 2:
+        return Ratio(math.exp(mean), 0.0, math.inf)
+    ends = ttest_ind(_logs(first), _logs(second), equal_var=False).confidence_interval(LEVEL)
+    return Ratio(math.exp(mean), math.exp(ends.low), math.exp(ends.high))
+
+
 def wilson(share: float, n: int) -> list[float]:
     """The 95% interval of a share of `n` things, each counted right or wrong (Wilson 1927, by SciPy): [low, high]."""
     from scipy.stats import binomtest  # takes as long as the rest of this module's imports together

@@ -18,6 +18,7 @@ from gillnext.annotate import stage
 from gillnext.annotate.base import Found, Vocabulary
 from gillnext.boxes import Convention
 from gillnext.cli import main
+from gillnext.config.load import from_dict
 from gillnext.config.model import Config
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -72,8 +73,8 @@ def run(index, out, annotator=None, batch=4, job="job"):
     return annotate(rows_.read_index(index), annotator or Brightness(), out, batch, job)
 
 
-def annotate(rows, annotator, out, batch=4, job="job"):
-    with Workers(lambda: partial(stage.answer_batch, annotator=annotator, vocabulary=VOCABULARY), Config()) as workers:
+def annotate(rows, annotator, out, batch=4, job="job", config=Config()):  # noqa: B008 (a frozen dataclass)
+    with Workers(lambda: partial(stage.answer_batch, annotator=annotator, vocabulary=VOCABULARY), config) as workers:
         return stage.annotate(rows, workers, batch, out, job)
 
 
@@ -87,6 +88,14 @@ def test_rows_are_kept_in_order_or_counted_by_reason(index, tmp_path):
     assert counts["rows"] == 10 and counts["kept"] == 7 and counts["objects"] == 9
     assert files.read_json(tmp_path / "out.json") == counts
     assert not (tmp_path / "out.jsonl.work").exists()
+
+
+def test_counts_of_gpus_hold_their_pace_and_those_of_a_cpu_do_not(index, tmp_path):
+    rows, cuda = rows_.read_index(index), from_dict({"run": {"device": "cuda"}})
+    pace = annotate(rows, Brightness(), tmp_path / "gpu.jsonl", config=cuda).pop("pace")
+    assert pace["devices"] == 1 and pace["items"] == 10 and pace["seconds"] > 0
+    assert files.read_json(tmp_path / "gpu.json")["pace"] == pace
+    assert "pace" not in run(index, tmp_path / "cpu.jsonl")
 
 
 def test_the_batch_size_changes_nothing(index, tmp_path):
@@ -375,6 +384,8 @@ def test_an_annotator_that_answers_nothing_is_a_mistake_and_not_a_result(index, 
 
 class Loses:
     """Workers that lose the images whose key they get, as where no actor lives through them."""
+
+    pace = Workers(None, Config()).pace
 
     def __init__(self, annotator, keys):
         self.answer, self.keys, self.counts, self.asked = partial(stage.answer_batch, annotator=annotator), keys, {}, []

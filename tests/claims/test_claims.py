@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 from fake_results import copy_arm, gathered
 
 from gillnext.claims import rules
-from gillnext.claims.stage import claims, judge_all, read_claims
+from gillnext.claims.stage import claims, judge, judge_all, read_claims
 from gillnext.claims.verdicts import Word, in_print
 from gillnext.config.load import from_dict
 from gillnext.record.results import Results
@@ -116,19 +117,6 @@ def test_claims_on_backward_tell_the_losses_of_gills_shape_first(results_root, c
     assert without["C3"]["word"] == Word.NOT_RUN and "GILL" not in without["C4"]["measured"]
 
 
-def test_training_memory_is_told_at_kolors_size_alone(results_root, config):
-    rule = next(c for c in read_claims(SOURCE) if c.id == "C19").rule
-    assert rules.judge_total(rule, gathered(results_root, config)).word == Word.NOT_HERE
-    path = results_root / "memory.json"
-    memory = json.loads(path.read_text(encoding="utf-8")) | {"size": "kolors", "precision": "bf16", "batch": 1}
-    for mode in ("split", "checkpointed"):
-        memory["modes"][mode] |= {"trained_parameters": 50_000_000}  # in float32, three times: 0.6 GB
-    memory["modes"]["split"] |= {"static_bytes": 5_200_000_000, "peak_bytes": 12_800_000_000}
-    path.write_text(json.dumps(memory), encoding="utf-8")
-    verdict = rules.judge_total(rule, gathered(results_root, config))
-    assert verdict.word == Word.MEASURED and verdict.measured.startswith("split 18.6 GB; checkpointed 0.7 GB")
-
-
 def test_gradients_that_differ_contradict(results_root, config):
     path = results_root / "memory.json"
     memory = json.loads(path.read_text(encoding="utf-8"))
@@ -229,17 +217,85 @@ def test_the_files_hold_every_claim_and_are_the_same_twice(results_root, config,
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"ruel": {}}, "ruel"), ({"rule": {"kind": "guess"}}, "guess"), ({"demo": "decode"}, "decode")],
+    [
+        ({"ruel": {}}, "ruel"),
+        ({"rule": {"kind": "guess"}}, "guess"),
+        ({"at_size": "decode"}, "decode"),
+        ({"rule": {"kind": "fid"}}, "needs"),
+    ],
 )
 def test_a_wrong_entry_is_refused_by_name(tmp_path, change, named):
     entry = {
-        "id": "C1", "claim": "c", "source": "s", "claimed": "x", "test": "t", "demo": "decide", "larger": "decide",
-        "rule": {"kind": "elsewhere", "needs": "n"},
+        "id": "C1", "claim": "c", "source": "s", "claimed": "x", "test": "t", "in_miniature": "none",
+        "at_size": "decide", "rule": {"kind": "fid", "needs": "n"},
     }  # fmt: skip
     (tmp_path / "claims.yaml").write_text(json.dumps({"claims": [entry | change]}), encoding="utf-8")
     with pytest.raises(UserError, match=named) as error:
         read_claims(tmp_path / "claims.yaml")
     assert "C1" in str(error.value)
+
+
+def photographs(root, values, n, extractor="Inception v3 (inception-2015-12-05.pt) by clean-fid", release="/data"):
+    """What is found of C17 where the reference arm has these FIDs of n pictures."""
+    for seed, value in enumerate(values):
+        path = root / f"scores/attn2/{seed}.json"
+        score = json.loads(path.read_text(encoding="utf-8")) | {"n": n, "protocol": {"extractor": extractor}}
+        score["metrics"]["fid"] = value
+        path.write_text(json.dumps(score), encoding="utf-8")
+    arms = {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {}}
+    for arm in arms:  # a release has people's captions scored as well
+        (root / f"scores/people/{arm}").mkdir(parents=True)
+        shutil.copy(root / f"scores/{arm}/0.json", root / f"scores/people/{arm}/0.json")
+    study = {"reference": "attn2", "seeds": list(range(len(values))), "arms": arms}
+    config = from_dict({"run": {"tier": "wukong"}, "world": {"release": release}, "study": study})
+    return judge(next(c for c in read_claims(SOURCE) if c.id == "C17"), gathered(root, config))
+
+
+@pytest.mark.parametrize(
+    ("values", "n", "word"),
+    [
+        ([14.0, 14.2, 14.1], 2_000, Word.REPRODUCED),  # of more pictures it would be lower still
+        ([16.0, 16.2, 16.1], 10_000, Word.CONTRADICTED),
+        ([16.0, 16.2, 16.1], 9_999, Word.NOT_SHOWN),
+        ([14.0, 16.0, 14.5], 10_000, Word.NOT_SHOWN),
+        ([9.0], 10_000, Word.NOT_SHOWN),
+    ],
+)
+def test_fid_by_inception_is_held_against_the_level_and_few_pictures_cannot_miss_it(results_root, values, n, word):
+    found = photographs(results_root, values, n)
+    assert found.word == word and f"of {n:,} pictures" in found.measured and "of real ones" in found.measured
+    assert ("10,000 pictures could miss it" in found.reason) == (n == 9_999)
+    assert found.numbers[0].values == tuple(values)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "named"),
+    [
+        ({"release": ""}, "needs real photographs (world.release)"),
+        ({"extractor": "class token of DINOv2; not Inception"}, "needs Inception's features (models.features"),
+    ],
+)
+def test_fid_of_another_network_or_of_drawings_is_not_held_against_it(results_root, lacking, named):
+    found = photographs(results_root, [14.0, 14.2, 14.1], 10_000, **lacking)
+    assert found.word == Word.NOT_HERE and found.reason.startswith(named)
+
+
+@pytest.mark.parametrize(
+    ("described", "words"),
+    [
+        (
+            "templates of colour and shape, nothing learned; …",
+            "the evaluator that learns nothing",
+        ),
+        ("OWLv2, zero-shot, scores above 0.05, no NMS, asked for the names", "the second evaluator (OWLv2)"),
+        ("", "the second evaluator"),
+    ],
+)
+def test_the_second_evaluator_is_called_what_it_was(results_root, config, described, words):
+    path = results_root / "scores/attn2/0.json"
+    score = json.loads(path.read_text(encoding="utf-8")) | {"protocol": {"rules": described} if described else {}}
+    path.write_text(json.dumps(score), encoding="utf-8")
+    assert f"; by {words} 0.817" in verdicts(results_root, config)["C16"]["measured"]
 
 
 def test_gradient_norms_of_raw_coordinates_are_compared_where_such_an_arm_is_run(results_root):
@@ -317,6 +373,19 @@ def test_measured_shares_have_the_intervals_of_their_file(results_root, config):
     data = json.loads(path.read_text(encoding="utf-8")) | {"intervals": {"annotation_recall": [0.921, 0.938]}}
     path.write_text(json.dumps(data), encoding="utf-8")
     assert verdicts(results_root, config)["C15"]["measured"] == "mean IoU 0.860; recall 0.930 (0.921 to 0.938)"
+
+
+def test_boxes_drawn_by_hand_measure_the_annotator_where_no_truth_is_known(results_root, config):
+    path = results_root / "scores/data.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    del data["metrics"]["annotation_miou"]
+    data["metrics"].pop("annotation_miou_all", None)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    assert "annotate.labels" in verdicts(results_root, config)["C15"]["reason"]
+    data["metrics"]["annotation_miou_all"] = 0.71
+    path.write_text(json.dumps(data), encoding="utf-8")
+    measured = verdicts(results_root, config)["C15"]["measured"]
+    assert measured.startswith("mean IoU, missed ones as 0 0.710; recall 0.930")
 
 
 @pytest.mark.parametrize(

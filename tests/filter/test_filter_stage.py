@@ -71,6 +71,15 @@ def test_kept_rows_and_counts_by_reason(shards, rule, tmp_path):
     assert not out.with_name("0.parquet.work").exists()
 
 
+def test_counts_of_gpus_hold_the_captions_and_seconds_of_all_shards(shards, rule, tmp_path):
+    cuda = dataclasses.replace(CONFIG, run=dataclasses.replace(CONFIG.run, device="cuda"))
+    report = stage.run(cuda, shards, "none", tmp_path / "gpu.parquet")
+    labelled = sum(report[f"{how}_{label}"] for how, label in (("kept", "strong"), ("kept", "weak"), ("label", "none")))
+    assert report["pace"]["items"] == labelled and report["pace"]["seconds"] > 0
+    assert files.read_json(tmp_path / "gpu.json") == report
+    assert "pace" not in stage.run(CONFIG, shards, "none", tmp_path / "cpu.parquet")
+
+
 def test_killed_filter_goes_on_and_ends_equal(shards, rule, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole.parquet", tmp_path / "broken.parquet"
     stage.run(CONFIG, shards, "none", whole)

@@ -28,7 +28,7 @@ from gillnext.annotate.rows import MISSING, OUT_OF_MEMORY, Row
 from gillnext.config import Config, arguments
 from gillnext.instruments import families
 from gillnext.layouts import Layout
-from gillnext.runtime import files, pretrained, provenance
+from gillnext.runtime import contents, files, pretrained, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving, out_of_memory
 from gillnext.runtime.journal import Journal, at_work
@@ -88,8 +88,8 @@ def batches(rows: list[Row], size: int) -> Iterator[list[Row]]:
         yield once[start : start + size]
 
 
-def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any]:
-    """Write layouts in the index's order and the counts beside them; returns the counts.
+def finish(rows: list[Row], done: dict[str, Answer], out: Path, pace: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write layouts in the index's order and the counts beside them, with `pace` among them; returns the counts.
 
     Raises `UserError` where `layouts.read` would refuse a row, and writes nothing.
     """
@@ -117,7 +117,7 @@ def finish(rows: list[Row], done: dict[str, Answer], out: Path) -> dict[str, Any
         layouts.from_row(layout.to_row(), f"{out}, image {layout.image_path}")
     counts = {
         "rows": len(rows), "kept": len(kept), "rows_dropped": dict(reasons),
-        "objects": sum(len(layout.names) for layout in kept), "objects_dropped": dict(dropped),
+        "objects": sum(len(layout.names) for layout in kept), "objects_dropped": dict(dropped), **(pace or {}),
     }  # fmt: skip
     files.write_json(out.with_suffix(".json"), counts)
     layouts.write(out, kept)
@@ -136,7 +136,7 @@ def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, ou
                 answers = answers if answers is not None else [nothing(FAILED)] * len(batch)
                 new = journal.add({row.key: answer for row, answer in zip(batch, answers, strict=True)})
                 progress.step(new, **workers.counts)
-        return finish(rows, journal.done, out)
+        return finish(rows, journal.done, out, workers.pace)
 
 
 def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]], list[Answer]]:
@@ -213,14 +213,17 @@ def load_zero_shot(
 
 
 def job_name(config: Config, model: Path | str) -> str:
-    """A fingerprint of what an answer depends on: the model, the settings but for the batch, our code."""
+    """A fingerprint of what an answer depends on: the model, our code, the settings but for the batch and what scores
+    answers.
+    """
     settings = dataclasses.asdict(config.annotate) | {
         "batch": 0,
+        "labels": "",
         "zero_shot": dataclasses.asdict(config.zero_shot) | {"batch": 0},
     }
     named = [str(model), settings["vocabulary"], settings["names"]]
     named = [name for name in named if name]  # an empty path would be this folder
-    hashes = (files.sha256(name) if Path(name).exists() else name for name in named)
+    hashes = (contents.sha256(name) if Path(name).exists() else name for name in named)
     return provenance.fingerprint(settings, *hashes, code=["gillnext.annotate.stage"])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from gillnext.claims.verdicts import Number, Verdict, Word
 from gillnext.record.results import Results
-from gillnext.tables.memory import memory_modes, modes_of
+from gillnext.tables.memory import modes_of
 from gillnext.tables.table import decimals, scientific
 
 ADDITIVE = {"infonce": "InfoNCE", "denoising": "denoising"}
@@ -96,23 +96,6 @@ def judge_gradients(rule: dict[str, Any], results: Results) -> Verdict:
         parts.append(f"half batches against the whole: {halves}")
     behind = Number(f"relative Δg, {rule['mode']}", "gradient_difference", (value,))
     return Verdict(word, "; ".join(parts), f"tolerance {scientific(tolerance).text}", (behind,))
-
-
-def judge_total(rule: dict[str, Any], results: Results) -> Verdict:
-    """What training holds at once in GB, of the rule's modes: weights, the step's peak with its gradients, Adam's
-    moments and the averaged weights. Stated at Kolors' real size alone.
-    """
-    memory = results.memory
-    if memory.get("size") != "kolors":
-        return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
-    modes, copies = memory_modes(results), 3 if results.config.adapter.ema else 2
-    totals = {
-        m: modes[m]["static_bytes"] + modes[m]["peak_bytes"] + copies * 4 * modes[m]["trained_parameters"]
-        for m in rule["modes"]
-    }
-    parts = (f"{m} {decimals(total / 1e9, 1)} GB" for m, total in totals.items())
-    reason = f"batch {memory['batch']}, precision {memory['precision']}, three denoising losses; weights, activations, "
-    return Verdict(Word.MEASURED, "; ".join(parts), f"{reason}gradients, Adam's moments and averaged weights")
 
 
 def judge_size(rule: dict[str, Any], results: Results) -> Verdict:

@@ -11,10 +11,12 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gillnext.claims.backward import judge_gradients, judge_reduction, judge_size, judge_total
-from gillnext.claims.verdicts import Number, Verdict, Word
+from gillnext.claims.backward import judge_gradients, judge_reduction, judge_size
+from gillnext.claims.costs import judge_cheaper, judge_divided, judge_rate, judge_speedup, judge_total
+from gillnext.claims.verdicts import Number, Verdict, Word, lacking
 from gillnext.config.model import Arm
-from gillnext.record.results import DATA, PLANNER, Results, Scored
+from gillnext.instruments import families
+from gillnext.record.results import DATA, PLANNER, REAL, Results, Scored
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import LEVEL, Estimate, differences, estimate
 from gillnext.tables.binding import own_class
@@ -179,13 +181,22 @@ def untied_share(results: Results) -> float:
     return float((boxes_N > 0).sum() / boxes_N.sum())
 
 
+def second_evaluator(results: Results) -> str:
+    """The second evaluator in words, by the protocol of what was scored."""
+    described = results.protocol(results.first()).get("rules", "")
+    if "nothing learned" in described:
+        return "the evaluator that learns nothing"
+    name = described.split(",")[0]
+    return f"the second evaluator ({name})" if name else "the second evaluator"
+
+
 def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
     """Success of the reference arm above a level, and above the base by a gain; both with their intervals."""
     arm, values = results.reference, results.seeds(results.reference, "success50")
     success, numbers = estimate(values), [Number(f"{arm}, success@0.5", "success50", tuple(values))]
     measured, parts = f"success@0.5 {number(success).text}, {success.n} seeds", [(success, float(rule["above"]))]
     rules = estimate(results.seeds(arm, "rules_success50"))
-    measured += f"; by the evaluator that learns nothing {number(rules).text}"
+    measured += f"; by {second_evaluator(results)} {number(rules).text}"
     if results.base is not None:
         gains = differences(*results.both(arm, results.base, "success50"))
         gain = estimate(gains)
@@ -202,18 +213,47 @@ def judge_placement(rule: dict[str, Any], results: Results) -> Verdict:
 
 
 def judge_value(rule: dict[str, Any], results: Results) -> Verdict:
-    """Metrics stated beside the claim, without a verdict; `metrics` maps their names to words."""
+    """Metrics stated beside the claim, without a verdict; `metrics` maps their names to words, and so does `else`, what
+    is stated where a run has not all of these.
+    """
     metrics = results.metrics({"data": DATA, "planner": PLANNER}[rule["place"]])
-    if absent := [name for name in rule["metrics"] if name not in metrics]:
+    wanted = next((of for of in (rule["metrics"], rule.get("else")) if of and set(of) <= set(metrics)), rule["metrics"])
+    if absent := [name for name in wanted if name not in metrics]:
         return Verdict(Word.NOT_RUN, reason=rule.get("without", f"no {absent[0]} was scored"))
     between = {name: f" ({span(value.ends)})" for name, value in metrics.items() if value.ends}
-    parts = (f"{words} {number(metrics[k].value).text}{between.get(k, '')}" for k, words in rule["metrics"].items())
-    numbers = (Number(words, k, (metrics[k].value,)) for k, words in rule["metrics"].items())
+    parts = (f"{words} {number(metrics[k].value).text}{between.get(k, '')}" for k, words in wanted.items())
+    numbers = (Number(words, k, (metrics[k].value,)) for k, words in wanted.items())
     return Verdict(Word.MEASURED, "; ".join(parts), rule.get("by", ""), tuple(numbers))
 
 
-def judge_elsewhere(rule: dict[str, Any], _: Results) -> Verdict:
-    return Verdict(Word.NOT_HERE, reason=f"needs {rule['needs']}")
+def judge_fid(rule: dict[str, Any], results: Results) -> Verdict:
+    """FID of the reference arm below a level, over seeds: by Inception, against real photographs.
+
+    FID of few pictures is too high (Chong and Forsyth 2020). One below the level is therefore below it surely, and one
+    above misses it only where there are as many pictures as FID's authors ask for (`pictures`).
+    """
+    arm, n, bar = results.reference, results.size(results.first()), float(rule["below"])
+    extractor = str(results.protocol(results.first()).get("extractor", ""))
+    wanted = {
+        "real photographs (world.release)": bool(results.config.world.release),
+        f"Inception's features (models.features: {families.INCEPTION})": families.INCEPTION in extractor,
+    }
+    if missing := lacking(wanted):
+        return Verdict(Word.NOT_HERE, reason=f"needs {missing}")
+    values = results.seeds(arm, "fid")
+    found, few = estimate(values), n < rule["pictures"]
+    measured = f"FID {number(found, 2).text} of {n:,} pictures, {found.n} seed{'s' * (found.n > 1)}"
+    measured += f"; of real ones {decimals(results.metric(REAL, 'fid'), 2)}" if results.has(REAL, "fid") else ""
+    reason, word = f"{arm}; wanted < {bar:g}", Word.NOT_SHOWN
+    if found.half is None:
+        reason += "; one seed decides nothing"
+    elif found.high < bar:
+        word = Word.REPRODUCED
+    elif found.low > bar and not few:
+        word = Word.CONTRADICTED
+    elif found.low > bar:
+        reason += f"; too high over so few: {rule['pictures']:,} pictures could miss it"
+    return Verdict(word, measured, reason, (Number(f"{arm}, FID", "fid", tuple(values)),))
 
 
 RULES: dict[str, Rule] = {
@@ -222,8 +262,12 @@ RULES: dict[str, Rule] = {
     "reduction": judge_reduction,
     "gradients": judge_gradients,
     "total": judge_total,
+    "cheaper": judge_cheaper,
+    "divided": judge_divided,
+    "speedup": judge_speedup,
+    "rate": judge_rate,
+    "fid": judge_fid,
     "placement": judge_placement,
     "size": judge_size,
     "value": judge_value,
-    "elsewhere": judge_elsewhere,
 }

@@ -23,7 +23,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.table import NOTHING, Column, Table, text, to_csv, to_tex
 
-KEYS = {"id", "claim", "source", "claimed", "test", "demo", "larger", "rule", "doubt"}
+KEYS = {"id", "claim", "source", "claimed", "test", "in_miniature", "at_size", "rule", "doubt"}
 POWERS = ("decide", "measure", "construct", "none")
 
 
@@ -36,14 +36,14 @@ class Claim:
     source: str
     claimed: str
     test: str
-    demo: str
-    larger: str
+    in_miniature: str
+    at_size: str
     rule: dict[str, Any]
     doubt: str = ""
 
     def power(self, tier: str) -> str:
         """What this tier can do with the claim."""
-        return self.demo if tier in MINIATURE_TIERS else self.larger
+        return self.in_miniature if tier in MINIATURE_TIERS else self.at_size
 
 
 def read_claims(path: Path) -> list[Claim]:
@@ -62,9 +62,11 @@ def read_claims(path: Path) -> list[Claim]:
             raise UserError(f"key {sorted(absent)[0]!r} is missing", where=where, remedy="add it")
         if entry["rule"].get("kind") not in RULES:
             raise UserError(f"no rule {entry['rule'].get('kind')!r}", where=where, remedy=f"one of {', '.join(RULES)}")
-        for power in (entry["demo"], entry["larger"]):
-            if power not in POWERS:
-                raise UserError(f"{power!r} is no power", where=where, remedy=f"one of {', '.join(POWERS)}")
+        powers = (entry["in_miniature"], entry["at_size"])
+        if wrong := [power for power in powers if power not in POWERS]:
+            raise UserError(f"{wrong[0]!r} is no power", where=where, remedy=f"one of {', '.join(POWERS)}")
+        if "none" in powers and "needs" not in entry["rule"]:
+            raise UserError("the rule has no 'needs'", where=where, remedy="say what a tier without power lacks")
         claims.append(Claim(**entry))
     if not claims:
         raise UserError("no claims in it", where=str(path), remedy="write claims: [{id: C1, …}, …]")
@@ -74,9 +76,9 @@ def read_claims(path: Path) -> list[Claim]:
 def judge(claim: Claim, results: Results) -> Verdict:
     """The rule's verdict, weakened to what this tier can say at all."""
     power = claim.power(results.config.run.tier)
-    verdict = RULES[claim.rule["kind"]](claim.rule, results)
     if power == "none":
-        return Verdict(Word.NOT_HERE, reason=verdict.reason)
+        return Verdict(Word.NOT_HERE, reason=f"needs {claim.rule['needs']}")
+    verdict = RULES[claim.rule["kind"]](claim.rule, results)
     if verdict.word in (Word.NOT_RUN, Word.NOT_HERE) or power == "decide":
         return verdict
     word = Word.CONSTRUCTION if power == "construct" else Word.MEASURED

@@ -18,7 +18,24 @@ class Word(StrEnum):
     NOT_RUN = "not tested in this run"
 
 
-MINIATURE_TIERS = ("smoke", "demo", "study", "rehearsal")
+def conjunction(parts: list[int], unmeasured: bool = False) -> Word:
+    """The word of a claim of several parts, each +1 where it holds, −1 where it does not, 0 where nothing is decided.
+
+    One that fails contradicts all. A claim that has a part which is not measured is reproduced by no others.
+    """
+    if min(parts) < 0:
+        return Word.CONTRADICTED
+    if 0 in parts:
+        return Word.NOT_SHOWN
+    return Word.MEASURED if unmeasured else Word.REPRODUCED
+
+
+def lacking(wanted: dict[str, bool]) -> str:
+    """In words what is not there of what a rule needs: `wanted` tells of each whether it is."""
+    return "; ".join(words for words, there in wanted.items() if not there)
+
+
+MINIATURE_TIERS = ("smoke", "demo", "scratch", "study", "rehearsal")
 
 
 def in_print(word: Word, tier: str) -> str:

@@ -144,7 +144,7 @@ def run(config: Config, shards: Sequence[Path], model: Path | str, out: Path) ->
                 f"not one of {lost} captions could be labelled", where=str(out),
                 remedy="look at the log and at the classifier; a smaller filter.batch takes less memory",
             )  # fmt: skip
-        return _write(kept, read, counts, target, out)
+        return _write(kept, read, counts, target, out, workers.pace)
 
 
 def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
@@ -182,11 +182,13 @@ def _job(model: Path | str) -> str:
     return provenance.fingerprint(str(folder), weights, code=[CODE])
 
 
-def _write(table: pl.DataFrame, shards: int, counts: Counter[str], target: int, out: Path) -> dict[str, Any]:
+def _write(
+    table: pl.DataFrame, shards: int, counts: Counter[str], target: int, out: Path, pace: dict[str, Any]
+) -> dict[str, Any]:
     if target and table.height > target:
         counts["over_target"] = table.height - target
         table = table.head(target)
-    report = {"shards": shards, "kept": table.height, **counts}
+    report = {"shards": shards, "kept": table.height, **counts, **pace}
     with files.atomic(out) as temporary:
         table.rechunk().write_parquet(temporary)
     files.write_json(out.with_suffix(".json"), report)
