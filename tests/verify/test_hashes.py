@@ -1,5 +1,6 @@
 """The hashes of a run: of every job and stage, the same wherever the values are, and compared in plain words."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from finished_run import STAMP, stamp
 from safetensors.numpy import save_file
 
 from gillnext.cli import STAGES, main
+from gillnext.config.model import Arm
 from gillnext.runtime import files, provenance
 from gillnext.verify import against
 from gillnext.verify.hashes import make
@@ -139,6 +141,32 @@ def test_settings_that_change_no_value_break_no_promise(finished, config):
     theirs["settings"]["from_reference"] = "reference/demo"
     theirs["settings"]["run"]["arithmetic"] = "auto"
     assert against.conditions(mine, theirs) == []
+
+
+@pytest.mark.parametrize("lacks", ["theirs", "mine"])
+def test_a_setting_that_one_run_lacks_is_its_default(finished, config, lacks):
+    """A run of before `prefetch` was there, of an arm without `coordinates`: what they are where nothing is said."""
+    runs = {"mine": make(finished, config)}
+    runs["theirs"] = json.loads(json.dumps(runs["mine"]))
+    older, newer = (runs[name]["settings"] for name in ((lacks, "mine" if lacks == "theirs" else "theirs")))
+    del older["adapter"]["prefetch"], older["study"]["arms"]["attn1"]["coordinates"]
+    older["filter"]["model"] = ""  # a key of before that said nothing
+    assert against.conditions(runs["mine"], runs["theirs"]) == []
+    newer["adapter"]["prefetch"] = 7
+    newer["study"]["arms"]["attn1"]["coordinates"] = "raw"
+    default = config.adapter.prefetch
+    told = "7 here, {0} kept" if lacks == "theirs" else "{0} here, 7 kept"
+    (settings,) = against.conditions(runs["mine"], runs["theirs"])
+    assert f"adapter.prefetch: {told.format(default)}" in settings and "coordinates: " in settings and "raw" in settings
+    assert settings.count(" kept") == 2
+
+
+def test_an_arm_that_one_run_lacks_is_a_difference_whatever_it_is(finished, config):
+    mine = make(finished, config)
+    theirs = json.loads(json.dumps(mine))
+    theirs["settings"]["study"]["arms"]["another"] = dataclasses.asdict(Arm())
+    (settings,) = against.conditions(mine, theirs)
+    assert "study.arms.another.site: None here, attn2 kept" in settings
 
 
 def test_jobs_that_one_run_lacks_differ(finished, config):

@@ -129,8 +129,8 @@ def only_those_are_left_out(value, left_out):
 
 def test_what_is_left_out_is_this_and_no_more():
     assert set(LEFT_OUT) == {
-        "provenance", "hashes", "sha256", "seconds", "peak_rss_bytes", "image_path", "name_or_path", "_name_or_path",
-        "is_local", "local_files_only", "transformers_version", "_diffusers_version", "detail",
+        "provenance", "hashes", "sha256", "made_from", "seconds", "peak_rss_bytes", "image_path", "name_or_path",
+        "_name_or_path", "is_local", "local_files_only", "transformers_version", "_diffusers_version", "detail",
     }  # fmt: skip
     assert set(UNREAD) == {"tensorboard", "bars.json", "README.md"}
     assert all(reason for reason in [*LEFT_OUT.values(), *UNREAD.values()])
@@ -174,3 +174,10 @@ def test_what_has_no_reader_or_is_not_there_is_told(tmp_path):
 def test_lists_of_parts_are_told_apart():
     assert of_json(["ab", "c"]) != of_json(["a", "bc"])
     assert json.loads("1.0") == 1 and of_json(1.0) != of_json(1)  # a float is no count
+
+
+def test_a_table_of_names_is_hashed_by_its_text(tmp_path):
+    for name, text in (("a", "猫\tcat\n"), ("b", "猫\tcat\n"), ("c", "猫\tdog\n")):
+        (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
+    a, b, c = (of_file(tmp_path / f"{name}.tsv") for name in "abc")
+    assert a == b != c

@@ -13,9 +13,11 @@ CEILINGS = ("ceilings", "real")
 HELDOUT = ("val", "test", "relations")
 SPLIT = [f"{name}.jsonl" for name in ("val", "test", "named", "relations", "reference")]  # beside the training layouts
 SPLIT += ["prior.safetensors", "names.txt", "manifest.parquet", "counts.json"]
-DRAWN, REAL = {"world", "heldout", "prior", "ceilings", "quality"}, {"fingerprint", "split", "names", "real", "tally"}
+DRAWN = {"world", "heldout", "prior", "ceilings", "quality"}
+REAL = {"fingerprint", "split", "names", "real", "tally", "beside"}
 TOLD = (
     "quality", "tally", "ceilings", "real", "plan", "adapter", "curve", "memory", "score", "relations", "swapped",
+    "beside",
 )  # fmt: skip
 # rule -> the rules whose outputs its jobs read, in the workflow's order; of the drawn world or of a release
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -56,10 +58,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "relations": ("heldout", "split", "names", "evaluator", "templates", "sample"),
     "swapped": ("prior", "split", "names", "evaluator", "templates", "sample"),
+    "beside": ("split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample"),
     "tables": TOLD,
     "claims": ("heldout", *TOLD),
 }  # fmt: skip
-COMMANDS = {"relations": "score", "swapped": "score"}  # of the others the command has their name
+COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score")  # of the others the command has their name
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def _drawn(config: Config) -> dict[str, list[str]]:
     """split -> arm/seed of every set of pictures."""
     study = config.study
     arms = {"test": list(study.arms), "relations": study.end_to_end_arms, "swapped": study.swapped}
-    return {split: _seeds(config, of) for split, of in arms.items()}
+    drawn = {split: _seeds(config, of) for split, of in arms.items()}
+    return drawn | {split: [f"{arm}/{study.seeds_of(arm)[0]}" for arm in study.arms] for split in config.beside}
 
 
 def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
@@ -125,6 +129,7 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
         "score": {name: [f"scores/{name}.json"] for name in drawn["test"]},
         "relations": {name: [f"scores/relations/{name}.json"] for name in drawn["relations"]},
         "swapped": {name: [f"scores/swapped/{name}.json"] for name in drawn["swapped"]},
+        "beside": {f"{name}/{of}": [f"scores/{of}/{name}.json"] for of in config.beside for name in drawn[of]},
         "claims": {"": ["claims/claims.json"]},
     }
 

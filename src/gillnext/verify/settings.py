@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gillnext.config.model import Config
+from gillnext.config.load import MOVED
+from gillnext.config.model import Arm, Config
 
 # Left out: the arms, which have a sentence each; which of them run; where a run comes from; and what arithmetic was
 # asked for, as score files say what it was.
@@ -32,11 +33,22 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for name, part in value.items() for k, v in flat(part, f"{prefix}.{name}".lstrip(".")).items()}
 
 
+def defaults(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """What a run that lacks a setting was made with, as one of before the setting was there: dotted key to value; of
+    arms, those that both runs have.
+    """
+    found = dict.fromkeys(MOVED, "") | flat(dataclasses.asdict(Config()))
+    arms = [run.get("study", {}).get("arms", {}) for run in (mine, theirs)]
+    return found | flat({name: dataclasses.asdict(Arm()) for name in arms[0] if name in arms[1]}, "study.arms")
+
+
 def other_keys(mine: dict[str, Any], theirs: dict[str, Any], apart: tuple[str, ...] = APART) -> list[str]:
     """`key: here, kept` of every setting that is not the same, but for those that `apart` begins."""
+    known = defaults(mine, theirs)
     here, there = flat(mine), flat(theirs)
     keys = [key for key in here | there if not key.startswith(apart)]
-    return [f"{k}: {here.get(k)} here, {there.get(k)} kept" for k in keys if here.get(k) != there.get(k)]
+    pairs = [(key, here.get(key, known.get(key)), there.get(key, known.get(key))) for key in keys]
+    return [f"{key}: {one} here, {other} kept" for key, one, other in pairs if one != other]
 
 
 def other_settings(mine: Config, theirs: Config) -> list[str]:

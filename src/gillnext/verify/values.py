@@ -20,6 +20,7 @@ LEFT_OUT = {
     "provenance": "code, locks, image and machine: how the values were made",
     "hashes": "of files, whose bytes hold more than values; the values have hashes of their own here",
     "sha256": "of files, as above",
+    "made_from": "of a cache shard's rows, in whose words stand the paths of their pictures",
     "seconds": "a time",
     "peak_rss_bytes": "resident memory as the system counts it; the bytes of tensors stay in",
     "image_path": "a path",
@@ -121,6 +122,7 @@ READERS: dict[str, Callable[[Path], str]] = {
     ".jpg": _pixels,
     ".parquet": _table,
     ".csv": _bytes,  # of caption shards: text is a value
+    ".tsv": _bytes,  # tables of names
     ".txt": _bytes,  # word lists, merges, the listing of attention processors
     ".model": _bytes,  # sentencepiece's pieces, trained from memory: no path in it
     ".jinja": _bytes,  # chat templates
