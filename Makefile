@@ -27,7 +27,9 @@ PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu) \
   $(if $(ARITHMETIC),--config "run={arithmetic: $(ARITHMETIC)}")
 
-.PHONY: help env paper paper-from-reference smoke study rehearsal latex test test-processors lint host images paper-container test-slurm schema lock bench-data clean-results
+REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
+
+.PHONY: help env paper paper-from-reference smoke study foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors lint host images paper-container test-slurm schema lock bench-data clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -44,9 +46,19 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
 
+foundations: $(PACKAGE) ## the models that play a role, from nothing, against those that are kept in reference/models/
+	$(BIN)/snakemake --cores $(CORES) --configfile config/scratch.yaml -- models
+	$(BIN)/gillnext foundations --results results/scratch --against reference/models
+
 rehearsal: $(PACKAGE) ## the wukong tier's graph in minutes: a release behind a loopback server, every model given (out of MODELS)
-	$(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)' --out '$(REHEARSAL)' -- \
-	  $(BIN)/snakemake --cores $(CORES) --configfile config/rehearsal.yaml
+	$(REHEARSE) --out '$(REHEARSAL)' -- $(BIN)/snakemake --cores $(CORES) --configfile config/rehearsal.yaml
+
+rehearsal-container: $(PACKAGE) $(HOST) ## the same, every job in the image, to results/rehearsal-container/ (needs Apptainer)
+	$(REHEARSE) --out '$(REHEARSAL)' -- .venv-host/bin/snakemake --cores $(CORES) --use-singularity --configfile config/rehearsal.yaml
+
+rehearsal-sdxl: $(PACKAGE) ## the same with a base of SDXL's class, to $(REHEARSAL)-sdxl/results/
+	$(REHEARSE) --base sdxl --out '$(REHEARSAL)-sdxl' -- $(BIN)/snakemake --cores $(CORES) \
+	  --snakefile Snakefile --directory '$(REHEARSAL)-sdxl' --configfile config/rehearsal.yaml
 
 latex: ## paper/latex.tex around a finished run's tables and figures, to results/TIER/latex/latex.pdf (needs lualatex)
 	@command -v lualatex > /dev/null || { echo "no lualatex here; paper/latex.tex names Debian's packages"; exit 1; }

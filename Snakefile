@@ -31,7 +31,7 @@ wildcard_constraints:
     arm="|".join(map(re.escape, ARMS)),
     seed=r"\d+",
     part=r"\d+",
-    split="test|relations|swapped",
+    split="test|relations|swapped|people|published",
     heldout="|".join(HELDOUT),
     figure=r"\w+",
 
@@ -50,6 +50,7 @@ include: "workflow/rules/adapter.smk"
 include: "workflow/rules/memory.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/score.smk"
+include: "workflow/rules/sets.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/gather.smk"
@@ -62,6 +63,7 @@ include: "workflow/rules/onstart.smk"
 localrules:
     all,
     data,
+    models,
 
 
 rule all:
@@ -74,6 +76,12 @@ rule all:
         hashes=HASHES,
         verified=VERIFIED,
         report="<results>/report.html",
+
+
+# The models that play a role, of a tier that makes them all: `gillnext foundations` keeps or compares them.
+rule models:
+    input:
+        models=lambda wildcards: [model(role)(wildcards) for role in ROLES if role != "planner"],
 
 
 # The layouts alone, of a release whose boxes a person looks at before anything is trained.

@@ -8,8 +8,8 @@ import importlib
 import sys
 
 from gillnext.config.arguments import add_config, config
-from gillnext.config.model import Run
-from gillnext.runtime import arithmetic
+from gillnext.config.model import Config
+from gillnext.runtime import arithmetic, gpus
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.orphans import follow_parent
 
@@ -40,6 +40,10 @@ STAGES: dict[str, tuple[str, str]] = {
     "text": ("gillnext.miniatures.text_encoder", "train tokenizer and text encoder (a small ChatGLM)"),
     "windows": ("gillnext.miniatures.base_on_windows", "train the UNet on windows around one object"),
     "base": ("gillnext.miniatures.base", "train the UNet on pictures; save everything as one KolorsPipeline"),
+    "foundations": (
+        "gillnext.miniatures.foundations",
+        "keep the models that a run made, or compare them",
+    ),
     "review": ("gillnext.annotate.review", "a page of annotated images for a person to look through"),
     "planner": ("gillnext.planner.train", "train the layout planner: caption to boxes"),
     "plan": ("gillnext.planner.stage", "plan layouts for held-out captions and score the planner"),
@@ -77,13 +81,14 @@ def _listing() -> str:
     return "stages:\n" + "\n".join(f"  {name:<11} {text}" for name, (_, text) in STAGES.items())
 
 
-def begin(argv: list[str]) -> None:
-    """Begin the arithmetic that the stage's settings name, before anything that computes is loaded."""
+def begin(stage: str, argv: list[str]) -> None:
+    """Begin the arithmetic that the settings name, and take the GPUs, before anything that computes is loaded."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     add_config(parser)
     known, _ = parser.parse_known_args(argv)
-    run = config(known).run if all(path.is_file() for path in known.config) else Run()
-    arithmetic.begin(run.arithmetic, run.device, run.precision)
+    cfg = config(known) if all(path.is_file() for path in known.config) else Config()
+    arithmetic.begin(cfg.run.arithmetic, cfg.run.device, cfg.run.precision)
+    gpus.begin(stage, cfg)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,8 +105,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.parse_args(argv[:1] or ["--help"])
         return 2
     name = argv[0]
+    follow_parent()
     try:
-        begin(argv[1:])
+        begin(name, argv[1:])
     except UserError as error:
         print(f"gillnext {name}: {error}", file=sys.stderr)
         return 2
@@ -115,7 +121,6 @@ def main(argv: list[str] | None = None) -> int:
     )
     module.add_arguments(stage)
     args = stage.parse_args(argv[1:])
-    follow_parent()
     try:
         module.main(args)
     except UserError as error:

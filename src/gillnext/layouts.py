@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -82,9 +82,14 @@ def from_row(row: Any, where: str, convention: str = "unit") -> Layout:
     return Layout(caption, names, tuple(unit), key, image, extra)
 
 
+def stream(path: Path | str, convention: str = "unit") -> Iterator[Layout]:
+    """The layouts of a JSONL file, one at a time, each checked; a bad row raises with its line number."""
+    return (from_row(row, f"{path}, line {n}", convention) for n, row in files.numbered_jsonl(path))
+
+
 def read(path: Path | str, convention: str = "unit") -> list[Layout]:
-    """All layouts of a JSONL file, each checked; the first bad row raises with its line number."""
-    return [from_row(row, f"{path}, line {n}", convention) for n, row in files.numbered_jsonl(path)]
+    """All layouts of a JSONL file."""
+    return list(stream(path, convention))
 
 
 def write(path: Path | str, layouts: Iterable[Layout]) -> None:

@@ -114,5 +114,5 @@ def test_the_command_scores_the_images_of_the_csv_alone(tmp_path):
     written = json.loads((tmp_path / "quality.json").read_text(encoding="utf-8"))
     assert written["metrics"] == report["metrics"] and written["n"] == 2 and "provenance" in written
     (tmp_path / "labels.csv").write_text(HEADER + "9.png,,,,,\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"labels\.csv: 1 images are in no layout: 9\.png"):
+    with pytest.raises(UserError, match=r"labels\.csv, line 2: 1 images are in no layout: 9\.png"):
         score([tmp_path / "l.jsonl"], tmp_path / "labels.csv", tmp_path / "quality.json")

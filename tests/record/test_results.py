@@ -143,3 +143,21 @@ def test_the_first_layouts_with_several_objects_are_chosen_filled_up_with_the_fi
 
 def test_the_worst_are_those_of_the_lowest_mean_overlap_and_have_boxes():
     assert pictures.worst(np.array([2, 0, 1, 1]), np.array([0.4, 0, 0.1, 0.9]), 3) == [2, 0, 3]
+
+
+def test_the_paces_of_data_stages_are_found_by_stage(results_root, config):
+    path, paces = results_root / "scores/data.json", {"10": (3, 300, 20.0), "9": (1, 90, 18.0)}
+    parts = {part: dict(zip(("devices", "items", "seconds"), pace, strict=True)) for part, pace in paces.items()}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"breakdown": {"annotation_pace": parts}}))
+    found = gather.tables(config, results_root)
+    assert sorted(found.paces("annotation")) == [(1, 90, 18.0), (3, 300, 20.0)]
+    assert [pace.rate for pace in found.paces("annotation")] == [15.0, 5.0] and found.paces("filter") == []
+
+
+def test_what_trainings_cost_on_gpus_is_found_by_seed_where_they_tell(results_root, config):
+    assert gather.tables(config, results_root).trained("attn2", "step_seconds") == {}
+    path = results_root / "adapters/attn2/1/training.json"
+    path.write_text(json.dumps({"parameters": 7, "gpu": {"seconds": 0.25, "bytes": 2**34, "name": "a GPU"}}))
+    found = gather.tables(config, results_root)
+    assert found.trained("attn2", "step_seconds") == {1: 0.25} and found.trained("attn2", "gpu_bytes") == {1: 2.0**34}
+    assert found.trained("attn1", "gpu_bytes") == {} and found.trained("attn2", "parameters")[1] == 7

@@ -3,6 +3,8 @@
 import pytest
 from scipy.stats import binomtest
 
+from gillnext import layouts
+from gillnext.layouts import Layout
 from gillnext.record.tally import tally
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
@@ -45,11 +47,27 @@ def test_parts_are_added_up(written):
 
 
 def test_scores_against_hand_drawn_boxes_stand_among_them(written, tmp_path):
-    labels = tmp_path / "labels.json"
-    files.write_json(labels, {"metrics": {"annotation_miou": 0.81}, "counts": {"annotation_miou": 77}})
-    report = tally(*written, labels)
-    assert report["metrics"]["annotation_miou"] == 0.81 and report["counts"]["annotation_miou"] == 77
-    assert report["metrics"]["download_alive"] == 0.7
+    """By arithmetic: of three drawn boxes one is met exactly, one is half as wide as drawn, one is missing; a fourth
+    annotated box is of nothing that was drawn. The image that nobody looked at counts nowhere.
+    """
+    rows = [
+        Layout("图", ("猫", "树", "花"), ((0, 0, 0.5, 0.5), (0, 0.5, 0.25, 1), (0.5, 0.5, 1, 1)), "0", "a.png"),
+        Layout("图", ("猫",), ((0, 0, 0.5, 0.5),), "1", "unseen.png"),
+        Layout("图", (), (), "2", "b.png"),
+    ]
+    layouts.write(tmp_path / "0.jsonl", rows)
+    (tmp_path / "labels.csv").write_text(
+        "image,name,x1,y1,x2,y2\na.png,猫,0,0,0.5,0.5\na.png,树,0,0.5,0.5,1\nb.png,猫,0,0,1,1\n", encoding="utf-8"
+    )
+    report = tally(*written, [tmp_path / "0.jsonl"], tmp_path / "labels.csv")
+    expected = {"precision": (2 / 3, 3), "recall": (2 / 3, 3), "miou_all": ((1 + 0.5 + 0) / 3, 3), "labelled": (2, 2)}
+    for name, (value, n) in expected.items():
+        assert report["metrics"][f"annotation_{name}"] == pytest.approx(value, abs=1e-6)
+        assert report["counts"][f"annotation_{name}"] == n
+    low, high = report["intervals"]["annotation_recall"]
+    assert low == 0 and high == 1  # a resample may draw one of the two images alone
+    assert report["metrics"]["download_alive"] == 0.7 and "annotation" in report["protocol"]
+    assert "annotation_precision" not in tally(*written)["metrics"]
 
 
 def test_a_stage_that_saw_nothing_has_no_share(written, tmp_path):
@@ -63,3 +81,13 @@ def test_a_file_without_counts_is_told(written, tmp_path):
     files.write_json(bad, [1])
     with pytest.raises(UserError, match=r"bad\.json: holds no counts"):
         tally([bad], *written[1:])
+
+
+def test_the_pace_of_each_part_is_kept_by_itself(written):
+    paces = [{"devices": 1, "items": 100, "seconds": 20.0}, {"devices": 3, "items": 300, "seconds": 19.5}]
+    for path, content, pace in zip(written[0], FILTERED, paces, strict=True):
+        files.write_json(path, content | {"pace": pace})
+    report = tally(*written)
+    assert report["breakdown"]["filter_pace"] == {"0": paces[0], "1": paces[1]}
+    assert report["breakdown"]["annotation_pace"] == {}  # of a CPU
+    assert report["metrics"]["spatial_share_before"] == 0.08

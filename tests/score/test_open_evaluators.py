@@ -23,7 +23,7 @@ from gillnext.instruments.detections import Detections, OpenDetector
 from gillnext.layouts import Layout, write
 from gillnext.miniatures.networks.fcos import Evaluator
 from gillnext.runtime.errors import UserError
-from gillnext.score import fid_kid, images, models, relations, stage
+from gillnext.score import boxes, fid_kid, images, models, relations, stage
 from gillnext.score.chance import Prior
 
 CLASSES = ["猫", "树", "花"]
@@ -258,3 +258,19 @@ def test_evaluators_of_other_classes_may_stand_side_by_side_where_one_is_open(tm
     (tmp_path / "names.tsv").write_text("狗\tdog\n", encoding="utf-8")
     pair = models.evaluators(tmp_path / "closed", owl, Config(), tmp_path / "names.tsv")
     assert pair.first.classes == CLASSES and pair.second.classes == ["狗"] and "names" in pair.hashes
+
+
+def test_the_pairs_that_a_benchmark_names_are_scored_by_open_evaluators_too():
+    """Those of two boxes that the evaluator knows, wherever these stand among the known ones; no pair is made up."""
+    every = Layout("图", ("花", "猫", "树", "猫"), (A, A, B, C), extra={"overlaps": [[0, 1], [1, 3], [2, 3]]})
+    known = boxes.requested_known(every, {"猫": 4, "树": 7})
+    assert known.labels.tolist() == [4, 7, 4] and known.boxes.tolist() == [list(A), list(B), list(C)]
+    assert {(*known.boxes[i], *known.boxes[j]) for i, j in known.overlaps} == {(*A, *C), (*B, *C)}
+    assert boxes.requested_known(every, {"花": 0}).overlaps.shape == (0, 2)
+    assert boxes.requested_known(ROWS[0], {"猫": 0}).overlaps is None
+
+
+def test_the_chance_level_of_named_pairs_is_that_of_the_same_pairs(prior):
+    row = Layout("图", ("猫", "树", "花"), (A, B, C), extra={"overlaps": [[0, 2]]})
+    wanted = boxes.requested(row, CLASSES)
+    assert all(redrawn.overlaps.tolist() == [[0, 2]] for (redrawn,) in prior.redrawn([wanted]))

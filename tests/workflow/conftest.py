@@ -1,5 +1,6 @@
 """A copy of the checkout in a folder with a space, and Snakemake in it."""
 
+import functools
 import json
 import os
 import re
@@ -145,6 +146,19 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path):
+    return copied(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def unchanged(tmp_path_factory):
+    """A checkout that nobody edits: its dry runs are made once for the same arguments."""
+    found = copied(tmp_path_factory.mktemp("unchanged"))
+    found.jobs = functools.cache(found.jobs)
+    return found
+
+
+def copied(tmp_path):
+    """A `Checkout` in a new folder, with its stages."""
     root = tmp_path / "a check out"
     root.mkdir()
     kept = [path.name for path in (ROOT / "reference").iterdir() if path.is_dir()]  # runs add a rule to their tier

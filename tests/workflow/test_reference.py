@@ -71,20 +71,17 @@ def test_where_no_run_is_kept_the_remedy_is_told(checkout):
     assert status != 0 and "no run is kept here" in output and "gillnext keep" in output
 
 
-def test_a_run_is_verified_where_one_of_its_tier_is_kept(checkout, reference):
-    jobs, output = checkout.jobs()
-    assert jobs["verify"] == 1 and "results/demo/verify" in output
-    assert "verify" not in checkout.jobs("--configfile", "config/smoke.yaml")[0]
-    shutil.rmtree(reference)
-    assert "verify" not in checkout.jobs()[0]
-
-
-def test_the_table_of_whole_runs_is_read_where_the_tier_has_one(checkout, reference):
+def test_a_run_is_verified_where_one_of_its_tier_is_kept_and_reads_the_tiers_table_of_whole_runs(
+    checkout, reference, unchanged
+):
     option = "--runs reference/runs/demo.csv"
-    assert option not in checkout.jobs("--printshellcmds")[1]
+    jobs, output = checkout.jobs("--printshellcmds")
+    assert jobs["verify"] == 1 and "results/demo/verify" in output and option not in output
+    assert "verify" not in unchanged.jobs()[0]
     (checkout.root / "reference/runs").mkdir()
     (checkout.root / "reference/runs/demo.csv").write_text("run\n")
     output = checkout.jobs("--printshellcmds")[1]
     assert f"--out results/demo/tables {option}" in output and f"--out results/demo/verify {option}" in output
     assert f"--out results/demo-reference/tables {option}" in checkout.jobs(*FROM, "--printshellcmds")[1]
-    assert option not in checkout.jobs("--configfile", "config/smoke.yaml", "--printshellcmds")[1]
+    jobs, output = checkout.jobs("--configfile", "config/smoke.yaml", "--printshellcmds")
+    assert "verify" not in jobs and option not in output

@@ -1,10 +1,12 @@
 """What a second call, an edit, a failure and a kill redo, with stages that only write their outputs."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
 
+import machine
 import pytest
 
 DATA = ["annotate", "annotator", "classifier", "download", "filter", "quality", "world"]
@@ -92,16 +94,28 @@ def test_another_number_of_test_pictures_redoes_what_draws_them_alone(checkout):
     assert "Nothing to be done" in checkout.snakemake(*adapters)[1]
 
 
-def test_jobs_that_would_share_a_gpu_are_refused_before_any_runs(checkout):
-    """Each takes the first that it sees; a job of two actors has both of a machine's two."""
+def test_a_job_of_more_gpus_than_the_machine_has_is_refused_before_any_runs(checkout):
+    """Several jobs at a time take GPUs of their own; two actors on one GPU are what no waiting mends."""
     (checkout.root / "gpus.yaml").write_text("run: {device: cuda}\nray: {actors: 2}\n")
-    settings = ["--cores", "8", "--configfile", "config/smoke.yaml", "gpus.yaml"]
-    target = ["--", "results/smoke/models/classifier"]
-    for resources in ([], ["--resources", "gpu=4"]):
-        status, output = checkout.snakemake(*settings, *resources, *target)
-        assert status != 0 and "remedy: --resources gpu=2" in output and checkout.ran() == []
-    assert checkout.snakemake(*settings, "--resources", "gpu=2", *target)[0] == 0
-    assert checkout.ran() == ["classifier"]
+    (checkout.root / "bin").mkdir(exist_ok=True)
+    machine.program(checkout.root / "bin", "nvidia-smi", "#!/bin/sh\necho GPU-11111111-aaaa; echo GPU-22222222-bbbb\n")
+    path = os.pathsep.join([str(checkout.root / "bin"), os.environ["PATH"]])
+    settings = ["--cores", "8", "--resources", "gpu=4", "--configfile", "config/smoke.yaml", "gpus.yaml"]
+    target = ["--", "results/smoke/filtered/0.parquet"]
+    status, output = checkout.snakemake(*settings, *target, PATH=path, CUDA_VISIBLE_DEVICES="1")
+    assert status != 0 and "filter: 2 GPUs" in output and "remedy: ray.actors: 1 at most" in output
+    assert checkout.ran() == []
+    assert checkout.snakemake(*settings, *target, PATH=path)[0] == 0
+    assert checkout.ran() == ["classifier", "filter", "world"]
+
+
+def test_another_number_of_actors_redoes_no_part(checkout):
+    """So that some parts can be done by one device and others by three, for the claim that three are faster."""
+    settings = ["--cores", "8", "--configfile", "config/smoke.yaml", "ray.yaml", "--", "results/smoke/filtered/0.json"]
+    (checkout.root / "ray.yaml").write_text("ray: {actors: 1}\n")
+    assert checkout.snakemake(*settings)[0] == 0 and "filter" in checkout.ran()
+    (checkout.root / "ray.yaml").write_text("ray: {actors: 3}\n")
+    assert "Nothing to be done" in checkout.snakemake(*settings)[1]
 
 
 @pytest.mark.parametrize("role", ["classifier", "base"])

@@ -11,6 +11,7 @@ import pytest
 from gillnext.cli import STAGES
 from gillnext.config.model import Config
 from gillnext.paper.figure import NAMES
+from gillnext.runtime import gpus
 from gillnext.runtime.imports import UNFOLLOWED, closure
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +67,26 @@ def test_a_rule_is_one_stage(rule, block):
     assert command, f"{rule} runs no stage"
     module, _ = STAGES[command[1]]
     assert module in strings(block, "code")
+
+
+def test_a_rule_asks_for_the_gpus_that_its_stage_takes():
+    """Of a release's rules too; an adapter's are its processes' (tests/runtime/test_starting.py)."""
+    asked, copies = {}, {}
+    for path in (ROOT / "workflow/rules").glob("*.smk"):
+        for block in re.split(r"\n *(?=(?:use )?rule \w)", path.read_text(encoding="utf-8")):
+            name, command = re.search(r"rule (?:\w+ as )?(\w+)", block), re.search(r"gillnext (\w+) ", block)
+            found = re.search(r"gpu=(.*),|launch\.resources\(cfg\.adapter, (GPU)\)", block)
+            if like := re.match(r"use rule (\w+) as", block):
+                copies[name[1]] = like[1]
+            elif name:
+                asked[command[1] if command else name[1]] = (found[1] or found[2]) if found else None
+    asked |= {name: asked[like] for name, like in copies.items() if name in STAGES}
+    expected = dict.fromkeys(gpus.ACTORS, "GPU * HANDS") | dict.fromkeys(gpus.STAGES - {"draw"}, "GPU")
+    assert {stage: gpu for stage, gpu in asked.items() if gpu} == expected
+
+
+def test_every_stage_that_takes_a_gpu_is_a_command():
+    assert {*gpus.STAGES, *gpus.ACTORS} <= set(STAGES)
 
 
 @pytest.mark.parametrize(("rule", "block"), rules())

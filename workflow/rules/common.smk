@@ -8,7 +8,7 @@ from gillnext.instruments import families
 from gillnext.release import part_shards, shard_name
 from gillnext.roles import checkpoints, sources
 from gillnext.roles.sources import ROLES
-from gillnext.runtime import allocator, arithmetic, files, launch
+from gillnext.runtime import allocator, arithmetic, files, gpus, launch
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.imports import UNFOLLOWED, closure
 from gillnext.verify import kept
@@ -19,7 +19,7 @@ try:
     if cfg.from_reference:  # a kept run's own settings, whatever stands in config.yaml by now
         cfg = kept.settings(Path(source(cfg.from_reference)), cfg.from_reference)
     named = dict.fromkeys(ROLES, sources.MADE) if cfg.from_reference else dataclasses.asdict(cfg.models)
-    SOURCES = {role: sources.read(role, value) for role, value in named.items()}
+    SOURCES = {role: sources.read(role, value, source("reference/models")) for role, value in named.items()}
     for role, found in SOURCES.items():
         if found.path:  # before anything long begins
             checkpoints.check(role, found.path)
@@ -42,7 +42,7 @@ RUN = source(cfg.from_reference) if cfg.from_reference else RESULTS
 # What the stages read; rules follow the sections that they name, not the file.
 CONFIG = f"{RESULTS}/config.json"
 GPU = int(cfg.run.device.startswith("cuda"))
-HANDS = 1 if cfg.ray.address else max(cfg.ray.actors, 1)  # devices of a job whose model may live on several
+HANDS = gpus.hands(cfg)  # devices of a job whose model may live on several
 ARMS = list(cfg.study.arms)
 TRAINED = cfg.study.trained
 END_TO_END = cfg.study.end_to_end_arms
@@ -55,7 +55,7 @@ if cfg.run.tier == "wukong" and not RELEASE:
     raise WorkflowError(
         "world.release names no folder of shards\n  remedy: a file of your own on top (docs/wukong.md)"
     )
-needed = [role for role in ROLES if role != "planner" and not SOURCES[role].given]
+needed = [role for role in ROLES if role != "planner" and getattr(cfg.models, role) in sources.OWN]
 if cfg.run.tier == "wukong" and needed:
     raise WorkflowError(
         f"models.{needed[0]}: made here, of drawn scenes alone\n"
@@ -75,7 +75,10 @@ if SWITCHED_ON:
         cfg.filter.lexicon,
         cfg.annotate.vocabulary,
         cfg.annotate.names,
+        cfg.annotate.labels,
         cfg.zero_shot.names,
+        cfg.split.manifest,
+        cfg.split.published,
     ]
     isolate(ENVIRONMENT, caches=f"{RESULTS}/.cache", given=named)
 else:  # this interpreter's commands, no user site-packages
@@ -96,7 +99,7 @@ def settings(*paths):
     are drawn ahead; and attention guidance for arms without it. The arithmetic is every stage's.
     """
     unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"], "planner": ["test"]}
-    unread |= {"adapter": ["prefetch", "timeout"]}
+    unread |= {"adapter": ["prefetch", "timeout"], "annotate": ["labels"], "split": ["published"]}
 
     def value(path):
         found = functools.reduce(dict.__getitem__, path.split("."), resolved)

@@ -13,6 +13,7 @@ def scores():
     """Every score file."""
     names = runs("scores/{arm}/{seed}", ARMS) + runs("scores/relations/{arm}/{seed}", END_TO_END)
     names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
+    names += [name for split in cfg.beside for name in runs(f"scores/{split}/{{arm}}/{{seed}}", ARMS, 1)]
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
     return [f"{RESULTS}/{name}.json" for name in names]
 
@@ -37,6 +38,9 @@ def benchmarks():
     for split, arms in DRAWN.items():
         names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
         names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []
+    for split in cfg.beside:
+        for job in ("sample", "beside"):
+            names += runs(f"{job}/{{arm}}-{{seed}}-{split}", ARMS, 1)
     return [f"{RUN}/benchmarks/{name}.tsv" for name in names]
 
 

@@ -29,7 +29,8 @@ def heldout(name):
     captions name the objects and no places: of a release's these stand beside people's.
     """
     if RELEASE:
-        return f"{RESULTS}/split/{'named.jsonl' if name == 'test.jsonl' else name}"
+        written = {"test.jsonl": "named.jsonl", "people.jsonl": "test.jsonl"}
+        return f"{RESULTS}/split/{written.get(name, name)}"
     return f"{RESULTS}/world/heldout/{name}"
 
 
@@ -54,7 +55,22 @@ def named(wildcards):
 def layouts_of(wildcards):
     """The held-out layouts of a split, or what is planned from their captions."""
     name = f"{wildcards.split}.jsonl"
+    if wildcards.split == "published":
+        return f"{cfg.split.published}/test.jsonl"
     return f"{RESULTS}/plans/{name}" if wildcards.split == "relations" else heldout(name)
+
+
+def prior_of(wildcards):
+    """The boxes of the chance level of a split's layouts."""
+    name = "prior.safetensors"
+    return f"{cfg.split.published}/{name}" if wildcards.split == "published" else heldout(name)
+
+
+def names_of(wildcards):
+    """The names of a split's layouts, for evaluators that need them: a benchmark's are in its own language."""
+    if OPEN and wildcards.split == "published":
+        return [f"{cfg.split.published}/names.txt"]
+    return names(wildcards)
 
 
 def train_layouts(part="{part}"):

@@ -1,5 +1,18 @@
 # What a release of real shards has instead of the drawn world's truth: names for detectors that read none, ceilings of
-# held-out pictures, counts of what the data stages kept.
+# held-out pictures, counts of what the data stages kept. First, before anything long begins, what else the settings name.
+from gillnext.annotate import label_rows
+from gillnext.split import published
+
+try:
+    if (cfg.annotate.labels or cfg.split.published) and not RELEASE:
+        key = "annotate.labels" if cfg.annotate.labels else "split.published"
+        raise UserError("of a release alone", where=key, remedy="name the release: world.release")
+    if cfg.annotate.labels and not cfg.from_reference:
+        label_rows.check(cfg.annotate.labels, f"{RESULTS}/images")
+    if cfg.split.published and not cfg.from_reference:
+        published.check(cfg.split.published)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 if RELEASE:
 
@@ -73,16 +86,21 @@ if RELEASE:
             filtered=expand("<results>/filtered/{part}.json", part=PARTS),
             index=expand("<results>/index/{part}.json", part=PARTS),
             layouts=expand("<results>/layouts/{part}.json", part=PARTS),
+            boxes=expand("<results>/layouts/{part}.jsonl", part=PARTS),
+            labels=cfg.annotate.labels or [],
             split=f"{RESULTS}/split/counts.json",
             code=code("gillnext.record.tally"),
         output:
             scores="<results>/scores/data.json",
+        params:
+            labels=["--labels", cfg.annotate.labels] if cfg.annotate.labels else [],
         log:
             "<results>/logs/tally.log",
         benchmark:
             "<results>/benchmarks/tally/all.tsv"
+        priority: 60
         message:
             "tally: what the data stages kept and lost"
         shell:
             "gillnext tally --filtered {input.filtered:q} --index {input.index:q} --layouts {input.layouts:q} "
-            "--split {input.split:q} --out {output.scores:q} > {log:q} 2>&1"
+            "--boxes {input.boxes:q} --split {input.split:q} {params.labels:q} --out {output.scores:q} > {log:q} 2>&1"

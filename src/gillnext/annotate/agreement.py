@@ -9,14 +9,15 @@ A person who corrects shown boxes leaves small errors as they are: the scores fl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from gillnext import boxes, statistics
+from gillnext import boxes, layouts, statistics
+from gillnext.annotate import labels
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 
@@ -39,16 +40,29 @@ def matched(found: Layout, truth: Layout) -> list[float]:
     return overlaps
 
 
+def compare(sources: Sequence[Path], table: Path) -> dict[str, Any]:
+    """Scores of the layouts in the files `sources` against the drawn boxes of the CSV `table`, as `score` gives them.
+
+    One pass over the layouts; those of other images are not kept.
+    """
+    truth = labels.read(table)
+    found: dict[str, Layout] = {}
+    for row in (row for source in sources for row in layouts.stream(source)):
+        if row.image_path in truth:
+            found.setdefault(row.image_path, row)
+    return score(found, truth, table)
+
+
 def score(found: Mapping[str, Layout], truth: Mapping[str, Layout], where: Path | str = "") -> dict[str, Any]:
-    """Scores of the annotated layouts `found` against `truth`, both by image: metrics, intervals, counts.
+    """Scores of the annotated layouts `found` against `truth`, both by image: metrics, intervals, counts of boxes.
 
     A metric without a box to count is None. Raises `UserError` where an image of `truth` is not annotated.
     """
     if strange := [image for image in truth if image not in found]:
         raise UserError(
             f"{len(strange)} images are in no layout: {strange[0]}",
-            where=str(where),
-            remedy="name the layouts that the images were drawn from",
+            where=f"{where}, line {truth[strange[0]].extra.get('line', '?')}" if where else "",
+            remedy="name the layouts that the images were drawn from, or delete these rows",
         )
     overlaps = [matched(found[image], truth[image]) for image in truth]
     hits = np.array([float(sum(v >= AT for v in row)) for row in overlaps])
@@ -66,6 +80,7 @@ def score(found: Mapping[str, Layout], truth: Mapping[str, Layout], where: Path 
         "n": len(truth),
         "boxes": {"annotated": int(annotated.sum()), "drawn": int(drawn.sum())},
         "metrics": {n: float(sums[n][0].sum() / sums[n][1].sum()) if n in known else None for n in sums},
+        "counts": {n: int(sums[n][1].sum()) for n in known},
         "intervals": {n: list(statistics.interval(weights, *pair)) for n, pair in known.items()},
         "protocol": {"annotation": PROTOCOL},
     }

@@ -24,7 +24,7 @@ from gillnext.instruments import phrases
 from gillnext.language import batching, model
 from gillnext.language.lengths import by_length
 from gillnext.language.tokenizer import without_markers
-from gillnext.runtime import files, provenance, training
+from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.journal import Journal, at_work
 from gillnext.runtime.progress import Progress
@@ -130,7 +130,7 @@ def write_table(config: Config, names: Path, folder: Path, out: Path, mended: Pa
     """The whole stage; names of another language than the table's first column do not occur in it."""
     training.setup(config.run.threads, config.run.device)
     wanted, known = read_names(names), kept(out, mended)
-    job = provenance.fingerprint(files.sha256(folder), code=["gillnext.annotate.names"])
+    job = provenance.fingerprint(contents.sha256(folder), code=["gillnext.annotate.names"])
     translator = Translator(*model.load(folder, config.run.device))
     return translate(wanted, known, translator, config.filter.batch, out, job)
 

@@ -5,27 +5,30 @@
     gillnext review --layouts results/demo/layouts/*.jsonl --score labels.csv --out quality.json
 
 The images are drawn at random with a seed from all layouts, so that what is seen speaks for the whole; each stands with
-its caption, its boxes and their names. `--worst` shows those with the smallest boxes first instead. With `--label` the
-boxes can be corrected on the page (`labelling`), which downloads them as a CSV (`labels`); `--score` compares the
-annotation with it (`agreement`).
+its caption, its boxes and their names. Layouts are read once, and those alone are kept that the page shows. `--worst`
+shows those with the smallest boxes first instead. With `--label` the boxes can be corrected on the page (`labelling`),
+which downloads them as a CSV (`labels`); `--score` compares the annotation with it (`agreement`).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
 
 from gillnext import layouts
-from gillnext.annotate import agreement, labelling, labels
+from gillnext.annotate import agreement, labelling
 from gillnext.annotate.thumbnails import picture_of, thumbnail
 from gillnext.config.arguments import add_out
 from gillnext.layouts import Layout
 from gillnext.overlay import COLOURS
-from gillnext.runtime import files, provenance, seeds
+from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 
 SIDE = 256  # pixels of a thumbnail's longer side
@@ -57,12 +60,19 @@ small { color: #767676; overflow-wrap: anywhere }
 """
 
 
-def chosen(rows: Sequence[Layout], count: int, seed: int, worst: bool) -> list[Layout]:
-    """`count` rows: at random, or those with the smallest boxes first; the same for the same seed."""
-    if worst:
-        return sorted(rows, key=lambda row: min((_area(box) for box in row.boxes), default=0.0))[:count]
-    picked = seeds.rng("review", seed).permutation(len(rows))[:count]
-    return [rows[int(i)] for i in picked]
+def chosen(rows: Iterable[Layout], count: int, seed: int, worst: bool) -> list[Layout]:
+    """`count` rows: at random, or those with the smallest boxes first; `rows` are read once and no others kept.
+
+    At random: the smallest hashes of seed, image and id. Which rows these are hangs on no order and no part, and a row
+    more takes the place of one at most.
+    """
+
+    def key(row: Layout) -> bytes | float:
+        if worst:
+            return min((_area(box) for box in row.boxes), default=0.0)
+        return hashlib.sha256(f"{seed}\t{row.image_path}\t{row.id}".encode()).digest()
+
+    return heapq.nsmallest(count, rows, key)
 
 
 def _area(box: Sequence[float]) -> float:
@@ -90,29 +100,28 @@ def review(
     label: bool = False,
 ) -> int:
     """Write the page, to `label` on or to look at; returns how many images it shows."""
-    rows = [row for source in sources for row in layouts.read(source)]
-    if not rows:
+    totals = Counter[str]()
+
+    def rows() -> Iterator[Layout]:
+        for row in (row for source in sources for row in layouts.stream(source)):
+            totals.update(images=1, boxes=len(row.names))
+            yield row
+
+    picked = chosen(rows(), count, seed, worst)
+    if not totals["images"]:
         raise UserError("no layouts", where=", ".join(map(str, sources)), remedy="run `gillnext annotate` first")
-    picked = chosen(rows, count, seed, worst)
     if label:
         return labelling.write(picked, images, out)
     page = Environment(autoescape=True).from_string(PAGE)
     order = "the smallest boxes first" if worst else f"drawn at random with seed {seed}"
-    objects = sum(len(row.names) for row in rows)
     items = [item(row, images) for row in picked]
-    files.write_text(out, page.render(items=items, total=len(rows), objects=objects, order=order))
+    files.write_text(out, page.render(items=items, total=totals["images"], objects=totals["boxes"], order=order))
     return len(picked)
 
 
 def score(sources: Sequence[Path], table: Path, out: Path) -> dict[str, Any]:
     """Write and return how well the layouts' boxes agree with those of a CSV of drawn ones."""
-    truth = labels.read(table)
-    found: dict[str, Layout] = {}
-    for source in sources:
-        for row in layouts.read(source):
-            if row.image_path in truth:
-                found.setdefault(row.image_path, row)
-    report = agreement.score(found, truth, table)
+    report = agreement.compare(sources, table)
     report |= {"name": "labels", "hashes": {"labels": files.sha256(table)}, "provenance": provenance.stamp()}
     files.write_json(out, report)
     return report

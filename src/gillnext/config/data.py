@@ -68,6 +68,7 @@ class Annotate:
     threshold: float = s(0.5, "detector score below which an object counts as not found")
     vocabulary: str = s("", "file of names to look for; empty: the demo's classes; vlm: the caption's words")
     names: str = s("", "zero-shot: table of names in the detector's language (gillnext names); empty: it reads Chinese")
+    labels: str = s("", "CSV of boxes drawn by hand, from `gillnext review --label`, to score these; empty: no truth")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from gillnext.config.split import Split
 
 @dataclass(frozen=True)
 class Run:
-    tier: Literal["smoke", "demo", "study", "gpu", "wukong", "rehearsal"] = s(
+    tier: Literal["smoke", "demo", "scratch", "study", "gpu", "wukong", "rehearsal"] = s(
         "demo", "which tier this is; names the results folder"
     )
     seed: int = s(20260, "root of every random stream that is not a training seed")
@@ -237,3 +237,10 @@ class Config:
     memory: Memory = field(default_factory=Memory)
     ray: Ray = field(default_factory=Ray)
     from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")
+
+    @property
+    def beside(self) -> list[str]:
+        """The held-out sets of a release that every arm draws beside the test set, with its first seed: people's
+        captions of the test layouts, and a published benchmark's layouts where the settings name them.
+        """
+        return ["people", *["published"] * bool(self.split.published)] if self.world.release else []

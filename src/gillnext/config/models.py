@@ -1,4 +1,4 @@
-"""Which model plays which role: made by this workflow, or given."""
+"""Which model plays which role: made by this workflow, now or before, or given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gillnext.config.setting import s
 
 @dataclass(frozen=True)
 class Models:
-    """Each is `made`, the path of a folder, or a hub's id and revision: ORG/NAME @ REVISION (docs/roles.md)."""
+    """Each is `made`, `kept`, the path of a folder, or a hub's id and revision: ORG/NAME @ REVISION (docs/roles.md)."""
 
     classifier: str = s("made", "tells spatial captions: a causal language model")
     annotator: str = s("made", "writes boxes: a vision-language model or a detector")

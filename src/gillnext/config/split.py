@@ -26,3 +26,4 @@ class Split:
     least_boxes: int = s(1, "fewest boxes of a layout")
     most_boxes: int = s(20, "most boxes of a layout")
     manifest: str = s("", "manifest.parquet of another split, whose sides are taken; empty: sides by hash")
+    published: str = s("", "folder of `gillnext heldout-from`: layouts that every arm draws beside; empty: none")

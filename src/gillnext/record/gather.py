@@ -50,6 +50,9 @@ def sets(config: Config) -> dict[Scored, tuple[str, str]]:
             for split in splits:
                 folder = "scores" if split == "test" else f"scores/{split}"
                 found[Scored(arm, seed, split)] = (f"{folder}/{arm}/{seed}.json", f"score --arm {arm} --seed {seed}")
+        for split in config.beside:
+            of = Scored(arm, study.seeds_of(arm)[0], split)
+            found[of] = (f"scores/{split}/{arm}/{of.seed}.json", f"score --arm {arm} --seed {of.seed}")
     found |= {of: (f"scores/ceilings/{of.arm}.json", "ceilings") for of in (REAL, VAE)}
     return found | {PLANNER: ("plans/planner.json", "plan"), DATA: ("scores/data.json", "quality")}
 
@@ -109,11 +112,14 @@ def history(root: Path, arm: str, seed: int) -> Iterator[Row]:
 
 
 def training(tier: str, root: Path, arm: str, seed: int) -> Iterator[Row]:
-    """What an adapter's folder says of its size; nothing where it does not."""
+    """What an adapter's folder says of its size, and of its cost on GPUs; nothing where it does not."""
     path = root / f"adapters/{arm}/{seed}/training.json"
-    if path.exists() and "parameters" in (about := files.read_json(path)):
-        value = about["parameters"]
-        yield tier, arm, seed, "training", "", "parameters", "", "", float(value), None, None, None, None
+    about = files.read_json(path) if path.exists() else {}
+    gpu = about.get("gpu", {})
+    told = {"parameters": about.get("parameters"), "step_seconds": gpu.get("seconds"), "gpu_bytes": gpu.get("bytes")}
+    for name, value in told.items():
+        if value is not None:
+            yield tier, arm, seed, "training", "", name, "", "", float(value), None, None, None, None
 
 
 def table(found: Iterable[Row], schema: dict[str, Any]) -> pl.DataFrame:

@@ -21,6 +21,8 @@ from gillnext.runtime.errors import UserError
 from gillnext.statistics import Estimate, estimate
 
 RULES = "rules_"  # begins the names of what the second evaluator found
+# Of a release's data scores those by boxes that a person has drawn, and in how many images: it has no other truth.
+BY_HAND, LABELLED = ("annotation_precision", "annotation_recall", "annotation_miou_all"), "annotation_labelled"
 INSTRUMENTS = {
     "fid": "features", "kid": "features", "kid_se": "features", "cmmd": "image-text", "clip_score": "image-text",
 }  # fmt: skip
@@ -46,6 +48,20 @@ class Scored(NamedTuple):
         return INSTRUMENTS.get(name, "evaluator" if self.arm else "truth"), name
 
 
+class Pace(NamedTuple):
+    """What a job's model did on GPUs: how many shared the items, and in how many seconds they did them."""
+
+    devices: int
+    items: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Items a second, of all devices together."""
+        return self.items / self.seconds
+
+
+PACES = {"filter": "filter_pace", "annotation": "annotation_pace"}  # stage -> the kind of part that holds it
 REAL, VAE = Scored("real"), Scored("vae")
 PLANNER, DATA = Scored("", None, "planner"), Scored("", None, "data")
 
@@ -212,7 +228,17 @@ class Results:
         found = self.part(of, by).filter(pl.col("metric") == name)
         return {at: Value(*value) for at, _, *value in found.iter_rows()}
 
+    def paces(self, stage: str) -> list[Pace]:
+        """A pace a part of a data stage that ran on GPUs; none where it did not, or a resumed job had nothing to do."""
+        found = (self.groups(DATA, PACES[stage], name) for name in Pace._fields)
+        devices, items, seconds = ({part: value.value for part, value in of.items()} for of in found)
+        return [Pace(int(devices[part]), int(items[part]), seconds[part]) for part in devices]
+
     # Over training
+
+    def trained(self, arm: str, name: str) -> dict[int | None, float]:
+        """Seed -> what its training of an arm says of its cost on GPUs (`step_seconds`, `gpu_bytes`), where it does."""
+        return {of.seed: self.metric(of, name) for of in self.scored(arm, "training") if self.has(of, name)}
 
     @cached_property
     def _series(self) -> dict[tuple[str, int, str], pl.DataFrame]:

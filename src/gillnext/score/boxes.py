@@ -49,17 +49,21 @@ def requested(layout: Layout, classes: Sequence[str], where: str = "layout") -> 
             where=where,
             remedy=f"name one of {'、'.join(classes)}",
         )
-    labels = np.array([classes.index(name) for name in layout.names], dtype=np.int64)
-    overlaps = layout.extra.get("overlaps")  # of a benchmark that names them
-    pairs_P2 = None if overlaps is None else np.asarray(overlaps, dtype=np.int64).reshape(-1, 2)
-    return Requested(labels, np.asarray(layout.boxes, dtype=np.float64).reshape(-1, 4), pairs_P2)
+    return requested_known(layout, {name: label for label, name in enumerate(classes)})
 
 
 def requested_known(layout: Layout, labels: Mapping[str, int]) -> Requested:
-    """Those of a layout's boxes whose names have a class id in `labels`."""
+    """Those of a layout's boxes whose names have a class id in `labels`, and of the pairs that a benchmark names those
+    of two such boxes.
+    """
     known = [i for i, name in enumerate(layout.names) if name in labels]
     ids = np.array([labels[layout.names[i]] for i in known], dtype=np.int64)
-    return Requested(ids, np.asarray([layout.boxes[i] for i in known], dtype=np.float64).reshape(-1, 4))
+    boxes_N4 = np.asarray([layout.boxes[i] for i in known], dtype=np.float64).reshape(-1, 4)
+    if (named := layout.extra.get("overlaps")) is None:
+        return Requested(ids, boxes_N4)
+    place = {i: n for n, i in enumerate(known)}
+    pairs = [(place[i], place[j]) for i, j in named if i in place and j in place]
+    return Requested(ids, boxes_N4, np.asarray(pairs, dtype=np.int64).reshape(-1, 2))
 
 
 def confident(found: Detections, threshold: float = CONFIDENT) -> Detections:

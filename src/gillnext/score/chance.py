@@ -40,7 +40,8 @@ class Prior:
         if index >= images or count > most:
             what = f"image {index} with {count} boxes, where it has {images} images with up to {most}"
             raise UserError(what, where="the prior", remedy="make it again: gillnext prior")
-        return Requested(wanted.labels, self.boxes_DICN4[draw, index, count - 1, :count] if count else wanted.boxes)
+        drawn_N4 = self.boxes_DICN4[draw, index, count - 1, :count] if count else wanted.boxes
+        return Requested(wanted.labels, drawn_N4, wanted.overlaps)
 
     def redrawn(self, wanted: Sequence[Requested]) -> list[list[Requested]]:
         """Every redraw of all images' boxes."""

@@ -6,7 +6,8 @@
 
 The folder has test.jsonl, for `gillnext sample --layouts`; names.txt, the names that an evaluator must know;
 prior.safetensors with --train, for `gillnext score --prior`: boxes drawn from these layouts; and counts.json, what was
-left out by reason. Names are the file's own categories, in the file's language.
+left out by reason. Names are the file's own categories, in the file's language. The workflow draws, scores and tables
+the folder that the setting `split.published` names.
 """
 
 from __future__ import annotations

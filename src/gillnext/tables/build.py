@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from gillnext.record.results import DATA, PLANNER, REAL, VAE, Results, Scored
+from gillnext.record.results import BY_HAND, DATA, LABELLED, PLANNER, REAL, VAE, Results, Scored
+from gillnext.roles.sources import OWN
 from gillnext.statistics import RESAMPLES, Estimate, bootstrap, paired
 from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
+from gillnext.tables.words import protocol_key, told
 
 # metric -> (title, decimals); the order is the order of print
 MAIN: dict[str, tuple[str, int]] = {
@@ -61,6 +64,8 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "download_recovered": "download: recoverable links that arrived",
     "download_bad_accepted": "download: broken links accepted",
     "annotation_miou_all": "annotation: mean IoU, missing ones as 0",
+    "annotation_precision": "annotation: precision at IoU 0.5",
+    "annotation_labelled": "annotation: images with boxes drawn by hand",
     "annotation_found": "annotation: objects found",
     "annotation_wrong": "annotation: boxes of absent objects",
     "annotation_rows_kept": "annotation: images with all their objects",
@@ -74,6 +79,7 @@ OPTIONAL: dict[str, str] = {  # labels of further metrics, printed where a file 
     "bytes_filter_first": "bytes, filter first",
     "bytes_download_first": "bytes, download first (estimate)",
 }
+HAND_NOTE = "Precision, recall and mean IoU are of the annotator's boxes by those that a person has drawn:"
 SITES = {"none": "none", "attn1": "self-attention", "attn2": "cross-attention", "both": "both", "gated": "gated"}
 
 
@@ -95,7 +101,7 @@ def protocol_notes(results: Results) -> list[str]:
     protocol = results.protocol(first)
     n, seeds = results.size(first), " or ".join(map(str, counts))
     stated = [
-        f"{key.replace('_', ' ')}: {protocol[key]}"
+        f"{protocol_key(results, key)}: {protocol[key]}"
         for key in sorted(protocol)
         if isinstance(protocol[key], (str, int, float))
     ]
@@ -103,7 +109,10 @@ def protocol_notes(results: Results) -> list[str]:
         f"{n} test images an arm and seed, {seeds} seed{'s' if counts[-1] > 1 else ''}; "
         + ("mean ± half width of the 95% t interval over seeds." if counts[-1] > 1 else "one seed: no interval."),
         "FID and KID use this workflow's own feature network, not Inception, and CMMD its own CLIP: "
-        "never compare them with published values.",
+        "never compare them with published values."
+        if {config.models.features, config.models.image_text} <= set(OWN)
+        else "FID, KID and CMMD are by the networks that the protocol names: compare them with published values by "
+        "these alone, over as many pictures.",
     ]
     return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
 
@@ -230,7 +239,8 @@ def relations_table(results: Results) -> Table:
             results.metric(results.scored(arm, "relations")[0], "n_relations")
         ),
     }
-    columns |= over_seeds(results, RELATIONS, "relations")
+    titles = {key: (told(results, title), digits) for key, (title, digits) in RELATIONS.items()}
+    columns |= over_seeds(results, titles, "relations")
     note = (
         "A relation counts where both objects are found and their box centres stand as the caption says. ± over the "
         "adapter's seeds, for these captions and one planner."
@@ -268,9 +278,21 @@ def planner_table(results: Results) -> Table:
 
 
 def data_table(results: Results) -> Table:
-    """The data stages against the world's truth; of a release what they kept, for its truth nobody knows."""
+    """The data stages against the world's truth; of a release what they kept, and its boxes against those that a person
+    has drawn: without these nobody knows the truth, and the rows say so.
+    """
     if not results.config.world.release:
         title = "Filter, download and annotation against the world's truth"
         return _listing(results, DATA, DATA_LABELS, "data", title)
-    known = {key: label for key, label in (DATA_LABELS | OPTIONAL).items() if results.has(DATA, key)}
-    return _listing(results, DATA, known, "data", "What filter, download and annotation kept; there is no truth")
+    labels = DATA_LABELS | OPTIONAL
+    known = {key: label for key, label in labels.items() if results.has(DATA, key)}
+    if LABELLED in known:
+        table = _listing(results, DATA, known, "data", "What filter, download and annotation kept, and boxes by hand")
+        images = int(results.metric(DATA, LABELLED))
+        hand = f"{HAND_NOTE} {images:,} images, over which these intervals are resampled; n: boxes."
+        return replace(table, notes=[*table.notes, hand])
+    table = _listing(results, DATA, known, "data", "What filter, download and annotation kept; there is no truth")
+    for key in (key for key in labels if key in BY_HAND and key not in known):
+        cells = {"metric": text(labels[key]), "value": text("no truth")}
+        table.rows.append([cells.get(column.key, text(NOTHING)) for column in table.columns])
+    return table

@@ -6,6 +6,7 @@ from gillnext.record.results import Results
 from gillnext.statistics import LEVEL, differences, estimate
 from gillnext.tables.build import metric_digits
 from gillnext.tables.table import Column, Table, integer, signed, text
+from gillnext.tables.words import second, told
 
 METRICS = {"success50": "success@0.5", "rules_success50": "the same by rules", "miou": "mIoU",
            "rules_miou": "the same by rules", "kid": "KID", "clip_score": "CLIP score"}  # fmt: skip
@@ -17,29 +18,29 @@ def _title(metric: str) -> str:
     return METRICS[plain] + (" by rules" if plain != metric else "")
 
 
-def _words(values: dict[str, list[float]], contrasts: int) -> str:
+def _words(results: Results, values: dict[str, list[float]], contrasts: int) -> str:
     """Which metrics the seeds tell apart at all, each at a level divided by the number of contrasts (Bonferroni)."""
     level = 1 - (1 - LEVEL) / contrasts
-    apart = [_title(name) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
+    apart = [told(results, _title(name)) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
     return "all of these" if len(apart) == len(values) else ", ".join(apart) or "nothing shown"
 
 
 def contrasts_table(results: Results) -> Table | None:
     """One row a contrast, first − second; None where the settings name none."""
     rows, pairs = [], results.config.study.headline
-    for first, second in pairs:
-        values = {name: differences(*results.both(first, second, name)) for name in METRICS}
+    for one, other in pairs:
+        values = {name: differences(*results.both(one, other, name)) for name in METRICS}
         cells = [signed(estimate(paired), metric_digits(name)) for name, paired in values.items()]
-        seeds = integer(len(results.common_seeds(first, second)))
-        rows.append([text(f"{first} − {second}"), seeds, *cells, text(_words(values, len(pairs)))])
+        seeds = integer(len(results.common_seeds(one, other)))
+        rows.append([text(f"{one} − {other}"), seeds, *cells, text(_words(results, values, len(pairs)))])
     if not rows:
         return None
     columns = [Column("contrast", "contrast", left=True), Column("seeds", "seeds")]
-    columns += [Column(name, title, interval=True) for name, title in METRICS.items()]
+    columns += [Column(name, told(results, title), interval=True) for name, title in METRICS.items()]
     columns.append(Column("apart", "told apart", left=True))
     notes = [
         "Differences paired by training seed, ± half a 95% t interval; fixed in the settings before the runs. "
-        "By rules: the evaluator that learns nothing. Told apart, metric by metric: by the interval at a level divided "
+        f"{second(results)} Told apart, metric by metric: by the interval at a level divided "
         "by the number of contrasts (Bonferroni)."
     ]
     return Table("contrasts", "Headline contrasts", columns, rows, notes)

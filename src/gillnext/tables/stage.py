@@ -21,6 +21,7 @@ from gillnext.roles.sources import MADE
 from gillnext.runtime import files
 from gillnext.tables import build
 from gillnext.tables.bars import bars_table
+from gillnext.tables.beside import first, people_table, published_table
 from gillnext.tables.binding import binding_table
 from gillnext.tables.build import MAIN
 from gillnext.tables.contrasts import contrasts_table
@@ -41,7 +42,7 @@ def numbers(results: Results) -> dict[str, str]:
 
     `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
     `contrast.{first}.{second}.…` and `onset.{arm}.…`, the cells of these tables; `planner.…`; `data.…`; `memory.…`;
-    `models.ROLE`; `study.…`; `relations.…`; `run.arithmetic`."""
+    `models.ROLE`; `study.…`; `relations.…`; `run.arithmetic`; `people.…` and `published.…` of a release."""
     config = results.config
     out = _study(results)
     named = {f"arm.{arm}": arm for arm in config.study.arms} | {"reference": results.reference, "base": results.base}
@@ -58,9 +59,23 @@ def numbers(results: Results) -> dict[str, str]:
     for of in (PLANNER, DATA):
         for key, value in results.metrics(of).items():
             out[f"{of.split}.{key}"] = number(value.value).text
+    out |= _beside(results)
     out["run.arithmetic"] = made_in(results.memory.get("provenance", {}))
     out |= {f"models.{role}": model_name(value) for role, value in asdict(config.models).items()}
     return out | _rows(contrasts_table(results), "contrast") | _rows(onset_table(results), "onset") | _memory(results)
+
+
+def _beside(results: Results) -> dict[str, str]:
+    """What the reference arm's first seed has on the sets beside the test set, where it has drawn them."""
+    named, people, published = (first(results, results.reference, split) for split in ("test", "people", "published"))
+    sets = {"people": people, "people.named": named} if results.has(people, "miou") else {}
+    sets |= {"published": published} if results.has(published, "o_miou") else {}
+    return {
+        f"{name}.{key}": number(results.metric(of, key)).text
+        for name, of in sets.items()
+        for key in ("success50", "miou", "o_miou")
+        if results.has(of, key)
+    }
 
 
 def model_name(model: str) -> str:
@@ -131,7 +146,8 @@ def _memory(results: Results) -> dict[str, str]:
 
 TABLES: tuple[Callable[[Results], Table | None], ...] = (
     build.main_table, contrasts_table, build.intervals_table, evaluators_table, protocols_table, strata_table,
-    onset_table, binding_table, build.relations_table, build.planner_table, build.data_table, memory_table,
+    people_table, published_table, onset_table, binding_table, build.relations_table, build.planner_table,
+    build.data_table, memory_table,
 )  # fmt: skip
 
 
