@@ -10,6 +10,7 @@ from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 from torch import nn
 
 from gillnext.config.load import load
+from gillnext.language.model import parameters
 from gillnext.memory import cost, kolors, published
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +66,7 @@ def test_the_class_that_stands_for_kolors_reader_has_its_parameters():
     }  # fmt: skip
     with torch.device("meta"):
         own = ChatGLMModel(ChatGLMConfig(**about))
-    assert published.size(published.language_model(published.CHATGLM)) == published.size(own)
+    assert parameters(published.language_model(published.CHATGLM)) == parameters(own)
 
 
 def test_the_eyes_of_qwen2_vl_are_linear_layers_and_attention():

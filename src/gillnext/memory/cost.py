@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gillnext.adapter import objective
 from gillnext.config.arguments import add_config, config
 from gillnext.config.model import Arm, Config
+from gillnext.language.model import parameters
 from gillnext.memory import kolors, published
 from gillnext.memory.adapter_step import made
 
@@ -149,7 +150,7 @@ def unet(gated: bool = False, checkpointed: bool = False, trained: bool = False,
     # Of a device without numbers torch has no autocast; types change no count.
     with torch.set_grad_enabled(backward), patch.object(torch, "autocast", lambda *_, **__: nullcontext()):
         flop = counted(lambda: model(batch).backward() if backward else model(batch))
-    return Step(flop, published.size(model.adapter) + trained * published.size(model.unet))
+    return Step(flop, parameters(model.adapter) + trained * parameters(model.unet))
 
 
 def tuning(shape: dict[str, Any], tokens: int) -> float:
@@ -187,7 +188,7 @@ def data_stages(cfg: Config, args: argparse.Namespace) -> Iterator[Stage]:
     model, prompt = published.vision_language_model(), (args.side // published.PATCH) ** 2 // 4 + args.question
     seen = seeing(model.model.visual, args.side) + reading(model.model.language_model, prompt, width)
     spoken = model.model.language_model.layers, model.lm_head
-    token = HALF * sum(map(published.size, spoken)) / cfg.annotate.batch
+    token = HALF * sum(map(parameters, spoken)) / cfg.annotate.batch
     yield Stage("annotate, Qwen2-VL-7B", "pictures", args.pictures, seen, args.answer * token, most=many)
     yield Stage("or Grounding DINO-base", "pictures", args.pictures, detecting(), most=many)
     captions = published.language_model(published.CHATGLM).model
@@ -200,7 +201,7 @@ def data_stages(cfg: Config, args: argparse.Namespace) -> Iterator[Stage]:
 def trainings(cfg: Config, args: argparse.Namespace) -> Iterator[Stage]:
     """The planner, and every arm's adapters."""
     rows = cfg.planner.steps * cfg.planner.batch
-    kept = HALF * published.size(published.language_model(published.SMALL_QWEN)) / rows
+    kept = HALF * parameters(published.language_model(published.SMALL_QWEN)) / rows
     yield Stage("planner, LoRA", "layouts", rows, tuning(published.SMALL_QWEN, args.plan), disk=kept, most=1)
     asked, samples, flop, disk = cfg.adapter, 0, 0.0, 0.0
     for arm, seeds in trained_arms(cfg):

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     ChineseCLIPConfig,
@@ -111,8 +110,3 @@ def image_text_model() -> Any:
     """Chinese-CLIP, ViT-B/16."""
     with torch.device("meta"):
         return ChineseCLIPModel._from_config(ChineseCLIPConfig(vision_config=CHINESE_CLIP), **EAGER).eval()
-
-
-def size(network: nn.Module) -> int:
-    """Parameters."""
-    return sum(p.numel() for p in network.parameters())

@@ -70,10 +70,6 @@ def of_part(loss: Callable[[Any], Tensor], batch: Any) -> Loss:
     return weighted
 
 
-def count_of(modules: nn.Module) -> int:
-    return sum(p.numel() for p in modules.parameters())
-
-
 def awake_adapter(cfg: Config, unet: nn.Module) -> SpatialAdapter:
     """The reference arm's adapter in `unet`, its weights away from zero, so that every gradient is at work."""
     adapter = build_adapter(cfg, arm_of(cfg, cfg.study.reference), unet, 0)
@@ -93,7 +89,7 @@ def denoising(cfg: Config, mode: str, unet: Any, drawn: Sequence[objective.Batch
     loss = kolors.autocast(model, precision)
     moved = [objective.to(batch, torch.device(cfg.run.device)) for batch in drawn]
     losses = {f"denoising {k}": of_part(loss, batch) for k, batch in enumerate(moved)}
-    sizes = {"adapter": count_of(adapter), "unet": count_of(unet)}
+    sizes = {"adapter": language_model.parameters(adapter), "unet": language_model.parameters(unet)}
     return Work(losses, model, list(adapter.parameters()), sizes, len(moved[0]))
 
 
@@ -136,7 +132,7 @@ def gill(cfg: Config, mode: str, folders: Folders, tasks: dict[str, Any] = TASKS
     losses = {name: of_part(partial(task, model), batch) for name, task in tasks.items()}
     trained = list(model.trainable_parameters().values())
     count = sum(p.numel() for p in trained)
-    sizes = {"trained": count, "frozen": count_of(model) - count}
+    sizes = {"trained": count, "frozen": language_model.parameters(model) - count}
     return Work(losses, model, trained, sizes, len(batch))
 
 

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from diffusers import AutoencoderKL
 
 from gillnext import layouts
 from gillnext.config import Config, arguments
@@ -27,10 +25,9 @@ from gillnext.layouts import Layout
 from gillnext.miniatures.world import scenes
 from gillnext.runtime import training
 from gillnext.runtime.errors import UserError
-from gillnext.runtime.weights import variant_in
 from gillnext.score import fid_kid, images, stage
 from gillnext.score.images import BATCH
-from gillnext.score.rebuilt import rebuilt
+from gillnext.score.rebuilt import autoencoder, rebuilt
 from gillnext.score.stage import Scorers
 
 STREAM = "test"
@@ -57,8 +54,7 @@ def render(rows: Sequence[Layout], seed: int, where: str) -> list[np.ndarray]:
 
 def rebuild(pictures: Sequence[np.ndarray], vae_folder: Path, device: str) -> Iterator[np.ndarray]:
     """The images, each (H, W, 3) uint8, encoded (mean of the posterior) and decoded, a batch at a time."""
-    vae = AutoencoderKL.from_pretrained(vae_folder, variant=variant_in(vae_folder), torch_dtype=torch.float32)
-    return rebuilt(vae.eval().to(device, memory_format=torch.channels_last), pictures, BATCH)
+    return rebuilt(autoencoder(vae_folder, device), pictures, BATCH)
 
 
 def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path) -> list[dict[str, Any]]:

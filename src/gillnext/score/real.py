@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from diffusers import AutoencoderKL
 
 from gillnext import layouts
-from gillnext.adapter import buckets, encode, folders
+from gillnext.adapter import buckets, encode
 from gillnext.adapter.buckets import Frame
 from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
@@ -31,7 +29,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import track
 from gillnext.score import fid_kid, images, stage
 from gillnext.score.models import Scorers
-from gillnext.score.rebuilt import rebuilt
+from gillnext.score.rebuilt import autoencoder, rebuilt
 
 SOURCE = "held-out pictures that no score is taken on"
 
@@ -48,14 +46,6 @@ class Frames:
     def of(self, row: Layout) -> Frame:
         """The frame of a layout's picture."""
         return buckets.frame(encode.size_of(row), self.among) if self.among else buckets.square(self.side)
-
-
-def autoencoder(base: Path, device: str) -> AutoencoderKL:
-    """The base's autoencoder, in float32."""
-    vae = AutoencoderKL.from_pretrained(
-        base / "vae", variant=folders.variant(base), torch_dtype=torch.float32, use_safetensors=True
-    )
-    return vae.eval().to(device, memory_format=torch.channels_last)
 
 
 def in_frame(row: Layout, frame: Frame) -> Layout:
@@ -82,7 +72,7 @@ def make(
     again = (images.read_image(path) for path in real.paths)
     sets = {
         "real": real,
-        "vae": images.write(reference / "vae", rebuilt(autoencoder(base, device), again), real.layouts),
+        "vae": images.write(reference / "vae", rebuilt(autoencoder(base / "vae", device), again), real.layouts),
     }
     apart = images.write(reference / "others", pictures(held_out), held_out)
     fid_kid.make_reference_of_files(

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
+import torch
 from diffusers import AutoencoderKL
 
 from gillnext.diffusion import latents
+from gillnext.runtime.weights import variant_in
 
 BATCH = 16  # pictures that go through together
+
+
+def autoencoder(folder: Path, device: str) -> AutoencoderKL:
+    """The autoencoder in `folder`, in float32, whatever variant its weights are of."""
+    vae = AutoencoderKL.from_pretrained(
+        folder, variant=variant_in(folder), torch_dtype=torch.float32, use_safetensors=True
+    )
+    return vae.eval().to(device, memory_format=torch.channels_last)
 
 
 def rebuilt(vae: AutoencoderKL, pictures: Iterable[np.ndarray], batch: int = BATCH) -> Iterator[np.ndarray]:

@@ -37,10 +37,10 @@ def save(models: Path, out: Path) -> None:
     network = unet(models / "base")
     width = network.config.cross_attention_dim // 2  # the states of both encoders stand side by side
     pooled = network.config.projection_class_embeddings_input_dim - 6 * network.config.addition_time_embed_dim
-    tokenizers = [clip_tokenizer(corpus.describe(0, "sdxl", 500)[1], LENGTH) for _ in range(2)]
-    marks = {name: getattr(tokenizers[0], name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    tokenizer = clip_tokenizer(corpus.describe(0, "sdxl", 500)[1], LENGTH)
+    marks = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = CLIPTextConfig(
-        vocab_size=len(tokenizers[0]), hidden_size=width, intermediate_size=2 * width, projection_dim=pooled,
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=2 * width, projection_dim=pooled,
         num_hidden_layers=3, num_attention_heads=2, max_position_embeddings=LENGTH, **marks,
     )  # fmt: skip
     with torch.random.fork_rng():
@@ -48,7 +48,7 @@ def save(models: Path, out: Path) -> None:
         first, second = CLIPTextModel(config), CLIPTextModelWithProjection(config)
     pipeline = StableDiffusionXLPipeline(
         vae=AutoencoderKL.from_pretrained(models / "base", subfolder="vae", local_files_only=True),
-        text_encoder=first, text_encoder_2=second, tokenizer=tokenizers[0], tokenizer_2=tokenizers[1],
+        text_encoder=first, text_encoder_2=second, tokenizer=tokenizer, tokenizer_2=tokenizer,
         unet=network, scheduler=DPMSolverMultistepScheduler.from_pretrained(models / "base", subfolder="scheduler"),
     )  # fmt: skip
     pipeline.to(dtype=torch.float16).save_pretrained(out, variant="fp16", safe_serialization=True)

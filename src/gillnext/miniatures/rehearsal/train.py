@@ -25,6 +25,7 @@ from PIL import Image
 from gillnext.boxes import iou
 from gillnext.config.data import ZeroShot
 from gillnext.instruments import open_vocabulary, phrases, zero_shot
+from gillnext.language import model as language_model
 from gillnext.miniatures.networks import small_zero_shot
 from gillnext.miniatures.rehearsal.training import grounding_dino, owlv2, scenes
 from gillnext.miniatures.rehearsal.training.scenes import SEED, WORDS, Picture
@@ -86,7 +87,7 @@ def card(kind: str, folder: Path, pictures: list[Picture], steps: int, minutes: 
     success, _ = measured(detector, held_out, recipe.view)
     told = {
         "kind": kind, "title": recipe.TITLE, "architecture": type(detector.network).__name__, "looks": recipe.LOOKS,
-        "parameters": sum(p.numel() for p in detector.network.parameters()), "names": ", ".join(WORDS.values()),
+        "parameters": language_model.parameters(detector.network), "names": ", ".join(WORDS.values()),
         "scenes": len(pictures), "steps": steps, "batch": recipe.BATCH, "minutes": minutes,
         "processor": machine.processor(), "objects": sum(len(p.names) for p in held_out), "success": success,
         "chance": scenes.chance(held_out), "text": settings.text, "confident": round(confident, 2),
