@@ -146,7 +146,8 @@ class Trainer:
             )  # fmt: skip
             batches.append(batch)
         if self.accelerator.device.type == "cuda":  # pinned: the copy to the GPU does not wait
-            torch.cuda.set_device(self.accelerator.device)  # a thread begins on the first, and would pin there
+            if self.accelerator.device.index is not None:  # a thread begins on the first, and would pin there
+                torch.cuda.set_device(self.accelerator.device)
             batches = [objective.Batch(**{k: v.pin_memory() for k, v in vars(batch).items()}) for batch in batches]
         return batches
 

@@ -1,8 +1,8 @@
 """Measure one mode of a step's work: bytes held and at the peak, seconds, and the gradient.
 
 On a CPU bytes are exact counts of live tensors, and the growth of resident memory stands beside them; on a GPU they
-are torch's own accounting of what is allocated, and seconds come from its events. The trace over one step counts live
-tensors on both.
+are torch's own accounting of what is allocated, and seconds come from its events. The trace over one step, of the modes
+that have one, counts live tensors on both.
 """
 
 from __future__ import annotations
@@ -89,11 +89,12 @@ def measure(work: Work, mode: str, repeats: int) -> dict[str, Any]:
     run()
     result["seconds"] = statistics.median(seconds(run, work.device) for _ in range(repeats))
     work.clear()
-    with LiveBytes() as live:
-        held = step(losses, mode, lambda: live.live)
-    result |= {"saved_bytes": held, "peak_bytes": live.peak}
-    if mode in TRACED:
-        result["trace"] = live.trace()
+    if not cuda or mode in TRACED:
+        with LiveBytes() as live:
+            held = step(losses, mode, lambda: live.live)
+        result |= {"saved_bytes": held, "peak_bytes": live.peak}
+        if mode in TRACED:
+            result["trace"] = live.trace()
     if cuda:
         work.clear()
         result |= allocated(lambda probe: step(losses, mode, probe), work.device)

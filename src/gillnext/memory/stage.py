@@ -66,6 +66,12 @@ def compare(cfg: Config, workload: str, folders: Folders) -> dict[str, Any]:
         print(
             f"{workload}, {mode}: {result['saved_bytes'] / 2**20:.1f} MiB held, {result['seconds']:.2f} s", flush=True
         )
+    return gathered(modes)
+
+
+def gathered(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the file holds of a workload, of the measures of its modes, `single` and `summed` among them."""
+    modes = {mode: dict(result) for mode, result in measured.items()}
     gradients = {mode: result.pop("gradient") for mode, result in modes.items()}
     whole: dict[str, Any] = {
         "parameters": modes["single"]["sizes"],
