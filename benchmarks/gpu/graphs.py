@@ -83,7 +83,7 @@ class Training:
             self.t.zero_()
             for p, value in zip(self.parameters, kept, strict=True):
                 p.copy_(value)
-            for average, value in zip(self.shadow, kept, strict=True):
+            for average, value in zip(self.shadow, kept, strict=False):  # there may be none
                 average.copy_(value)
             for state in self.optimiser.state.values():
                 for value in state.values():

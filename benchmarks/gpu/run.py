@@ -17,8 +17,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # Seconds of each part; of `stages` most is imports, of `base` everything is training.
-PARTS = {"stages": 80, "kolors": 170, "language": 130, "base": 215}
-GRACE = 15  # seconds after a part's limit, in which it may still write
+PARTS = {"stages": 120, "kolors": 165, "language": 125, "base": 218}
+GRACE = 40  # seconds for imports before a part looks at its clock, and for a last file
 
 
 def part(name: str, out: Path, seconds: float, toy: bool, models: Path) -> int | None:
@@ -32,7 +32,7 @@ def part(name: str, out: Path, seconds: float, toy: bool, models: Path) -> int |
         f"{seconds:.0f}",
     ]
     command += ["--toy"] if toy else []
-    command += ["--models", str(models)] if name == "base" else []
+    command += ["--models", str(models)] if name in ("stages", "base") else []
     path = os.pathsep.join(filter(None, [str(HERE.parents[1] / "src"), os.environ.get("PYTHONPATH")]))
     try:
         return subprocess.run(
@@ -46,7 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/gpu"), help="folder of the parts' JSON and pictures")
     parser.add_argument("--models", type=Path, default=Path("results/scratch/models"),
-                        help="folder of vae, text, evaluator and templates, for the part `base`")  # fmt: skip
+                        help="folder of a finished run's models")  # fmt: skip
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which parts, in this order")
     parser.add_argument("--scale", type=float, default=1.0, help="times every limit")
     parser.add_argument("--toy", action="store_true", help="toy sizes")

@@ -1,8 +1,8 @@
 """The workflow's own stages on a GPU, tiny: does each run there, and does it do what it does on a CPU?
 
-    python benchmarks/gpu/stages.py --out OUT/stages.json --seconds 150
+    python benchmarks/gpu/stages.py --models results/scratch/models --out OUT/stages.json --seconds 150
 
-Every command is the one that the workflow's rule runs, with the smoke tier's settings and `run.device: cuda` on top.
+Every command is the one that the workflow's rule runs, with the smoke tier's settings and the GPU on top.
 One training is run on both devices in float32: batches and noise are drawn on the CPU, so their losses have to agree.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -24,15 +25,19 @@ from PIL import Image
 
 from gillnext import layouts
 from gillnext.miniatures.world import heldout, scenes
-from gillnext.runtime import files
+from gillnext.runtime import files, gpus
 
 REPOSITORY = Path(__file__).parents[2]
 PICTURES, TEST = 160, 24
 SHOWN = 1_500  # characters of a failed stage's last words
 
+MODELS = ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "windows", "base")
+SHARED = {gpus.TAKEN: ""}  # as if another process had taken the GPU for them: these stages run beside each other
+
 # A run of settings: device, precision and what else differs from the smoke tier.
 VARIANTS: dict[str, dict[str, Any]] = {
     "gpu": {"run": {"precision": "bf16"}},
+    "leased": {"run": {"precision": "bf16", "device": "cuda"}},  # waits for the other that wants the GPU for itself
     "single": {"run": {"precision": "no"}},
     "fp16": {"run": {"precision": "fp16"}, "adapter": {"gradient_checkpointing": True, "prefetch": 4}},
     "cpu": {"run": {"precision": "no", "device": "cpu"}},
@@ -42,8 +47,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def settings(work: Path, device: str) -> None:
     """The variants' settings as files, for `--config` behind the smoke tier's."""
     for name, changed in VARIANTS.items():
-        whole = {**changed, "run": {"device": device, "threads": 1, **changed["run"]}, "study": {"subset": []}}
-        (work / f"{name}.yaml").write_text(yaml.safe_dump(whole))
+        run = {"device": device, "threads": 1, **changed["run"]}
+        if run["device"] == "cuda" and device == "cpu":
+            run["device"] = "cpu"
+        (work / f"{name}.yaml").write_text(yaml.safe_dump({**changed, "run": run, "study": {"subset": []}}))
 
 
 def pictures(work: Path, seed: int) -> None:
@@ -61,8 +68,8 @@ def pictures(work: Path, seed: int) -> None:
     files.write_jsonl(work / "index.jsonl", index)
 
 
-def commands(work: Path) -> dict[str, tuple[str, Sequence[str], Sequence[str]]]:
-    """Of each stage: its variant, its arguments, and the stages that it waits for."""
+def commands(work: Path, language: Path) -> dict[str, tuple[str, Sequence[str], Sequence[str]]]:
+    """Of each stage: its variant, its arguments, and the stages that it waits for; `language`: a made classifier."""
     w = str(work)
 
     def adapter(arm: str, out: str) -> list[str]:
@@ -73,7 +80,7 @@ def commands(work: Path) -> dict[str, tuple[str, Sequence[str], Sequence[str]]]:
 
     return {
         **{name: ("gpu", [name, "--out", f"{w}/{name}"], []) for name in
-           ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text")},
+           MODELS[:-2]},
         "windows": ("gpu", ["windows", "--vae", f"{w}/vae", "--text", f"{w}/text", "--out", f"{w}/windows"],
                     ["vae", "text"]),
         "base": ("gpu", ["base", "--vae", f"{w}/vae", "--text", f"{w}/text", "--windows", f"{w}/windows",
@@ -85,9 +92,9 @@ def commands(work: Path) -> dict[str, tuple[str, Sequence[str], Sequence[str]]]:
         "planner": ("gpu", ["planner", "--layouts", f"{w}/train.jsonl", "--out", f"{w}/planner"], []),
         "attn2 on the CPU": ("cpu", adapter("attn2", f"{w}/attn2-cpu"), ["cache"]),
         "attn2 in float32": ("single", adapter("attn2", f"{w}/attn2-single"), ["cache"]),
-        "attn2": ("gpu", adapter("attn2", f"{w}/attn2"), ["cache"]),
+        "attn2": ("leased", adapter("attn2", f"{w}/attn2"), ["cache"]),
         "attn1, fp16, checkpointed": ("fp16", adapter("attn1", f"{w}/attn1"), ["cache"]),
-        "gated": ("gpu", adapter("gated", f"{w}/gated"), ["cache"]),
+        "gated": ("leased", adapter("gated", f"{w}/gated"), ["cache"]),
         "whole UNet": ("gpu", adapter("full", f"{w}/full"), ["cache"]),
         "curve": ("gpu", ["curve", "--arm", "attn2", "--seed", "0", "--base", f"{w}/base", "--adapter", f"{w}/attn2",
                           "--val", f"{w}/test.jsonl", "--evaluator", f"{w}/evaluator", "--out", f"{w}/curve"],
@@ -95,8 +102,8 @@ def commands(work: Path) -> dict[str, tuple[str, Sequence[str], Sequence[str]]]:
         "sample": ("gpu", sample("attn2", "--adapter", f"{w}/attn2", "--out", f"{w}/samples"), ["attn2"]),
         "sample of the base": ("gpu", sample("base", "--out", f"{w}/samples-base"), ["base"]),
         "sample by guidance": ("gpu", sample("base-guided", "--out", f"{w}/samples-guided"), ["base"]),
-        "memory": ("gpu", ["memory", "--base", f"{w}/base", "--cache", f"{w}/cache", "--language", f"{w}/classifier",
-                           "--out", f"{w}/memory.json"], ["cache", "classifier"]),
+        "memory": ("gpu", ["memory", "--base", f"{w}/base", "--cache", f"{w}/cache", "--language", str(language),
+                           "--out", f"{w}/memory.json"], ["cache"]),
     }  # fmt: skip
 
 
@@ -111,7 +118,7 @@ def run(work: Path, name: str, variant: str, words: Sequence[str], until: float)
             capture_output=True,
             text=True,
             timeout=max(until - began, 1),
-            env=os.environ | {"OMP_NUM_THREADS": "2"},
+            env=os.environ | {"OMP_NUM_THREADS": "2"} | ({} if variant == "leased" else SHARED),
         )
         told: dict[str, Any] = {"exit": done.returncode}
         if done.returncode:
@@ -123,14 +130,17 @@ def run(work: Path, name: str, variant: str, words: Sequence[str], until: float)
     return told
 
 
-def all_stages(work: Path, workers: int, until: float) -> dict[str, Any]:
+def all_stages(work: Path, language: Path, workers: int, until: float) -> dict[str, Any]:
     """Every stage as soon as what it waits for has ended well."""
     found, running = dict[str, Any](), dict[str, Future[Any]]()
-    waiting = commands(work)
+    waiting = commands(work, language)
+    for name in [name for name in waiting if (work / name).exists()]:
+        del waiting[name]
+        found[name] = {"exit": 0, "said": "made before"}
     with ThreadPoolExecutor(workers) as pool:
         while waiting or running:
             for name, (variant, words, needs) in list(waiting.items()):
-                if any(found.get(need, {}).get("exit", 0) for need in needs):
+                if any(need in found and found[need]["exit"] != 0 for need in needs):
                     found[name] = {"exit": None, "said": "what it needs did not end well"}
                 elif not all(need in found for need in needs):
                     continue
@@ -156,16 +166,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON of how each stage ended")
     parser.add_argument("--seconds", type=float, default=150, help="a stage that has not ended by then is stopped")
+    parser.add_argument("--models", type=Path, required=True, help="folder of a finished run's models")
     parser.add_argument("--toy", action="store_true", help="nothing changes: it is as small as it gets")
+    parser.add_argument("--made", type=Path, help="work folder of an earlier run, whose stages are not run again")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="stages at once")
     args = parser.parse_args()
     until = time.perf_counter() + args.seconds
     work = args.out.resolve().with_suffix(".work")
     work.mkdir(parents=True)
     gpu = torch.cuda.is_available()
-    settings(work, "cuda" if gpu else "cpu")
+    settings(work, "cuda:0" if gpu else "cpu")
     pictures(work, 20260)
-    found = all_stages(work, args.workers, until)
+    for old in args.made.iterdir() if args.made else ():
+        if old.is_dir() and old.name in MODELS:
+            shutil.copytree(old, work / old.name)
+    found = all_stages(work, args.models / "classifier", args.workers, until)
     report: dict[str, Any] = {
         "device": torch.cuda.get_device_name() if gpu else "cpu", "torch": torch.__version__, "stages": found,
         "ended_well": sum(one["exit"] == 0 for one in found.values()), "of": len(found),

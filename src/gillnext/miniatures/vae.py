@@ -98,7 +98,7 @@ def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)
     into, back = vae.quant_conv, vae.post_quant_conv
-    back.bias += (back.weight.double()[:, :, 0, 0] @ mean).to(back.bias)
+    back.bias += (back.weight.cpu().double()[:, :, 0, 0] @ mean).to(back.bias)
     back.weight *= std.to(back.weight)[None, :, None, None]
     into.bias[:channels] -= mean.to(into.bias)
     into.bias[:channels] /= std.to(into.bias)
