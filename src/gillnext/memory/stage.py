@@ -57,8 +57,10 @@ def one_mode(cfg: Config, workload: str, mode: str, folders: Folders) -> dict[st
 
 def compare(cfg: Config, workload: str, folders: Folders) -> dict[str, Any]:
     """All modes of a workload, and the relative difference of each gradient from `summed`."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["gillnext.memory.stage"])  # torch is imported once for all modes
+    gpu = cfg.run.device.startswith("cuda")
+    context = multiprocessing.get_context("spawn" if gpu else "forkserver")  # CUDA starts in no process that was forked
+    if not gpu:
+        context.set_forkserver_preload(["gillnext.memory.stage"])  # torch is imported once for all modes
     modes: dict[str, dict[str, Any]] = {}
     for mode in MODES[workload]:
         with ProcessPoolExecutor(1, context) as process:  # a killed child raises, and does not keep us waiting
