@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import importlib
 import sys
+from typing import NoReturn
 
 from gillnext.config.arguments import add_config, config
 from gillnext.config.model import Config
-from gillnext.runtime import arithmetic, gpus
+from gillnext.runtime import arithmetic, collector, ending, gpus
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.orphans import follow_parent
 
@@ -111,9 +111,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"gillnext {name}: {error}", file=sys.stderr)
         return 2
-    gc.disable()  # of what an import makes nothing is garbage, and looking for it takes a tenth of the time
-    module = importlib.import_module(STAGES[name][0])
-    gc.enable()
+    with collector.spared():
+        module = importlib.import_module(STAGES[name][0])
     stage = argparse.ArgumentParser(
         f"gillnext {name}",
         description=module.__doc__ or STAGES[name][1],
@@ -129,5 +128,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def run() -> NoReturn:
+    """The command `gillnext`: `main`, and the end of the process."""
+    ending.leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

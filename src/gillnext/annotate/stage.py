@@ -28,7 +28,7 @@ from gillnext.annotate.rows import MISSING, OUT_OF_MEMORY, Row
 from gillnext.config import Config, arguments
 from gillnext.instruments import families
 from gillnext.layouts import Layout
-from gillnext.runtime import contents, files, pretrained, provenance
+from gillnext.runtime import collector, contents, files, pretrained, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving, out_of_memory
 from gillnext.runtime.journal import Journal, at_work
@@ -141,7 +141,8 @@ def annotate(rows: list[Row], workers: Workers[Row, list[Answer]], size: int, ou
 
 def make_annotator(config: Config, model: Path | str) -> Callable[[Sequence[Row]], list[Answer]]:
     """The configured backend on this process's device, as a function of rows."""
-    from gillnext.runtime import training
+    with collector.spared():
+        from gillnext.runtime import training
 
     training.setup(config.run.threads, config.run.device)
     annotator, vocabulary = load_annotator(config, model)
@@ -183,7 +184,8 @@ def load_annotator(config: Config, model: Path | str) -> tuple[Annotator, Vocabu
         return VisionLanguageAnnotator.from_pretrained(model, device, settings.max_image_size), vocabulary
     if backend == "zero-shot":
         return load_zero_shot(config, model, vocabulary)
-    from gillnext.annotate.detector import DetectorAnnotator
+    with collector.spared():
+        from gillnext.annotate.detector import DetectorAnnotator
 
     annotator = DetectorAnnotator.from_pretrained(model, device, settings.threshold)
     return annotator, vocabulary or Vocabulary(annotator.names)

@@ -28,7 +28,7 @@ from gillnext.filter.lexicon import DEFAULT, lexicon_file, read_lexicon
 from gillnext.filter.prompts import LABELS
 from gillnext.filter.shards import pass_shard
 from gillnext.language.lengths import by_length
-from gillnext.runtime import files, pretrained, provenance
+from gillnext.runtime import collector, files, pretrained, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.halving import halving, out_of_memory
 from gillnext.runtime.journal import Journal, at_work
@@ -160,8 +160,9 @@ def _check(config: Config, shards: Sequence[Path], model: Path | str) -> None:
 
 def make_labeller(config: Config, model: Path | str) -> Label:
     """The classifier on this process's device, as a function of (key, caption) pairs."""
-    from gillnext.filter.classifier import Classifier
-    from gillnext.runtime import training
+    with collector.spared():
+        from gillnext.filter.classifier import Classifier
+        from gillnext.runtime import training
 
     training.setup(config.run.threads, config.run.device)
     classifier = Classifier.from_pretrained(model, config.run.device)

@@ -8,6 +8,7 @@ from gillnext.config.data import ZeroShot
 from gillnext.instruments import families
 from gillnext.instruments.detections import Detector
 from gillnext.miniatures.networks.folders import read_config
+from gillnext.runtime import collector
 from gillnext.runtime.errors import UserError
 
 
@@ -15,8 +16,9 @@ def load(folder: Path, device: str = "cpu", names: Path | None = None, settings:
     """The box evaluator in `folder`, ready to detect: the trained one, the templates, or a zero-shot detector, which
     needs the file of its `names`.
     """
-    from gillnext.miniatures.networks.fcos import Evaluator
-    from gillnext.miniatures.networks.templates import TemplateDetector
+    with collector.spared():
+        from gillnext.miniatures.networks.fcos import Evaluator
+        from gillnext.miniatures.networks.templates import TemplateDetector
 
     if (folder / "config.json").exists() and families.model_type(folder) in families.ZERO_SHOT:
         from gillnext.instruments.open_vocabulary import ZeroShotEvaluator

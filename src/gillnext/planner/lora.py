@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
@@ -46,6 +45,8 @@ def load(folder: Path, device: str, dtype: torch.dtype) -> tuple[Any, PreTrained
 
 def wrap(network: Any, settings: Lora, seed: int, where: str = "") -> Any:
     """The LM with LoRA's factors, seeded; of its parameters they alone are trained."""
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,

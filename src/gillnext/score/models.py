@@ -20,7 +20,7 @@ from gillnext.instruments import families
 from gillnext.instruments import features as feature_networks
 from gillnext.instruments.detections import Detections, Detector, OpenDetector, labels_of, look
 from gillnext.layouts import Layout
-from gillnext.runtime import contents, files
+from gillnext.runtime import collector, contents, files
 from gillnext.runtime.errors import UserError
 from gillnext.score import boxes, images
 from gillnext.score.chance import Prior
@@ -100,7 +100,8 @@ def evaluators(first: Path, second: Path, config: Config, names: Path | None = N
 
 def scorers(pair: Evaluators, prior: Path, features: Path, clip: Path, config: Config) -> Scorers:
     """All models, from their folders alone."""
-    from gillnext.instruments.image_text import describe, for_torchmetrics
+    with collector.spared():
+        from gillnext.instruments.image_text import describe, for_torchmetrics
 
     hashes = {**pair.hashes, "features": weights(features), "clip": weights(clip)}
     network = feature_networks.load(features, config.run.device)

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from gillnext.runtime import collector
+
 Loader = Callable[[], tuple[Any, Any]]  # to (model, processor), as torchmetrics takes them
 
 
 def clip_score(batches: Iterable[tuple[np.ndarray, list[str]]], load: Loader, device: str = "cpu") -> float:
     """Mean score of batches of images (B, H, W, 3) uint8 with their captions, in 0–100."""
-    from torchmetrics.multimodal.clip_score import CLIPScore
+    with collector.spared():
+        from torchmetrics.multimodal.clip_score import CLIPScore
 
     metric = CLIPScore(model_name_or_path=load).to(device)
     with torch.no_grad():
