@@ -60,7 +60,7 @@ def compare(cfg: Config, workload: str, folders: Folders) -> dict[str, Any]:
     gpu = cfg.run.device.startswith("cuda")
     context = multiprocessing.get_context("spawn" if gpu else "forkserver")  # CUDA starts in no process that was forked
     if not gpu:
-        context.set_forkserver_preload(["gillnext.memory.stage"])  # torch is imported once for all modes
+        context.set_forkserver_preload(["gillnext.memory.preloaded"])  # torch is imported once for all modes
     modes: dict[str, dict[str, Any]] = {}
     for mode in MODES[workload]:
         with ProcessPoolExecutor(1, context) as process:  # a killed child raises, and does not keep us waiting
