@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 CORES ?= all
 TIER ?= demo
-# A finished run's models, which a rehearsal is given as checkpoints, and where it puts them.
-MODELS ?= results/demo/models
+# What a rehearsal is given as checkpoints: the kept models, or a finished run's (results/TIER/models); where it puts them.
+MODELS ?= reference/models
 REHEARSAL ?= build/rehearsal
 # auto, portable or fast; empty: what the settings say
 ARITHMETIC ?=
@@ -47,8 +47,8 @@ paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
 
 foundations: $(PACKAGE) ## the models that play a role, from nothing, against those that are kept in reference/models/
-	$(BIN)/snakemake --cores $(CORES) --configfile config/scratch.yaml -- models
-	$(BIN)/gillnext foundations --results results/scratch --against reference/models
+	$(BIN)/snakemake --cores $(CORES) --configfile config/foundations.yaml -- models
+	$(BIN)/gillnext foundations --results results/foundations --against reference/models
 
 rehearsal: $(PACKAGE) ## the wukong tier's graph in minutes: a release behind a loopback server, every model given (out of MODELS)
 	$(REHEARSE) --out '$(REHEARSAL)' -- $(BIN)/snakemake --cores $(CORES) --configfile config/rehearsal.yaml

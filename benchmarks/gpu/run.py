@@ -17,7 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # Seconds of each part; of `stages` most is imports, of `base` everything is training.
-PARTS = {"stages": 120, "kolors": 165, "language": 125, "base": 218}
+PARTS = {"stages": 95, "kolors": 165, "language": 125, "base": 215}
 GRACE = 40  # seconds for imports before a part looks at its clock, and for a last file
 
 

@@ -86,6 +86,28 @@ def test_the_same_run_kept_again_is_equal_and_another_is_not(run, kept, tmp_path
         foundations.keep_all(other, tmp_path / "out")
 
 
+def test_what_draws_is_kept_without_its_trainings_notes(run, tmp_path, capsys):
+    root = tmp_path / "finished"
+    arms = {"attn1": {"site": "attn1"}, "attn2": {}}
+    files.write_json(root / "config.json", {"study": {"arms": arms, "reference": "attn1", "seeds": [4, 5]}})
+    for name in ("models/planner", "adapters/attn1/4", "adapters/attn2/4"):
+        (root / name / "tensorboard").mkdir(parents=True)
+        save_file({"x": np.full(2, len(name), dtype=np.float32)}, root / name / "model.safetensors")
+        files.write_json(root / name / "losses.json", [1.0])
+        files.write_json(root / name / "training.json", {"provenance": {}})
+    out = tmp_path / "models"
+    assert cli.main(["foundations", "--results", str(root), "--drawing", "--out", str(out)]) == 0
+    assert "draw: " in capsys.readouterr().out
+    told = manifest.check(out / "draw")
+    parts = {f"{part}/{name}" for part in ("planner", "adapter") for name in ("model.safetensors", "training.json")}
+    assert set(told["files"]) == parts | {"README.md"}
+    assert load_file(out / "draw/adapter/model.safetensors")["x"][0] == len("adapters/attn1/4")
+    assert "arm attn1, seed 4" in (out / "draw/README.md").read_text()
+    shutil.rmtree(root / "models/planner")
+    with pytest.raises(UserError, match="models/planner: no such model"):
+        foundations.keep_drawing(root, tmp_path / "other")
+
+
 def test_a_role_is_played_by_what_is_kept_for_it(kept):
     found = read("base", "kept", kept)
     assert found.given and found.path == str(kept / "base")

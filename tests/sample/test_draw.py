@@ -1,6 +1,7 @@
 """`gillnext draw`: caption and boxes in, picture out; bad boxes are named, never bent into shape."""
 
 import json
+import shutil
 from collections import Counter
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from gillnext.language import model
 from gillnext.language.tokenizer import train_tokenizer
 from gillnext.layouts import Layout
 from gillnext.planner import format as plan_format
+from gillnext.runtime import manifest
 
 CAPTION = "一只猫和一棵树"
 UNIT = {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]}
@@ -181,6 +183,29 @@ def test_models_that_are_not_there_are_named(tiny, tmp_path, monkeypatch, capsys
     assert "the base is not there" in printed and "make paper" in printed
     assert cli.main(["draw", CAPTION, "--config", str(tiny.config_file), "--boxes", "none.json"]) == 2
     assert "none.json: no such file" in capsys.readouterr().err
+
+
+def test_without_a_run_the_kept_models_draw_and_a_runs_own_come_first(
+    results, tiny_base, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    kept = tmp_path / "reference/models"
+    shutil.copytree(tiny_base, kept / "base")
+    manifest.write(kept / "base", {"role": "base"})
+    (kept / "draw").mkdir()
+    (kept / "draw/adapter").symlink_to((results / "adapters/attn2/0").resolve())
+    (kept / "draw/planner").symlink_to(results / "models/planner")
+    (tmp_path / "config.yaml").write_text("models: { base: kept }\nstudy: { arms: { attn2: {} }, seeds: [3] }\n")
+    command = ["draw", "一只猫和一棵树", "--json"]
+    assert cli.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["adapter"] == "reference/models/draw/adapter"
+    (tmp_path / "results/demo/adapters/attn2").mkdir(parents=True)
+    (tmp_path / "results/demo/models").symlink_to(results / "models")
+    (tmp_path / "results/demo/adapters/attn2/3").symlink_to((results / "adapters/attn2/0").resolve())
+    assert cli.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["adapter"] == "results/demo/adapters/attn2/3"
+    assert cli.main([*command, "--results", "elsewhere"]) == 2
+    assert "elsewhere" in capsys.readouterr().err
 
 
 NOUNS = ["猫", "树", "气球"]

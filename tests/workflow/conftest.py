@@ -158,7 +158,7 @@ def unchanged(tmp_path_factory):
 
 
 def copied(tmp_path):
-    """A `Checkout` in a new folder, with its stages."""
+    """A `Checkout` in a new folder, with its stages; it keeps no model, and makes all."""
     root = tmp_path / "a check out"
     root.mkdir()
     kept = [path.name for path in (ROOT / "reference").iterdir() if path.is_dir()]  # runs add a rule to their tier
@@ -168,6 +168,8 @@ def copied(tmp_path):
             shutil.copytree(ROOT / name, root / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, root / name)
+    settings = (root / "config.yaml").read_text(encoding="utf-8")
+    (root / "config.yaml").write_text(settings.replace(": kept\n", ": made\n"), encoding="utf-8")
     (tmp_path / "bin").mkdir(exist_ok=True)
     python = tmp_path / "bin" / "python"
     python.symlink_to(Path(sys.executable).resolve())

@@ -1,11 +1,13 @@
 """Keeps the models that a run made, for other runs to take as a lab takes published ones; or compares the two.
 
-    gillnext foundations --results results/scratch --out reference/models
-    gillnext foundations --results results/scratch --against reference/models
+    gillnext foundations --results results/foundations --out reference/models
+    gillnext foundations --results results/foundations --against reference/models
+    gillnext foundations --results results/demo --drawing --out reference/models
 
 A folder a role: the model, the base in half precision, as Kolors is published, the others as the run made them; its
 card; and `manifest.json`, with the SHA-256 of each file and a hash of all values. With `--against` these are compared:
 status 1 where a role's are others, or its model is not kept. `make foundations` makes the run and compares.
+`--drawing` keeps what a finished run trained on these models and `gillnext draw` needs: planner, and reference adapter.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ from typing import Any
 import torch
 from diffusers import KolorsPipeline
 
+from gillnext.adapter import folders
 from gillnext.config.load import settings_of
 from gillnext.config.model import Config
 from gillnext.roles import checkpoints
-from gillnext.roles.sources import ROLES
+from gillnext.roles.sources import DRAWING, ROLES
 from gillnext.runtime import files, manifest
 from gillnext.runtime.errors import UserError
 from gillnext.verify.values import of_output
@@ -55,6 +58,18 @@ stands in the real system. It knows the drawn world alone.
 The SHA-256 of the files and of all values stand in `manifest.json`. Licence: that of the code (Apache-2.0); nothing of
 another's data, pictures or weights is in it.
 """
+DRAWING_CARD = """\
+---
+license: apache-2.0
+tags: [gillnext, miniature]
+---
+
+# Planner and adapter for `gillnext draw`
+
+What tier {tier} trained on the kept base: the layout planner, and the adapter of arm {arm}, seed {seed}, {steps} steps.
+They let `gillnext draw` work before anything is trained; no table or figure reads them. The SHA-256 of the files
+stand in `manifest.json`. Licence: that of the code (Apache-2.0).
+"""
 DOES = {
     "classifier": ("Caption classifier", "tells whether a Chinese caption says where things are"),
     "annotator": ("Box annotator", "finds the objects that a caption names"),
@@ -68,7 +83,9 @@ DOES = {
 
 def half(base: Path, out: Path) -> None:
     """The base as Kolors is published: fp16 files alone, by their variant's name."""
-    pipeline = KolorsPipeline.from_pretrained(base, torch_dtype=torch.float16, local_files_only=True)
+    pipeline = KolorsPipeline.from_pretrained(
+        base, variant=folders.variant(base), torch_dtype=torch.float16, local_files_only=True
+    )
     pipeline.save_pretrained(out, variant="fp16", safe_serialization=True)
 
 
@@ -134,6 +151,28 @@ def keep_all(root: Path, out: Path) -> dict[str, dict[str, Any]]:
     return kept
 
 
+def keep_drawing(root: Path, out: Path) -> dict[str, Any]:
+    """Write `out`/draw: the planner of the run in `root`, and its reference arm's adapter of the first seed, without
+    what their trainings noted on the way. Returns their manifest.
+    """
+    config = settings_of(root)
+    arm, seed = config.study.reference, config.study.seeds_of(config.study.reference)[0]
+    made = {"planner": root / "models/planner", "adapter": root / "adapters" / arm / str(seed)}
+    with files.atomic(out / DRAWING) as folder:
+        for name, model in made.items():
+            if not model.is_dir():
+                raise UserError("no such model", where=str(model), remedy="name the results of a finished run")
+            notes = ("tensorboard", "snapshots", "*losses.json", "*norms.json", "processors.txt", ".*")
+            shutil.copytree(model, folder / name, ignore=shutil.ignore_patterns(*notes))
+        (folder / "README.md").write_text(
+            DRAWING_CARD.format(
+                arm=arm, seed=seed, tier=config.run.tier, steps=config.study.arms[arm].steps_of(config.adapter)
+            ),
+            encoding="utf-8",
+        )
+        return manifest.write(folder, {"values": of_output(folder, ["planner", "adapter"])})
+
+
 def compare(root: Path, kept: Path) -> dict[str, str]:
     """role -> what the run in `root` made for it, in words: EQUAL, OTHER than is kept in `kept`, or ABSENT there."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -150,13 +189,19 @@ def compare(root: Path, kept: Path) -> dict[str, str]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results of a run that made them")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the kept models, a folder a role; replaced")
+    parser.add_argument(
+        "--drawing", action="store_true", help="keep the run's planner and adapter, for `gillnext draw`"
+    )
     parser.add_argument("--against", type=Path, metavar="DIR", help="kept models, to compare with")
 
 
 def main(args: argparse.Namespace) -> None:
     if not (args.results / "config.json").exists():
         raise UserError("no config.json in it", where=str(args.results), remedy="make foundations")
-    if args.out:
+    if args.out and args.drawing:
+        told = keep_drawing(args.results, args.out)
+        print(f"{args.out / DRAWING}: {told['bytes'] / 2**20:.1f} MiB")
+    elif args.out:
         kept = keep_all(args.results, args.out)
         print(f"{args.out}: {len(kept)} models, {sum(one['bytes'] for one in kept.values()) / 2**20:.1f} MiB")
     if args.against:

@@ -15,6 +15,8 @@ from gillnext.runtime import manifest
 from gillnext.runtime.errors import UserError
 
 MADE, KEPT = "made", "kept"
+MODELS = "reference/models"  # where kept models lie, in the checkout
+DRAWING = "draw"  # folder of the kept planner and adapter beside them
 OWN = (MADE, KEPT)  # of this workflow, made now or before
 _HUB = re.compile(r"([\w.-]+/[\w.-]+)\s*@\s*([\w./-]+)")
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -69,7 +71,7 @@ def kept(role: str, models: Path, where: str) -> Source:
     return Source(path=str(models / role))
 
 
-def read(role: str, value: str, models: Path | str = "reference/models") -> Source:
+def read(role: str, value: str, models: Path | str = MODELS) -> Source:
     """The source that `value` names; kept models lie in the folder `models`. `UserError` where it is none of the four,
     or its folder is not there.
     """

@@ -8,6 +8,8 @@ boxes.json: {"猫": [0.1, 0.3, 0.5, 0.8], "树": [0.6, 0.1, 0.95, 0.6]} or [{"na
 xyxy in fractions of the image; other conventions are named with --convention. Pictures have the base's own size; a file
 with "width" and "height" beside "objects" has them drawn in the nearest shape of that area (sample.size: layout).
 
+Until a run has trained an adapter, the kept models of reference/models draw.
+
 What the models do not know of a caption, and what of it the picture lacks, is said on stderr. For scripts, --json
 prints one JSON object on stdout: caption, objects (name and bbox; --boxes reads such a file), picture, warnings, seed,
 arm (null with --adapter), adapter, steps, guidance. The exit status is 0 where a picture was written, with warnings or
@@ -32,6 +34,7 @@ from gillnext.config.load import load
 from gillnext.config.model import Config
 from gillnext.overlay import draw_boxes
 from gillnext.planner.model import Planner
+from gillnext.roles import sources
 from gillnext.runtime import files, training
 from gillnext.runtime.errors import UserError
 from gillnext.sample import remarks, sizes
@@ -63,13 +66,25 @@ def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
     return layouts.from_row({"caption": caption, "objects": objects, **size}, str(path), convention)
 
 
+def base_of(cfg: Config, results: Path) -> Path:
+    """The folder of the base that a run with these results drew with."""
+    source = sources.read("base", cfg.models.base)
+    return results / "given/base" if source.hub else Path(source.path or results / "models/base")
+
+
 def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
-    """The folders of base, adapter and planner: named, or those of a run's results."""
+    """The folders of base, adapter and planner: named, or those of a run's results, or the kept ones where no run is
+    named and none has an adapter.
+    """
     results, study = args.results or Path("results") / cfg.run.tier, cfg.study
+    own, kept = results / "adapters" / study.reference / str(study.seeds_of(study.reference)[0]), Path(sources.MODELS)
+    if own.exists() or args.results or not (kept / sources.DRAWING).exists():
+        places = {"adapter": own, "planner": results / "models/planner"}
+    else:
+        places = {name: kept / sources.DRAWING / name for name in ("adapter", "planner")}
     found = {
-        "base": args.base or results / "models/base",
-        "adapter": args.adapter or results / "adapters" / study.reference / str(study.seeds_of(study.reference)[0]),
-        "planner": args.planner or results / "models/planner",
+        "base": args.base or base_of(cfg, results),
+        **{name: getattr(args, name) or place for name, place in places.items()},
     }
     for name, folder in found.items():
         if not folder.exists() and not (name == "planner" and args.boxes):
