@@ -15,6 +15,8 @@ from gillnext.runtime.errors import UserError
 ROOT = Path(__file__).parents[2]
 TIERS = {
     "smoke": "config/smoke.yaml",
+    "scratch": "config/scratch.yaml",
+    "foundations": "config/foundations.yaml",
     "study": "config/study.yaml",
     "gpu": "config/gpu.yaml",
     "wukong": "config/wukong.yaml",
@@ -48,7 +50,10 @@ def test_a_tier_goes_on_top_of_the_demo(tier):
 def test_the_demo_is_the_default():
     config = load(ROOT / "config.yaml")
     assert config.run.tier == "demo" and len(config.study.seeds) == 3
-    assert dataclasses.replace(config, study=Config().study, run=Config().run) == Config()
+    default = Config()
+    assert dataclasses.replace(config, study=default.study, run=default.run, models=default.models) == default
+    sources = dataclasses.asdict(config.models)
+    assert sources.pop("planner") == "made" and set(sources.values()) == {"kept"}
 
 
 ARMS = {"base": {"site": "none"}, "a": {}, "b": {"site": "attn1"}, "c": {"bias": "box"}}

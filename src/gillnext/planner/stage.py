@@ -25,7 +25,7 @@ from gillnext.planner import baselines, metrics
 from gillnext.planner import format as plan_format
 from gillnext.planner.model import Planner
 from gillnext.planner.rows import Lines
-from gillnext.runtime import files, provenance, seeds, training
+from gillnext.runtime import contents, files, provenance, seeds, training
 from gillnext.runtime.errors import UserError
 from gillnext.statistics import wilson
 
@@ -87,7 +87,7 @@ def run(config: Config, folder: Path, held_out: Path, train: Sequence[Path], out
             "metrics": scores,
             "intervals": {name: wilson(value, n) for name, value in scores.items() if name.endswith(SHARES)},
             "protocol": {"decoding": "greedy", "relations": "box centres, no margin", "baselines_train": len(known)},
-            "hashes": {"planner": files.sha256(folder), "layouts": files.sha256(held_out)},
+            "hashes": {"planner": contents.sha256(folder), "layouts": files.sha256(held_out)},
             "provenance": provenance.stamp(),
         }
         files.write_json(temporary / "planner.json", report)

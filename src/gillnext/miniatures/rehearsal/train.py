@@ -29,7 +29,7 @@ from gillnext.language import model as language_model
 from gillnext.miniatures.networks import small_zero_shot
 from gillnext.miniatures.rehearsal.training import grounding_dino, owlv2, scenes
 from gillnext.miniatures.rehearsal.training.scenes import SEED, WORDS, Picture
-from gillnext.runtime import files, machine, seeds, training
+from gillnext.runtime import files, machine, manifest, seeds, training
 
 View = Callable[[Picture], Image.Image]  # a picture as a detector is meant to get it
 KINDS: dict[str, ModuleType] = {"owlv2": owlv2, "grounding-dino": grounding_dino}
@@ -112,6 +112,7 @@ def train(kind: str, out: Path, steps: int, count: int) -> dict[str, Any]:
         small_zero_shot.save((model.half(), processor), folder)
         phrases.write(folder / "names.tsv", WORDS)
         told = card(kind, folder, pictures, steps, minutes)
+        manifest.write(folder, {"kind": kind})
     shutil.rmtree(work, ignore_errors=True)
     return told
 
