@@ -69,6 +69,14 @@ def test_right_place_with_wrong_class_is_counted_unless_the_right_class_is_there
     assert boxes.misnamed(wanted((0, A)), found((2, B, 0.9))).tolist() == [False]
 
 
+def test_what_a_picture_shows_counts_wherever_it_is_and_chance_asks_for_another_pictures_objects():
+    pictures = [found((0, B, 0.9), (1, B, 0.5)), found((2, A, 0.9)), found()]
+    asked = [wanted((0, A), (2, B)), wanted((2, B)), wanted((1, A))]
+    # Asked: 0 of {0, 2}, then 2, then nothing. Next picture's: 2 of {0, 1}, then 1 of {2}, then {0, 2} of nothing.
+    assert boxes.shown(asked, pictures) == {"shown": 2 / 4, "chance_shown": 0 / 4}
+    assert boxes.shown([asked[1], asked[0], asked[2]], pictures)["chance_shown"] == 1 / 4
+
+
 def test_fidelity_of_a_small_case_worked_out_by_hand():
     # Image 1: one object exact, one missing. Image 2: shifted by half its width, so IoU = 1/3.
     shifted = (0.3, 0.1, 0.7, 0.5)

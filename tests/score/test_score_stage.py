@@ -107,7 +107,8 @@ def test_real_pictures_score_high_and_ruined_ones_low(reports):
 def test_score_file_says_what_it_is(reports):
     report = reports["real"]
     names = "success50 miou ap ap50 wrong_class chance_success50 chance_miou clip_score fid kid kid_se cmmd"
-    names += " miou_migc miou_lgs miou_overlaybench o_miou chance_o_miou ap_voc"
+    names += " miou_migc miou_lgs miou_overlaybench o_miou chance_o_miou ap_voc shown chance_shown"
+    names += " rules_shown rules_chance_shown"
     names += " rules_success50 rules_miou rules_wrong_class rules_chance_success50 rules_chance_miou"
     assert set(names.split()) == set(report["metrics"])
     assert (report["name"], report["arm"], report["seed"], report["n"]) == ("real", "real", None, COUNT)

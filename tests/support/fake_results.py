@@ -51,6 +51,7 @@ def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -
         "kid_se": 1.0, "cmmd": 3 - 2 * level, "rules_success50": 0.95 * level, "rules_miou": 0.7 * level,
         "rules_chance_success50": 0.02, "rules_chance_miou": 0.12, "o_miou": 0.2 * level, "chance_o_miou": 0.01,
         "miou_migc": 0.85 * level, "miou_lgs": 0.7 * level, "miou_overlaybench": 0.82 * level, "ap_voc": 0.88 * level,
+        "shown": 0.5 + 0.5 * level, "chance_shown": 0.2, "rules_shown": 0.4 + 0.5 * level, "rules_chance_shown": 0.1,
     }  # fmt: skip
     breakdown = {
         "objects": {k: {"n": 9, "success50": level} for k in "123"},

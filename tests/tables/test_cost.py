@@ -1,6 +1,7 @@
 """Cost tables from Snakemake's benchmark files."""
 
 import csv
+import dataclasses
 import json
 import os
 
@@ -42,10 +43,15 @@ def of_26_minutes(tmp_path):
     return tmp_path / "benchmarks"
 
 
-def test_bars_on_time_follow_the_tier(results_root, config, tmp_path, of_26_minutes):
-    cost(config, of_26_minutes, results_root / "memory.json", tmp_path / "cost")
+def of_tier(config, tier):
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, tier=tier))
+
+
+@pytest.mark.parametrize(("tier", "bar", "met"), [("demo", 15, "no"), ("scratch", 25, "no"), ("study", 150, "yes")])
+def test_bars_on_time_follow_the_tier(results_root, config, tmp_path, of_26_minutes, tier, bar, met):
+    cost(of_tier(config, tier), of_26_minutes, results_root / "memory.json", tmp_path / "cost")
     first = rows(tmp_path / "cost/bars.csv")[0]
-    assert (first["bar"], first["measured"], first["met"]) == ("≤ 25 min", "26.0 min", "no")  # fast: it names none
+    assert (first["bar"], first["measured"], first["met"]) == (f"≤ {bar} min", "26.0 min", met)  # fast: it names none
 
 
 def test_jobs_that_end_after_the_cost_table_are_in_none(config, results_root, tmp_path):
@@ -64,7 +70,7 @@ def test_the_bar_on_time_is_that_of_the_arithmetic_and_the_machine_is_named(
     memory = json.loads((results_root / "memory.json").read_text(encoding="utf-8"))
     memory["provenance"] = {"arithmetic": "portable", "processor": "Abacus 7", "libc": "glibc 2.36"}
     (tmp_path / "memory.json").write_text(json.dumps(memory), encoding="utf-8")
-    cost(config, of_26_minutes, tmp_path / "memory.json", tmp_path / "cost")
+    cost(of_tier(config, "scratch"), of_26_minutes, tmp_path / "memory.json", tmp_path / "cost")
     first = rows(tmp_path / "cost/bars.csv")[0]
     assert (first["bar"], first["measured"], first["met"]) == ("≤ 30 min", "26.0 min", "yes")
     notes = json.loads((tmp_path / "cost/rules.json").read_text(encoding="utf-8"))["notes"]

@@ -343,7 +343,7 @@ def test_the_table_is_of_one_tier(results_root, tmp_path, capsys):
 
 
 def kept_table():
-    return ROOT / "reference/runs/demo.csv"
+    return ROOT / "reference/runs/scratch.csv"
 
 
 def pretended(tmp_path, name, kept="demo"):

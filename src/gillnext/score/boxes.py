@@ -96,6 +96,17 @@ def misnamed(wanted: Requested, found: Detections) -> np.ndarray:
     return (near_NM & ~same_NM).any(1) & ~(near_NM & same_NM).any(1)
 
 
+def shown(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[str, float]:
+    """The share of requested objects of whose class a picture has a detection, wherever; and its chance level, the same
+    of the objects that the next picture was asked for.
+    """
+
+    def share(asked: Sequence[Requested]) -> float:
+        return float(np.concatenate([np.isin(w.labels, f.labels) for w, f in zip(asked, found, strict=True)]).mean())
+
+    return {"shown": share(wanted), "chance_shown": share([*wanted[1:], *wanted[:1]])}
+
+
 def fidelity(wanted: Sequence[Requested], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, Any]:
     """Scores of a set of images: `metrics` (miou, success50, wrong_class), `breakdown`, `per_image`, and n of
     boxes.

@@ -97,10 +97,10 @@ def box_scores(
     inside = scores["metrics"]
     scores |= boxes.fidelity(wanted, found, pair.first.classes)
     scores["chance_breakdown"] = by_part(redrawn, found, pair.first.classes)
-    scores["metrics"] |= level(redrawn, found) | inside
+    scores["metrics"] |= level(redrawn, found) | inside | boxes.shown(wanted, found)
     theirs = asked(samples.layouts, pair.second, str(samples.rows))
     second = boxes.fidelity(theirs, by_second, pair.second.classes)["metrics"]
-    second |= level(prior.redrawn(theirs), by_second)
+    second |= level(prior.redrawn(theirs), by_second) | boxes.shown(theirs, by_second)
     scores["metrics"] |= {f"rules_{key}": value for key, value in second.items()}
     return scores | unknown(samples.layouts, pair)
 
