@@ -1,6 +1,7 @@
 """The table of what a GPU measured, from small made-up files; and what a run writes without them."""
 
 import json
+import re
 from pathlib import Path
 
 import fake_gpu
@@ -73,3 +74,38 @@ def test_the_files_in_the_repository_are_whole(tmp_path):
     """Of one device, and with every number that the paper quotes."""
     found = gpu.read(ROOT / f"reference/measured/{name}.json" for name in ("kolors", "language"))
     assert gpu_table(found).rows and {f"gpu.{key}" for key in ("samples", "filter", "annotation")} <= set(quoted(found))
+
+
+def test_the_hours_that_the_documentation_has_are_rows_over_measured_rates():
+    """Of each line of docs/at-size.md with a rate; the adapter's with activations kept is of as many samples."""
+    page = (ROOT / "docs/at-size.md").read_text(encoding="utf-8")
+    found = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")
+    ]
+    rows = {
+        cells[0]: float(re.sub(r"[^0-9]", "", cells[1])) for cells in found if len(cells) == 8 and cells[1][0].isdigit()
+    }
+    told = [cells for cells in found if len(cells) == 5 and re.match(r"[\d.]+ \w+/s", cells[1])]
+    assert len(told) == 7
+    for name, measured, _, _, hours in told:
+        seconds = rows[name.split(", activations")[0]] / float(measured.split()[0])
+        assert float(hours) == pytest.approx(seconds / 3600, rel=0.05), name
+
+
+def test_the_rates_that_the_documentation_has_are_the_files():
+    files = {
+        name: json.loads((ROOT / f"reference/measured/{name}.json").read_text()) for name in ("kolors", "language")
+    }
+    trained, figures = files["kolors"]["training"], files["language"]["figures"]
+    drawn = files["kolors"]["sampling"]["attn2, batch 4"]["seconds_per_image"]
+    drawn += files["kolors"]["decoding"]["batch 4"]["seconds_per_image"]
+    rates = {
+        f"{figures['filter, batch 64, shared prefix']['captions_per_second']:.0f} captions/s, 64",
+        f"{figures['annotation, batch 64']['images_per_second']:.1f} pictures/s, 64",
+        f"{figures['zero-shot, float32, batch 32']['images_per_second']:.1f} pictures/s, 32",
+        f"{figures['planner, LoRA, batch 8']['layouts_per_second']:.1f} layouts/s, 8",
+        f"{trained['attn2, batch 8, recomputed']['samples_per_second']:.2f} samples/s, 8",
+        f"{trained['attn2, batch 8']['samples_per_second']:.1f} samples/s, 8", f"{1 / drawn:.3f} pictures/s, 4",
+    }  # fmt: skip
+    page = (ROOT / "docs/at-size.md").read_text(encoding="utf-8")
+    assert {rate for rate in rates if f"| {rate} a batch" not in page} == set()
