@@ -5,6 +5,8 @@ TIER ?= demo
 # What a rehearsal is given as checkpoints: the kept models, or a finished run's (results/TIER/models); where it puts them.
 MODELS ?= reference/models
 REHEARSAL ?= build/rehearsal
+# Not empty: bench-gpu at toy size
+TOY ?=
 # auto, portable or fast; empty: what the settings say
 ARITHMETIC ?=
 
@@ -29,7 +31,7 @@ OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference smoke study foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors lint host images paper-container test-slurm schema lock bench-data clean-results
+.PHONY: help env paper paper-from-reference smoke study foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors lint host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -127,6 +129,10 @@ bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their pe
 	cd benchmarks/data && ../../$(BIN)/python annotation.py
 	cd benchmarks/data && ../../$(BIN)/python split.py
 	$(BIN)/python benchmarks/data/kills.py --results results/smoke
+
+bench-gpu: $(PACKAGE) ## ten minutes of one GPU, to build/gpu/: stages, Kolors' size, language models, bases (TOY=1: tiny, on a CPU as well)
+	@test -d results/scratch/models/base || { echo "no results/scratch/models; make paper TIER=scratch makes them"; exit 1; }
+	$(BIN)/python benchmarks/gpu/run.py --models results/scratch/models --out build/gpu $(if $(TOY),--toy)
 
 clean-results: ## delete everything that the workflow made
 	rm -rf results .snakemake

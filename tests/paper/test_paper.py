@@ -17,14 +17,15 @@ from gillnext.tables.cost import cost
 from gillnext.tables.stage import tables
 
 ROOT = Path(__file__).parents[2]
+GPU = [ROOT / f"reference/measured/{name}.json" for name in ("kolors", "language")]
 
 
 @pytest.fixture
 def run(results_root, config) -> Path:
     """A results folder, with spaces in its name, in which everything before the paper is done."""
-    tables(config, results_root, results_root / "tables")
+    tables(config, results_root, results_root / "tables", gpu=GPU)
     cost(config, results_root / "benchmarks", results_root / "memory.json", results_root / "cost")
-    claims(config, ROOT / "reference/claims.yaml", results_root, results_root / "claims")
+    claims(config, ROOT / "reference/claims.yaml", results_root, results_root / "claims", GPU)
     draw_all(config, results_root, results_root / "figures")
     return results_root
 

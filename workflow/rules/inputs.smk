@@ -46,3 +46,5 @@ def benchmarks():
 
 # What the rules from the tables on read: this run's own record, or a kept one's.
 RECORD = ["<run>/scores.parquet", "<run>/curves.parquet", "<run>/protocols.json", "<run>/memory.json"]
+# What was measured on one GPU at Kolors' real size (docs/gpu.md): claims' second verdicts, and a table.
+ON_GPU = [source(f"reference/measured/{name}.json") for name in ("kolors", "language")]

@@ -5,6 +5,7 @@ rule tables:
     input:
         record=RECORD,
         runs=WHOLE_RUNS,
+        measured=ON_GPU,
         code=code("gillnext.tables.stage"),
     output:
         tables=report(
@@ -27,13 +28,14 @@ rule tables:
         "tables: collecting the scores"
     shell:
         "gillnext tables --config {params.config:q} --results {params.results:q} --out {output.tables:q} "
-        "{params.runs:q} > {log:q} 2>&1"
+        "{params.runs:q} --gpu {input.measured:q} > {log:q} 2>&1"
 
 
 rule claims:
     input:
         claims=source("reference/claims.yaml"),
         record=RECORD,
+        measured=ON_GPU,
         code=code("gillnext.claims.stage"),
     output:
         claims=report(
@@ -55,7 +57,7 @@ rule claims:
         "claims: what the scores say of every claim"
     shell:
         "gillnext claims --config {params.config:q} --claims {input.claims:q} --results {params.results:q} "
-        "--out {output.claims:q} > {log:q} 2>&1"
+        "--out {output.claims:q} --gpu {input.measured:q} > {log:q} 2>&1"
 
 
 rule figure:

@@ -121,8 +121,8 @@ def _by_trainings(rule: dict[str, Any], results: Results) -> Verdict | None:
         ratios.append(paired_ratio([theirs[seed] for seed in seeds], [ours[seed] for seed in seeds]))
     faster, larger = ratios
     parts = [beyond(faster, rule["faster"]), beyond(larger, 1 / (1 - rule["claimed"]))]
-    between = f" ({', '.join(_percent(1 - 1 / end) for end in (larger.low, larger.high))})" if larger.known else ""
-    measured = f"a step {times(faster)} as fast; GPU memory {_percent(1 - 1 / larger.value)}{between}"
+    between = f" ({', '.join(percent(1 - 1 / end) for end in (larger.low, larger.high))})" if larger.known else ""
+    measured = f"a step {times(faster)} as fast; GPU memory {percent(1 - 1 / larger.value)}{between}"
     reason = f"{arm} against {full}, trainings paired over {len(seeds)} seed{'s' * (len(seeds) > 1)}; {_wanted(rule)}"
     return Verdict(conjunction(parts), measured, reason + "; one seed decides nothing" * (len(seeds) == 1))
 
@@ -139,17 +139,18 @@ def _by_one_step(rule: dict[str, Any], results: Results) -> Verdict | None:
     faster, saved = theirs["seconds"] / ours["seconds"], 1 - after / before
     parts = [int(faster >= rule["faster"]), 1 if saved >= rule["claimed"] else -1]
     sizes = f"({decimals(before / 1e9, 1)} → {decimals(after / 1e9, 1)} GB)"
-    measured = f"forward and backward {decimals(faster, 2)}× as fast; memory {_percent(saved)} {sizes}"
+    measured = f"forward and backward {decimals(faster, 2)}× as fast; memory {percent(saved)} {sizes}"
     reason = f"one loss at Kolors' size, batch {results.memory['batch']}; {HOLDS}; without the optimiser's step"
     return Verdict(conjunction(parts), measured, f"{reason}; {_wanted(rule)}")
 
 
-def _percent(saved: float) -> str:
+def percent(saved: float) -> str:
+    """A share that is saved, as −40.0%; what is lost as +40.0%."""
     return f"−{decimals(100 * saved, 1)}%".replace("−−", "+")
 
 
 def _wanted(rule: dict[str, Any]) -> str:
-    return f"wanted ≥ {rule['faster']}× and {_percent(rule['claimed'])} or less"
+    return f"wanted ≥ {rule['faster']}× and {percent(rule['claimed'])} or less"
 
 
 # Several GPUs

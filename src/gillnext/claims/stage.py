@@ -4,26 +4,32 @@
 
 Writes `claims.json` and `claims.csv` (and `claims.tex`). The words: reproduced or contradicted (in
 miniature, where it is the demo), measured, by construction, not shown, not testable here, not tested in
-this run. A claim that the demo world makes true or false by construction is never “reproduced”."""
+this run. A claim that the demo world makes true or false by construction is never “reproduced”.
+
+With `--gpu kolors.json language.json`, files of `reference/measured`, claims about Kolors' real size get a second
+verdict, by what these hold (`claims/on_gpu.py`), unless the run itself is of that size."""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gillnext.claims import on_gpu
 from gillnext.claims.rules import RULES
 from gillnext.claims.verdicts import MINIATURE_TIERS, Verdict, Word, in_print
 from gillnext.config import Config, arguments
 from gillnext.config.load import read_yaml
+from gillnext.record.gpu import Gpu, read
 from gillnext.record.results import Results
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.tables.table import NOTHING, Column, Table, text, to_csv, to_tex
 
-KEYS = {"id", "claim", "source", "claimed", "test", "in_miniature", "at_size", "rule", "doubt"}
+KEYS = {"id", "claim", "source", "claimed", "test", "in_miniature", "at_size", "rule", "doubt", "on_gpu"}
 POWERS = ("decide", "measure", "construct", "none")
 
 
@@ -40,6 +46,7 @@ class Claim:
     at_size: str
     rule: dict[str, Any]
     doubt: str = ""
+    on_gpu: dict[str, Any] | None = None
 
     def power(self, tier: str) -> str:
         """What this tier can do with the claim."""
@@ -58,10 +65,14 @@ def read_claims(path: Path) -> list[Claim]:
             raise UserError(
                 f"unknown key {sorted(unknown)[0]!r}", where=where, remedy=f"keys: {', '.join(sorted(KEYS))}"
             )
-        if absent := KEYS - {"doubt"} - set(entry):
+        if absent := KEYS - {"doubt", "on_gpu"} - set(entry):
             raise UserError(f"key {sorted(absent)[0]!r} is missing", where=where, remedy="add it")
         if entry["rule"].get("kind") not in RULES:
             raise UserError(f"no rule {entry['rule'].get('kind')!r}", where=where, remedy=f"one of {', '.join(RULES)}")
+        there = entry.get("on_gpu")
+        if there is not None and (not isinstance(there, dict) or there.get("kind") not in on_gpu.RULES):
+            remedy = f"write on_gpu: {{ kind: … }}, one of {', '.join(on_gpu.RULES)}"
+            raise UserError("on_gpu names no rule", where=where, remedy=remedy)
         powers = (entry["in_miniature"], entry["at_size"])
         if wrong := [power for power in powers if power not in POWERS]:
             raise UserError(f"{wrong[0]!r} is no power", where=where, remedy=f"one of {', '.join(POWERS)}")
@@ -85,28 +96,52 @@ def judge(claim: Claim, results: Results) -> Verdict:
     return Verdict(word, verdict.measured, verdict.reason, verdict.numbers)
 
 
-def judge_all(claims: list[Claim], results: Results) -> list[dict[str, Any]]:
-    """One record a claim: what was claimed, what was measured, the verdict and its reason."""
+def judge_on_gpu(claim: Claim, own: Verdict, results: Results, gpu: Gpu | None) -> dict[str, str] | None:
+    """The second verdict of a claim, as a record that names the device; None where there is none to give."""
+    if gpu is None or claim.on_gpu is None:
+        return None
+    verdict = on_gpu.second(claim.rule | claim.on_gpu, own, results, gpu)
+    if verdict is None:
+        return None
+    found = {"where": gpu.where, "measured": verdict.measured, "verdict": f"{verdict.word} on {gpu.where}"}
+    return found | {"word": str(verdict.word), "reason": verdict.reason}
+
+
+def judge_all(claims: list[Claim], results: Results, gpu: Gpu | None = None) -> list[dict[str, Any]]:
+    """One record a claim: what was claimed, what was measured, the verdict and its reason; under `on_gpu` the second
+    verdict, where there is one.
+    """
     tier, records = results.config.run.tier, []
     for claim in claims:
         verdict, power = judge(claim, results), claim.power(tier)
         stated = {key: getattr(claim, key) for key in ("id", "claim", "source", "claimed", "test")}
-        found = {"measured": verdict.measured, "verdict": in_print(verdict.word, tier), "word": str(verdict.word)}
+        found: dict[str, Any] = {
+            "measured": verdict.measured,
+            "verdict": in_print(verdict.word, tier),
+            "word": str(verdict.word),
+        }
         found |= {"power": power, "reason": verdict.reason, "doubt": " ".join(claim.doubt.split())}
+        if there := judge_on_gpu(claim, verdict, results, gpu):
+            found |= {"on_gpu": there}
         records.append(stated | found)
     return records
 
 
 def claims_table(records: list[dict[str, Any]]) -> Table:
+    """A row a claim, and below it one for its second verdict."""
     keys = ("id", "claim", "claimed", "measured", "verdict", "reason", "source")
     columns = [Column(key, key, left=True) for key in keys]
-    rows = [[text(str(record[key]) or NOTHING) for key in keys] for record in records]
+    told = [row for record in records for row in (record, record.get("on_gpu") and record | record["on_gpu"]) if row]
+    rows = [[text(str(record[key]) or NOTHING) for key in keys] for record in told]
     return Table("claims", "The design notes' claims", columns, rows)
 
 
-def claims(config: Config, source: Path, root: Path, out: Path) -> list[dict[str, Any]]:
-    """Judge the claims in `source` by the score files in `root`; write and return the records."""
-    records = judge_all(read_claims(source), Results(root, config))
+def claims(config: Config, source: Path, root: Path, out: Path, gpu: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """Judge the claims in `source` by the score files in `root`; write and return the records.
+
+    `gpu`: the files of what was measured on a GPU at Kolors' size.
+    """
+    records = judge_all(read_claims(source), Results(root, config), read(gpu))
     table, seeds = claims_table(records), config.study.seeds_of(config.study.reference)
     counts = Counter(record["verdict"] for record in records)
     with files.atomic(out) as folder:
@@ -122,10 +157,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--claims", type=Path, required=True, metavar="FILE", help="reference/claims.yaml")
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
+    parser.add_argument("--gpu", type=Path, nargs="+", default=[], metavar="FILE", help="kolors.json and language.json")
     arguments.add_out(parser, "folder of claims.json and claims.csv")
 
 
 def main(args: argparse.Namespace) -> None:
-    for record in claims(arguments.config(args), args.claims, args.results, args.out):
-        measured = f": {record['measured']}" if record["measured"] else ""
-        print(f"{record['id']:>4}  {record['verdict']:<26} {record['claim']}{measured}")
+    for record in claims(arguments.config(args), args.claims, args.results, args.out, args.gpu):
+        for told in (record, record.get("on_gpu")):
+            if told:
+                measured = f": {told['measured']}" if told["measured"] else ""
+                print(f"{record['id']:>4}  {told['verdict']:<26} {record['claim']}{measured}")

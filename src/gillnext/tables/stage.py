@@ -4,18 +4,20 @@
 
 Writes every table of `TABLES` that the run holds, and the bars, as `NAME.{csv,tex,json}`, their names to `index.json`,
 and the numbers that the paper's text quotes, formatted, to `numbers.{json,tex}`. The same score files (and for the bars
-the same whole runs) give the same bytes; nothing here is a time.
+the same whole runs) give the same bytes; nothing here is a time of this run. What was measured on a GPU (`--gpu`) is a
+table of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from gillnext.config import Config, arguments
 from gillnext.config.model import Arm
+from gillnext.record.gpu import read as read_gpu
 from gillnext.record.results import DATA, PLANNER, REAL, VAE, Results, made_in
 from gillnext.roles.sources import MADE
 from gillnext.runtime import files
@@ -26,6 +28,7 @@ from gillnext.tables.binding import binding_table
 from gillnext.tables.build import MAIN
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
+from gillnext.tables.gpu import gpu_table, quoted
 from gillnext.tables.memory import memory_modes, memory_table, reduction, workloads
 from gillnext.tables.onset import onset_table
 from gillnext.tables.protocols import protocols_table
@@ -42,7 +45,8 @@ def numbers(results: Results) -> dict[str, str]:
 
     `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
     `contrast.{first}.{second}.…` and `onset.{arm}.…`, the cells of these tables; `planner.…`; `data.…`; `memory.…`;
-    `models.ROLE`; `study.…`; `relations.…`; `run.arithmetic`; `people.…` and `published.…` of a release."""
+    `models.ROLE`; `study.…`; `relations.…`; `run.arithmetic`; `people.…` and `published.…` of a release. Those of
+    `gpu.…` stand beside them (`tables/gpu.py`)."""
     config = results.config
     out = _study(results)
     named = {f"arm.{arm}": arm for arm in config.study.arms} | {"reference": results.reference, "base": results.base}
@@ -151,20 +155,22 @@ TABLES: tuple[Callable[[Results], Table | None], ...] = (
 )  # fmt: skip
 
 
-def tables(config: Config, root: Path, out: Path, runs: Path | None = None) -> None:
+def tables(config: Config, root: Path, out: Path, runs: Path | None = None, gpu: Sequence[Path] = ()) -> None:
     """Read `root` (results/{tier}) and write the tables into the folder `out`, whole or not at all.
 
-    `runs`: the table of the tier's whole runs, which bars are held against.
+    `runs`: the table of the tier's whole runs, which bars are held against. `gpu`: the files of what was measured on a
+    GPU at Kolors' size.
     """
-    results = Results(root, config)
-    built = [table for make in TABLES if (table := make(results)) is not None]
+    results, measured = Results(root, config), read_gpu(gpu)
+    made = [*(make(results) for make in TABLES), gpu_table(measured)]
+    built = [table for table in made if table is not None]
     built.append(bars_table(results, read_runs(runs)))
-    quoted = numbers(results)
+    told = numbers(results) | quoted(measured)
     with files.atomic(out) as folder:
         folder.mkdir()
         write_tables(folder, built)
-        files.write_json(folder / "numbers.json", quoted)
-        files.write_text(folder / "numbers.tex", numbers_tex(quoted))
+        files.write_json(folder / "numbers.json", told)
+        files.write_text(folder / "numbers.tex", numbers_tex(told))
         files.write_json(folder / "index.json", [table.name for table in built])
 
 
@@ -172,9 +178,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_config(parser)
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
     parser.add_argument("--runs", type=Path, metavar="FILE", help="reference/runs/{tier}.csv: whole runs of the tier")
+    parser.add_argument("--gpu", type=Path, nargs="+", default=[], metavar="FILE", help="kolors.json and language.json")
     arguments.add_out(parser, "folder of the tables")
 
 
 def main(args: argparse.Namespace) -> None:
-    tables(arguments.config(args), args.results, args.out, args.runs)
+    tables(arguments.config(args), args.results, args.out, args.runs, args.gpu)
     print(args.out)
