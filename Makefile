@@ -131,8 +131,7 @@ bench-data: smoke $(IMG2DATASET) ## the data stages' throughputs beside their pe
 	$(BIN)/python benchmarks/data/kills.py --results results/smoke
 
 bench-gpu: $(PACKAGE) ## ten minutes of one GPU, to build/gpu/: stages, Kolors' size, language models, bases (TOY=1: tiny, on a CPU as well)
-	@test -d results/scratch/models/base || { echo "no results/scratch/models; make paper TIER=scratch makes them"; exit 1; }
-	$(BIN)/python benchmarks/gpu/run.py --models results/scratch/models --out build/gpu $(if $(TOY),--toy)
+	$(BIN)/python benchmarks/gpu/run.py --models reference/models --out build/gpu $(if $(TOY),--toy)
 
 clean-results: ## delete everything that the workflow made
 	rm -rf results .snakemake

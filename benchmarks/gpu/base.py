@@ -1,6 +1,6 @@
 """The drawn world's base on a GPU: what more steps, pictures and channels give, and what adapters make of it.
 
-    python benchmarks/gpu/base.py --models results/scratch/models --out OUT/base.json --seconds 220
+    python benchmarks/gpu/base.py --models reference/models --out OUT/base.json --seconds 220
 
 Every variant is the demo's own training with one thing changed: windows, then pictures, by the losses of
 `gillnext.miniatures.small_unet`, with a random stream of the GPU's. Then the base alone draws validation captions, and
@@ -22,7 +22,7 @@ from typing import Any
 import drawn_pictures
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 from drawn_pictures import CELLS, SIDE, Pictures
 from graphs import Training, together
 from PIL import Image
@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gillnext.adapter import bias, fourier, objective
+from gillnext.adapter import pipeline as grounded
 from gillnext.adapter.grounding import pad
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.adapter.trainer import build_adapter
@@ -107,9 +108,8 @@ class World:
 
     def __init__(self, models: Path, data: Pictures, device: torch.device) -> None:
         self.device = device
-        self.vae = AutoencoderKL.from_pretrained(models / "vae").eval().to(device)
-        self.tokenizer, self.encoder = chatglm.load(models / "text")
-        self.encoder.to(device)
+        base = grounded.load(models / "base", device=str(device))  # autoencoder and text side, in float32
+        self.vae, self.tokenizer, self.encoder = base.vae.eval(), base.tokenizer, base.text_encoder
         self.alphas = DDPMScheduler(**small_unet.SCHEDULE).alphas_cumprod.to(device)
         self.latents = encode(self.vae, data.images, 256).to(device)
         self.maps = torch.from_numpy(data.maps).to(device)
@@ -276,7 +276,7 @@ def shown(layouts: list[Layout], found: list[Detections], classes: list[str]) ->
 def by_templates(models: Path, images: np.ndarray) -> list[Detections]:
     """In a process of its own: the template evaluator computes on the CPU."""
     torch.set_num_threads(1)
-    return evaluators.load(models / "templates").detect(images, 1)
+    return evaluators.load(models / "second_evaluator").detect(images, 1)
 
 
 class Judges:
@@ -319,7 +319,7 @@ def sheet(images: np.ndarray, path: Path, columns: int = 16) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=Path, required=True, help="folder of vae, text, evaluator and templates")
+    parser.add_argument("--models", type=Path, required=True, help="the kept models")
     parser.add_argument("--out", type=Path, required=True, help="JSON of the scores")
     parser.add_argument("--seconds", type=float, default=215, help="bases that are not ready 70 s before are cut short")
     parser.add_argument("--toy", action="store_true", help="two bases, a thousandth of the steps, few pictures")

@@ -45,8 +45,8 @@ def part(name: str, out: Path, seconds: float, toy: bool, models: Path) -> int |
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("build/gpu"), help="folder of the parts' JSON and pictures")
-    parser.add_argument("--models", type=Path, default=Path("results/scratch/models"),
-                        help="folder of a finished run's models")  # fmt: skip
+    parser.add_argument("--models", type=Path, default=Path("reference/models"),
+                        help="the kept models")  # fmt: skip
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which parts, in this order")
     parser.add_argument("--scale", type=float, default=1.0, help="times every limit")
     parser.add_argument("--toy", action="store_true", help="toy sizes")

@@ -1,6 +1,6 @@
 """The workflow's own stages on a GPU, tiny: does each run there, and does it do what it does on a CPU?
 
-    python benchmarks/gpu/stages.py --models results/scratch/models --out OUT/stages.json --seconds 150
+    python benchmarks/gpu/stages.py --models reference/models --out OUT/stages.json --seconds 150
 
 Every command is the one that the workflow's rule runs, with the smoke tier's settings and the GPU on top.
 One training is run on both devices in float32: batches and noise are drawn on the CPU, so their losses have to agree.
@@ -166,7 +166,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="JSON of how each stage ended")
     parser.add_argument("--seconds", type=float, default=150, help="a stage that has not ended by then is stopped")
-    parser.add_argument("--models", type=Path, required=True, help="folder of a finished run's models")
+    parser.add_argument("--models", type=Path, required=True, help="the kept models, for a classifier")
     parser.add_argument("--toy", action="store_true", help="nothing changes: it is as small as it gets")
     parser.add_argument("--made", type=Path, help="work folder of an earlier run, whose stages are not run again")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="stages at once")

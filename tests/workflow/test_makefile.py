@@ -46,7 +46,7 @@ def test_toy_size_is_asked_for_by_a_variable(tmp_path):
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     assert "--toy" in would_run("TOY=1") and "--toy" not in would_run()
-    assert "scratch" in would_run()
+    assert "--models reference/models" in would_run()
 
 
 def test_every_target_with_a_line_of_help_is_phony():
