@@ -75,16 +75,19 @@ class GrammarProcessor(LogitsProcessor):
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """`input_ids` (B, T), `scores` (B, V); the scores with −∞ where the grammar forbids a token."""
-        masked = torch.full_like(scores, -torch.inf)
+        places: list[int] = []  # in the scores as one row: one copy to a GPU, and one lookup, for all rows
         for row, last in enumerate(input_ids[:, -1].tolist()):
             state, grammar = self.states[row], self.grammars[row]
             if self.started and state is not None:
                 state = None if last == self.table.end else grammar.walk(state, self.table.tokens[last])
                 self.states[row] = state
             ids = [self.table.end] if state is None else self.table.allowed(grammar, state)
-            masked[row, ids] = scores[row, ids]
+            places += [row * scores.shape[1] + token for token in ids]
         self.started = True
-        return masked
+        where = torch.tensor(places, device=scores.device)
+        masked = scores.new_full((scores.numel(),), -torch.inf)
+        masked[where] = scores.reshape(-1)[where]
+        return masked.view(scores.shape)
 
 
 def _texts(tokenizer: PreTrainedTokenizerBase, tokens_BT: Tensor) -> list[str]:
