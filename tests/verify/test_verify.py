@@ -252,6 +252,8 @@ def test_how_many_may_lie_outside():
 
 # Portable arithmetic
 
+GIVEN = ("vae", "text", "windows", "base", "clip")
+
 
 @pytest.fixture
 def portable(finished, kept_run):
@@ -278,6 +280,14 @@ def test_a_value_that_was_promised_to_be_equal_fails_with_the_first_stage(finish
     row = again()[0]["values"]
     assert row.result == FAIL
     assert row.why == "portable arithmetic promises equal values; first base; then adapter (1 of 6 jobs: attn2/1)"
+
+
+def test_stages_that_one_run_alone_has_count_among_all(finished, portable, again):
+    """As where one was given the models that the other made."""
+    kept = len(hashes.make(finished, load(finished / "config.json"))["stages"])
+    edit(finished / "hashes.json", lambda h: h.update(stages=[s for s in h["stages"] if s["stage"] not in GIVEN]))
+    row = again()[0]["values"]
+    assert f"{kept - len(GIVEN)} of {kept} stages equal" in row.what and row.result == REPORTED
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ def values_row(root: Path, reference: Path) -> tuple[list[Row], list[str]]:
         return [], [f"{' and '.join(lacking).capitalize()} {have} no hashes of values: compared as in fast arithmetic."]
     mine, theirs = read(root / HASHES), read(reference / HASHES)
     found, unlike = against.differences(mine, theirs), against.unlike(mine, theirs)
-    stages, promised = len(against.by_stage(mine)), against.promised(mine, theirs)
+    stages = len({*against.by_stage(mine), *against.by_stage(theirs)})
+    promised = against.promised(mine, theirs)
     broken = [difference for difference in found if difference.stage in promised]
     differences = [f"not the same: {'; '.join(unlike)}"] if unlike else []
     if not found:
