@@ -16,6 +16,7 @@ import torch
 from gillnext import cli
 from gillnext.adapter import objective
 from gillnext.adapter.cache import Cache
+from gillnext.config.model import Run
 from gillnext.diffusion.objective import training_scheduler
 from gillnext.memory import kolors, measure, stage, workloads
 from gillnext.memory.workloads import Folders
@@ -255,7 +256,9 @@ def test_a_child_that_is_killed_is_told_and_not_waited_for(tiny, tmp_path):
     from concurrent.futures.process import BrokenProcessPool
 
     class Dying:
-        """Unpickled in the child, it ends the child."""
+        """Settings; unpickled in the child, they end the child."""
+
+        run = Run()
 
         def __reduce__(self):
             import os

@@ -98,13 +98,15 @@ def misnamed(wanted: Requested, found: Detections) -> np.ndarray:
 
 def shown(wanted: Sequence[Requested], found: Sequence[Detections]) -> dict[str, float]:
     """The share of requested objects of whose class a picture has a detection, wherever; and its chance level, the same
-    of the objects that the next picture was asked for.
+    of the objects that the next picture was asked for. Pictures that were asked for none are passed over.
     """
+    asked_of = [(w.labels, f.labels) for w, f in zip(wanted, found, strict=True) if len(w.labels)]
+    labels, seen = zip(*asked_of, strict=True)
 
-    def share(asked: Sequence[Requested]) -> float:
-        return float(np.concatenate([np.isin(w.labels, f.labels) for w, f in zip(asked, found, strict=True)]).mean())
+    def share(asked: Sequence[np.ndarray]) -> float:
+        return float(np.concatenate([np.isin(one, here) for one, here in zip(asked, seen, strict=True)]).mean())
 
-    return {"shown": share(wanted), "chance_shown": share([*wanted[1:], *wanted[:1]])}
+    return {"shown": share(labels), "chance_shown": share([*labels[1:], labels[0]])}
 
 
 def fidelity(wanted: Sequence[Requested], found: Sequence[Detections], classes: Sequence[str]) -> dict[str, Any]:
