@@ -47,7 +47,7 @@ from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import heldout, scenes
 from gillnext.runtime import files
-from gillnext.score.boxes import confident, fidelity, requested
+from gillnext.score.boxes import confident, fidelity, requested, shown
 
 CFG = Config()
 PIXELS = 4  # a side of a latent's cell
@@ -169,7 +169,7 @@ class World:
 class Rows:
     """What an adapter is trained on, on the device: the first pictures of the shards' own stream, with true boxes."""
 
-    def __init__(self, world: World, data: Pictures, layouts: list[Layout], pipeline: Any) -> None:
+    def __init__(self, world: World, data: Pictures, layouts: list[Layout]) -> None:
         self.world = world
         self.latents = encode(world.vae, data.images, 256).to(world.device)
         states, pooled = chatglm.states(world.tokenizer, world.encoder, data.texts, LENGTH, 1024)
@@ -267,12 +267,6 @@ def drawn(pipeline: Any, layouts: list[Layout], steps: int, guidance: float, box
     return (np.asarray(images) * 255).round().astype(np.uint8)
 
 
-def shown(layouts: list[Layout], found: list[Detections], classes: list[str]) -> float:
-    """The share of captions' objects that pictures show, wherever."""
-    hits = [classes.index(n) in one.labels for row, one in zip(layouts, found, strict=True) for n in row.names]
-    return sum(hits) / len(hits)
-
-
 def by_templates(models: Path, images: np.ndarray) -> list[Detections]:
     """In a process of its own: the template evaluator computes on the CPU."""
     torch.set_num_threads(1)
@@ -290,9 +284,9 @@ class Judges:
 
     def scores(self, found: list[Detections], boxes: bool) -> dict[str, float]:
         classes, sure = self.evaluator.classes, [confident(one) for one in found]
-        told = {"objects_shown": round(shown(self.layouts, sure, classes), 4)}
+        wanted = [requested(row, classes) for row in self.layouts]
+        told = {"objects_shown": round(shown(wanted, sure)["shown"], 4)}
         if boxes:
-            wanted = [requested(row, classes) for row in self.layouts]
             metrics = fidelity(wanted, sure, classes)["metrics"]
             told |= {name: round(metrics[name], 4) for name in ("success50", "miou")}
         return told
@@ -343,7 +337,7 @@ def main() -> None:
     real = np.stack([scenes.render(scenes.sample(seed, "val", i)) for i in range(val)])
     print(f"pictures after {time.perf_counter() - began:.1f} s", flush=True)
     world = World(args.models, data, device)
-    rows = Rows(world, own, own_layouts, None)
+    rows = Rows(world, own, own_layouts)
     constants_on(device)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     judges = Judges(args.models, layouts, device, workers)

@@ -27,7 +27,7 @@ from gillnext import layouts
 from gillnext.miniatures.world import heldout, scenes
 from gillnext.runtime import files, gpus
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES, TEST = 160, 24
 SHOWN = 1_500  # characters of a failed stage's last words
 
@@ -122,7 +122,7 @@ def run(work: Path, name: str, variant: str, words: Sequence[str], until: float)
         )
         told: dict[str, Any] = {"exit": done.returncode}
         if done.returncode:
-            told["said"] = (done.stdout + done.stderr)[-SHOWN:]
+            told["said"] = (done.stdout + done.stderr).replace(f"{REPOSITORY}/", "")[-SHOWN:]
     except subprocess.TimeoutExpired:
         told = {"exit": None, "said": "not ended in time"}
     told["seconds"] = round(time.perf_counter() - began, 1)

@@ -123,7 +123,9 @@ def _by_trainings(rule: dict[str, Any], results: Results) -> Verdict | None:
     parts = [beyond(faster, rule["faster"]), beyond(larger, 1 / (1 - rule["claimed"]))]
     between = f" ({', '.join(percent(1 - 1 / end) for end in (larger.low, larger.high))})" if larger.known else ""
     measured = f"a step {times(faster)} as fast; GPU memory {percent(1 - 1 / larger.value)}{between}"
-    reason = f"{arm} against {full}, trainings paired over {len(seeds)} seed{'s' * (len(seeds) > 1)}; {_wanted(rule)}"
+    reason = (
+        f"{arm} against {full}, trainings paired over {len(seeds)} seed{'s' * (len(seeds) > 1)}; {wanted_savings(rule)}"
+    )
     return Verdict(conjunction(parts), measured, reason + "; one seed decides nothing" * (len(seeds) == 1))
 
 
@@ -141,7 +143,7 @@ def _by_one_step(rule: dict[str, Any], results: Results) -> Verdict | None:
     sizes = f"({decimals(before / 1e9, 1)} → {decimals(after / 1e9, 1)} GB)"
     measured = f"forward and backward {decimals(faster, 2)}× as fast; memory {percent(saved)} {sizes}"
     reason = f"one loss at Kolors' size, batch {results.memory['batch']}; {HOLDS}; without the optimiser's step"
-    return Verdict(conjunction(parts), measured, f"{reason}; {_wanted(rule)}")
+    return Verdict(conjunction(parts), measured, f"{reason}; {wanted_savings(rule)}")
 
 
 def percent(saved: float) -> str:
@@ -149,7 +151,8 @@ def percent(saved: float) -> str:
     return f"−{decimals(100 * saved, 1)}%".replace("−−", "+")
 
 
-def _wanted(rule: dict[str, Any]) -> str:
+def wanted_savings(rule: dict[str, Any]) -> str:
+    """What an adapter's training has to save against that of the whole UNet."""
     return f"wanted ≥ {rule['faster']}× and {percent(rule['claimed'])} or less"
 
 

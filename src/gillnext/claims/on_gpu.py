@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Any
 
 from gillnext.claims.backward import judge_size
-from gillnext.claims.costs import beyond, judge_total, percent
+from gillnext.claims.costs import beyond, judge_total, percent, wanted_savings
 from gillnext.claims.verdicts import Verdict, Word, conjunction
 from gillnext.config import Config
 from gillnext.record.gpu import Gpu
 from gillnext.record.results import Results
 from gillnext.statistics import Ratio
-from gillnext.tables.table import decimals
+from gillnext.tables.table import decimals, in_percent
 
 Rule = Callable[[dict[str, Any], Gpu], Verdict]
 ALONE = "one process: no interval"
@@ -102,8 +102,8 @@ def judge_cheaper(rule: dict[str, Any], gpu: Gpu) -> Verdict:
     sizes = f"({gigabytes(theirs['bytes_at_peak'])} → {gigabytes(ours['bytes_at_peak'])} GB)"
     measured = f"a step {between(faster)} as fast; GPU memory {percent(saved)} {sizes}"
     counted = decimals(theirs["tflop_per_sample"] / ours["tflop_per_sample"], 2)
-    reason = f"{arm} against {full}, batch {both[-1]}, at {percent_of(ours['share_of_peak'])} of the GPU's peak; "
-    reason += f"by operations {counted}×; wanted ≥ {rule['faster']}× and {percent(rule['claimed'])} or less; "
+    reason = f"{arm} against {full}, batch {both[-1]}, at {in_percent(ours['share_of_peak'])} of the GPU's peak; "
+    reason += f"by operations {counted}×; {wanted_savings(rule)}; "
     return Verdict(conjunction(parts), measured, f"{reason}{repeats(ours, theirs)}, {ALONE}")
 
 
@@ -118,10 +118,10 @@ def judge_rate(rule: dict[str, Any], gpu: Gpu) -> Verdict:
     parts += [] if busy is None else [1 if busy > rule["busy"] else -1]
     ends = f"({decimals(rates[0], 1)} to {decimals(rates[-1], 1)}; n {row['repeats']} runs)"
     measured = f"{decimals(row['images_per_second'], 1)} images/s {ends}"
-    measured += "" if busy is None else f"; GPU busy {percent_of(busy)} of the time"
+    measured += "" if busy is None else f"; GPU busy {in_percent(busy)} of the time"
     reason = f"{row['model'].split(',')[0]}, batch {row['batch']}, {row['answer_tokens']} tokens an answer; wanted ≥ "
-    reason += f"{rule['a_card']} a card and > {percent_of(rule['busy'])} busy; the processor prepares pictures for "
-    reason += f"{percent_of(row['processor_share'])} of the time; {rule['cards']} cards were not there"
+    reason += f"{rule['a_card']} a card and > {in_percent(rule['busy'])} busy; the processor prepares pictures for "
+    reason += f"{in_percent(row['processor_share'])} of the time; {rule['cards']} cards were not there"
     return Verdict(conjunction(parts, unmeasured=True), measured, reason)
 
 
@@ -131,12 +131,8 @@ def judge_adapter(rule: dict[str, Any], gpu: Gpu) -> Verdict:
     gated = next((row for batch in gpu.batches("gated") if (row := gpu.training("gated", batch))), None)
     if gated is None or not verdict.measured:
         return verdict
-    block = percent_of(gated["trained_parameters"] / gpu.memory["parameters"]["unet"])
+    block = in_percent(gated["trained_parameters"] / gpu.memory["parameters"]["unet"])
     return replace(verdict, measured=f"{verdict.measured}; GLIGEN's own block, an arm of its own, {block}")
-
-
-def percent_of(share: float) -> str:
-    return f"{decimals(100 * share, 0)}%"
 
 
 RULES: dict[str, Rule] = {

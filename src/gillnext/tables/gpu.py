@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gillnext.record.gpu import Gpu
-from gillnext.tables.table import Column, Table, decimals, integer, number, span, text
+from gillnext.tables.table import Column, Table, decimals, in_percent, integer, number, span, text
 
 UNEVEN = 1.5  # a longest run of so many times the shortest is told
 BATCH = re.compile(r"(^|, )batch \d+")
@@ -129,7 +129,7 @@ def quoted(gpu: Gpu | None) -> dict[str, str]:
     if trained:
         row = trained[-1]
         out |= {"gpu.batch": str(row["batch"]), "gpu.samples": decimals(row["samples_per_second"], 1)}
-        out |= {"gpu.share": _percent(row["share_of_peak"]), "gpu.gigabytes": decimals(row["bytes_at_peak"] / 1e9, 1)}
+        out |= {"gpu.share": in_percent(row["share_of_peak"]), "gpu.gigabytes": decimals(row["bytes_at_peak"] / 1e9, 1)}
     filters = [row for name, row in gpu.figures.items() if name.startswith("filter, batch ")]
     labels = max(filters, key=lambda row: row["captions_per_second"], default=None)
     for begins, fastest in (("filter", labels), ("annotation", gpu.annotation())):
@@ -137,9 +137,5 @@ def quoted(gpu: Gpu | None) -> dict[str, str]:
         if fastest and alone:
             out[f"gpu.{begins}"] = decimals(fastest[key], 0 if fastest[key] >= 100 else 1)
             out[f"gpu.{begins}.times"] = decimals(fastest[key] / alone[key], 0)
-            out[f"gpu.{begins}.busy"] = _percent(fastest.get("gpu_busy_mean", 0.0))
+            out[f"gpu.{begins}.busy"] = in_percent(fastest.get("gpu_busy_mean", 0.0))
     return out
-
-
-def _percent(share: float) -> str:
-    return f"{decimals(100 * share, 0)}%"

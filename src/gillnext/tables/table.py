@@ -83,6 +83,11 @@ def decimals(value: float, digits: int) -> str:
     return text.replace("-", "−")
 
 
+def in_percent(share: float) -> str:
+    """A share in whole percents, 0.87 as 87%."""
+    return f"{decimals(100 * share, 0)}%"
+
+
 def span(ends: Sequence[float], digits: int = 3) -> str:
     """An interval, as 0.971 to 0.990."""
     return " to ".join(decimals(end, digits) for end in ends)
