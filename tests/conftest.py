@@ -50,7 +50,7 @@ def tiny_config():
     return from_dict(
         {
             "run": {"seed": SEED, "threads": 1},
-            "text": {"corpus": 40, "steps": 3, "batch": 8},
+            "text_encoder": {"corpus": 40, "steps": 3, "batch": 8},
             "base": {
                 "corpus": 12,
                 "window_steps": 2,

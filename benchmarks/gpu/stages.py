@@ -31,7 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES, TEST = 160, 24
 SHOWN = 1_500  # characters of a failed stage's last words
 
-MODELS = ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "windows", "base")
+MODELS = ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text_encoder", "base_on_windows", "base")
 SHARED = {gpus.TAKEN: ""}  # as if another process had taken the GPU for them: these stages run beside each other
 
 # A run of settings: device, precision and what else differs from the smoke tier.
@@ -81,10 +81,10 @@ def commands(work: Path, language: Path) -> dict[str, tuple[str, Sequence[str], 
     return {
         **{name: ("gpu", [name, "--out", f"{w}/{name}"], []) for name in
            MODELS[:-2]},
-        "windows": ("gpu", ["windows", "--vae", f"{w}/vae", "--text", f"{w}/text", "--out", f"{w}/windows"],
-                    ["vae", "text"]),
-        "base": ("gpu", ["base", "--vae", f"{w}/vae", "--text", f"{w}/text", "--windows", f"{w}/windows",
-                         "--out", f"{w}/base"], ["windows"]),
+        "base_on_windows": ("gpu", ["base_on_windows", "--vae", f"{w}/vae", "--text-encoder", f"{w}/text_encoder",
+                                    "--out", f"{w}/base_on_windows"], ["vae", "text_encoder"]),
+        "base": ("gpu", ["base", "--vae", f"{w}/vae", "--text-encoder", f"{w}/text_encoder",
+                         "--windows", f"{w}/base_on_windows", "--out", f"{w}/base"], ["base_on_windows"]),
         "annotate": ("gpu", ["annotate", "--index", f"{w}/index.jsonl", "--model", f"{w}/annotator",
                              "--out", f"{w}/found.jsonl"], ["annotator"]),
         "cache": ("gpu", ["cache", "--base", f"{w}/base", "--layouts", f"{w}/train.jsonl", "--out", f"{w}/cache"],

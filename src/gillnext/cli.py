@@ -37,8 +37,8 @@ STAGES: dict[str, tuple[str, str]] = {
     "features": ("gillnext.miniatures.features", "train the image feature network of FID and KID"),
     "clip": ("gillnext.miniatures.clip", "train the image-text scorer (a small ChineseCLIPModel)"),
     "vae": ("gillnext.miniatures.vae", "train the autoencoder"),
-    "text": ("gillnext.miniatures.text_encoder", "train tokenizer and text encoder (a small ChatGLM)"),
-    "windows": ("gillnext.miniatures.base_on_windows", "train the UNet on windows around one object"),
+    "text_encoder": ("gillnext.miniatures.text_encoder", "train tokenizer and text encoder (a small ChatGLM)"),
+    "base_on_windows": ("gillnext.miniatures.base_on_windows", "train the UNet on windows around one object"),
     "base": ("gillnext.miniatures.base", "train the UNet on pictures; save everything as one KolorsPipeline"),
     "foundations": (
         "gillnext.miniatures.foundations",

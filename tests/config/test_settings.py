@@ -186,10 +186,12 @@ def test_a_wrong_setting_is_told_with_file_and_key(tmp_path, text, message):
 
 def test_a_number_is_one_however_it_is_written(tmp_path):
     """To YAML 1.1 5e-3 is text."""
-    path = yaml(tmp_path / "a.yaml", 'vae: { lr: 5e-3, steps: "7", batch: 1_0 }\nclip: { lr: 1E-3 }\ntext: { lr: 1 }')
+    path = yaml(
+        tmp_path / "a.yaml", 'vae: { lr: 5e-3, steps: "7", batch: 1_0 }\nclip: { lr: 1E-3 }\ntext_encoder: { lr: 1 }'
+    )
     config = load(path)
     assert (config.vae.lr, config.vae.steps, config.vae.batch) == (0.005, 7, 10)
-    assert (config.clip.lr, config.text.lr) == (0.001, 1.0) and isinstance(config.text.lr, float)
+    assert (config.clip.lr, config.text_encoder.lr) == (0.001, 1.0) and isinstance(config.text_encoder.lr, float)
 
 
 def test_mappings_after_the_workflows_config_are_read_as_in_a_file():

@@ -152,7 +152,7 @@ def test_the_estimate_scales_the_kept_run_by_the_steps_weighed_by_their_rules():
 
 def test_a_kept_run_is_read_from_its_jobs(tmp_path):
     assert KeptRun.read(tmp_path) is None
-    ran = (("base", 0), ("windows", 60), ("adapter", 60), ("sample", 120))
+    ran = (("base", 0), ("base_on_windows", 60), ("adapter", 60), ("sample", 120))
     jobs.write([Job(rule, 60.0, 90.0, 100.0, start + 60.0) for rule, start in ran], tmp_path / jobs.NAME)
     kept = KeptRun.read(tmp_path)
     assert (kept.wall_minutes, kept.job_minutes) == (3, 4)

@@ -8,7 +8,7 @@ import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, KolorsPipeline
 
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
-from gillnext.config.miniatures import Text
+from gillnext.config.miniatures import TextEncoder
 from gillnext.diffusion import chatglm, objective
 from gillnext.miniatures import base, base_on_windows, small_unet, text_encoder, vae
 from gillnext.miniatures.networks import small_chatglm
@@ -132,13 +132,13 @@ def test_training_pictures_are_scaled_like_the_pipelines_own(tiny_pipeline, tiny
 
 def test_the_text_encoder_learns_which_objects_a_caption_names(tiny_config, tmp_path):
     """Its loss ends far below the entropy of the labels, the loss of a guess that does not read the caption."""
-    cfg = dataclasses.replace(tiny_config, text=Text(corpus=600, steps=100, batch=32))
-    losses = text_encoder.train(cfg, tmp_path / "text")
+    cfg = dataclasses.replace(tiny_config, text_encoder=TextEncoder(corpus=600, steps=100, batch=32))
+    losses = text_encoder.train(cfg, tmp_path / "text_encoder")
     scenes, _ = corpus.describe(cfg.run.seed, "base", 600)
     share = np.array([[c.name in scene.names for c in CLASSES] for scene in scenes]).mean(0)
     entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share)).mean()
     assert len(losses) == 100 and np.mean(losses[-10:]) < 0.5 * entropy
-    _, encoder = chatglm.load(tmp_path / "text")
+    _, encoder = chatglm.load(tmp_path / "text_encoder")
     assert not encoder.training and not any(p.requires_grad for p in encoder.parameters())
 
 

@@ -30,7 +30,7 @@ from gillnext import cli
 from gillnext.runtime import arithmetic, files, machine, provenance
 
 SCENES = 6  # that a stage draws for itself, at most
-SHORT = ("world", "heldout", "classifier", "windows", "tables")
+SHORT = ("world", "heldout", "classifier", "base_on_windows", "tables")
 
 TOY = {
     "run": {"tier": "smoke", "arithmetic": "portable"},
@@ -41,7 +41,7 @@ TOY = {
     "features": {"corpus": 4, "steps": 1, "batch": 2},
     "clip": {"corpus": 4, "steps": 1, "batch": 2},
     "vae": {"corpus": 2, "steps": 1, "batch": 1},
-    "text": {"corpus": 40, "steps": 2, "batch": 2},
+    "text_encoder": {"corpus": 40, "steps": 2, "batch": 2},
     "base": {"corpus": 2, "window_steps": 1, "window_batch": 1, "steps": 1, "batch": 1, "threads": 1},
     "planner": {"steps": 2, "batch": 2, "test": 2},
     "adapter": {"steps": 2, "batch": 1, "checkpoint_every": 0, "snapshot_every": 1},
@@ -84,8 +84,8 @@ class Chain:
 
     NAMES = (
         "world", "heldout", "prior", "templates", "classifier", "annotator", "evaluator", "features", "clip", "vae",
-        "text", "filter", "annotate", "windows", "base", "planner", "plan", "cache", "adapter", "curve", "sample",
-        "score", "tables",
+        "text_encoder", "filter", "annotate", "base_on_windows", "base", "planner", "plan", "cache", "adapter", "curve",
+        "sample", "score", "tables",
     )  # fmt: skip
 
     def __init__(self, root: Path, out: Path) -> None:
@@ -110,13 +110,13 @@ class Chain:
         model, made, root = self.model, self.made, self.root
         trained = {
             name: (["--out", made(name)], [name])
-            for name in ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text")
+            for name in ("classifier", "annotator", "evaluator", "features", "clip", "vae", "text_encoder")
         }
         scorers = ["--evaluator", model("evaluator"), "--second-evaluator", model("templates")]
         scorers += ["--prior", str(root / "world/heldout/prior.safetensors")]
         scorers += ["--features", model("features"), "--clip", model("clip")]
         adapter, layouts = str(root / "adapters/attn2/0"), self.rows("layouts/0.jsonl", 8)
-        on_base = ["--vae", model("vae"), "--text", model("text"), "--out"]
+        on_base = ["--vae", model("vae"), "--text-encoder", model("text_encoder"), "--out"]
         arm = ["--arm", "attn2", "--seed", "0"]
         drawn = [*arm, "--base", model("base")]
         shards = [str(path) for path in sorted((self.out / "world/shards").glob("*.csv"))]
@@ -138,8 +138,8 @@ class Chain:
                 ["--index", self.rows("index/0.jsonl"), "--model", model("annotator"), "--out", made("found.jsonl")],
                 ["found.jsonl"],
             ),
-            "windows": ([*on_base, made("windows")], ["windows"]),
-            "base": ([*on_base, made("base"), "--windows", made("windows")], ["base/unet"]),
+            "base_on_windows": ([*on_base, made("base_on_windows")], ["base_on_windows"]),
+            "base": ([*on_base, made("base"), "--windows", made("base_on_windows")], ["base/unet"]),
             "planner": (["--layouts", layouts, "--out", made("planner")], ["planner"]),
             "plan": (
                 ["--planner", model("planner"), "--layouts", plans, "--train", layouts, "--out", made("plans")],

@@ -60,7 +60,7 @@ NATIVE = Variant("native")
 SHORT = [NATIVE, emulated("Haswell"), emulated("EPYC-Milan")]
 ALL = [
     *SHORT,
-    emulated("Haswell,l3-cache=off", "classifier", "windows", "sample"),
+    emulated("Haswell,l3-cache=off", "classifier", "base_on_windows", "sample"),
     Variant("native, one visible core", ["taskset", "--cpu-list", "0"]),
     Variant("native, oneDNN held to AVX2", environment={"ONEDNN_MAX_CPU_ISA": "AVX2"}),
     Variant("native, oneDNN held to AVX-512", environment={"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),

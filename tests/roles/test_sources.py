@@ -41,7 +41,7 @@ def test_what_is_none_of_the_four_is_told_with_the_setting(value, told):
 
 def test_no_rule_makes_what_is_given_nor_the_parts_of_a_given_base():
     assert unmade(Models(classifier="a/b @ main", second_evaluator="/x")) == {"classifier", "templates"}
-    assert unmade(Models(base="/models/Kolors")) == {"base", "vae", "text", "windows"}
+    assert unmade(Models(base="/models/Kolors")) == {"base", "vae", "text_encoder", "base_on_windows"}
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_how_many_may_lie_outside():
 
 # Portable arithmetic
 
-GIVEN = ("vae", "text", "windows", "base", "clip")
+GIVEN = ("vae", "text_encoder", "base_on_windows", "base", "clip")
 
 
 @pytest.fixture

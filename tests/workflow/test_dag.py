@@ -13,10 +13,10 @@ from gillnext.runtime import manifest
 ROOT = Path(__file__).parents[2]
 
 STAGES = {
-    "world", "heldout", "prior", "classifier", "annotator", "evaluator", "templates", "features", "clip", "vae", "text",
-    "windows", "base", "filter", "download", "annotate", "planner", "plan", "cache", "adapter", "curve", "memory",
-    "sample", "ceilings", "score", "relations", "quality", "gather", "tables", "cost", "claims", "figure", "paper",
-    "hashes", "html", "all",
+    "world", "heldout", "prior", "classifier", "annotator", "evaluator", "templates", "features", "clip", "vae",
+    "text_encoder", "base_on_windows", "base", "filter", "download", "annotate", "planner", "plan", "cache", "adapter",
+    "curve", "memory", "sample", "ceilings", "score", "relations", "quality", "gather", "tables", "cost", "claims",
+    "figure", "paper", "hashes", "html", "all",
 }  # fmt: skip
 
 
@@ -61,7 +61,10 @@ def test_given_models_are_taken_instead_of_trained(checkout, given):
     """A folder is taken where it is; what a hub has is fetched once."""
     base, hub = given["base"], "Qwen/Qwen2-VL-7B-Instruct @ main"
     jobs, output = checkout.jobs("--config", "models=" + json.dumps({"base": base, "annotator": hub}), "-p")
-    assert set(jobs) == STAGES - {"base", "windows", "vae", "text", "annotator"} | {"fetch"} and jobs["fetch"] == 1
+    assert (
+        set(jobs) == STAGES - {"base", "base_on_windows", "vae", "text_encoder", "annotator"} | {"fetch"}
+        and jobs["fetch"] == 1
+    )
     assert f"--base {base}" in output and f"--vae {base}/vae" in output
     assert "--role annotator" in output and "--model results/demo/given/annotator" in output
 
@@ -73,7 +76,7 @@ def test_kept_models_are_taken_as_they_were_kept_and_by_no_lab(checkout, given):
         manifest.write(folder, {"role": role})
     kept = ("--config", "models=" + json.dumps({"base": "kept", "image_text": "kept"}))
     jobs, output = checkout.jobs(*kept, "-p")
-    assert set(jobs) == STAGES - {"base", "windows", "vae", "text", "clip"}
+    assert set(jobs) == STAGES - {"base", "base_on_windows", "vae", "text_encoder", "clip"}
     assert "--base reference/models/base " in output and "--clip reference/models/image_text " in output
     _, settings = released(checkout, given | {"image_text": "kept"}, 256)
     status, output = checkout.snakemake("-n", "--cores", "2", *settings)
@@ -106,7 +109,18 @@ def test_real_shards_go_from_their_files_to_the_paper(checkout, given):
     release, settings = released(checkout, given, 256)
     jobs, _ = checkout.jobs(*settings)
     drawn = {"world", "heldout", "prior", "quality", "ceilings"}
-    made = {"classifier", "annotator", "evaluator", "templates", "features", "clip", "vae", "text", "windows", "base"}
+    made = {
+        "classifier",
+        "annotator",
+        "evaluator",
+        "templates",
+        "features",
+        "clip",
+        "vae",
+        "text_encoder",
+        "base_on_windows",
+        "base",
+    }
     assert set(jobs) == STAGES - drawn - made | {"fingerprint", "split", "names", "real", "tally", "beside"}
     by_part = ("filter", "download", "annotate", "fingerprint", "cache")
     assert {rule: jobs[rule] for rule in by_part} == dict.fromkeys(by_part, 64)

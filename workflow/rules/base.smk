@@ -1,13 +1,13 @@
 # The base: a UNet that learns windows around one object beside the data stages, then whole pictures with every core.
 
 
-rule windows:
+rule base_on_windows:
     input:
         vae=rules.vae.output.model,
-        text=rules.text.output.model,
+        text_encoder=rules.text_encoder.output.model,
         code=code("gillnext.miniatures.base_on_windows"),
     output:
-        model=directory("<results>/models/windows"),
+        model=directory("<results>/models/base_on_windows"),
     params:
         config=CONFIG,
         settings=settings(
@@ -22,25 +22,25 @@ rule windows:
             "base.channels",
         ),
     log:
-        "<results>/logs/windows.log",
+        "<results>/logs/base_on_windows.log",
     benchmark:
-        "<results>/benchmarks/windows/all.tsv"
+        "<results>/benchmarks/base_on_windows/all.tsv"
     priority: 100
     threads: cfg.base.window_threads
     resources:
         gpu=GPU,
     message:
-        "windows: training the UNet on windows around one object"
+        "base_on_windows: training the UNet on windows around one object"
     shell:
-        "gillnext windows --config {params.config:q} --vae {input.vae:q} --text {input.text:q} --out {output.model:q} "
-        "> {log:q} 2>&1"
+        "gillnext base_on_windows --config {params.config:q} --vae {input.vae:q} "
+        "--text-encoder {input.text_encoder:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 rule base:
     input:
         vae=rules.vae.output.model,
-        text=rules.text.output.model,
-        windows=rules.windows.output.model,
+        text_encoder=rules.text_encoder.output.model,
+        windows=rules.base_on_windows.output.model,
         code=code("gillnext.miniatures.base"),
     output:
         model=directory("<results>/models/base"),
@@ -68,5 +68,5 @@ rule base:
     message:
         "base: training the UNet on pictures"
     shell:
-        "gillnext base --config {params.config:q} --vae {input.vae:q} --text {input.text:q} "
+        "gillnext base --config {params.config:q} --vae {input.vae:q} --text-encoder {input.text_encoder:q} "
         "--windows {input.windows:q} --out {output.model:q} > {log:q} 2>&1"

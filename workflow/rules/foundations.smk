@@ -65,19 +65,19 @@ rule vae:
         "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
-use rule vae as text with:
+use rule vae as text_encoder with:
     input:
         code=code("gillnext.miniatures.text_encoder"),
     output:
-        model=directory("<results>/models/text"),
+        model=directory("<results>/models/text_encoder"),
     params:
         config=CONFIG,
-        stage="text",
-        settings=settings("run.seed", "run.threads", "run.device", "text"),
+        stage="text_encoder",
+        settings=settings("run.seed", "run.threads", "run.device", "text_encoder"),
     log:
-        "<results>/logs/text.log",
+        "<results>/logs/text_encoder.log",
     benchmark:
-        "<results>/benchmarks/text/all.tsv"
+        "<results>/benchmarks/text_encoder/all.tsv"
     threads: cfg.run.threads
     message:
-        "text: training the text encoder"
+        "text_encoder: training the text encoder"

@@ -24,7 +24,7 @@ def benchmarks():
         return [f"{RUN}/jobs.parquet"]
     drawn = ["world", *["swap"] * bool(cfg.study.swapped), "prior"]
     jobs = ["split", *["swap"] * bool(cfg.study.swapped)] if RELEASE else drawn
-    made = ["evaluator", "templates", "features", "clip", "vae", "text", "base", "planner"]
+    made = ["evaluator", "templates", "features", "clip", "vae", "text_encoder", "base", "planner"]
     jobs += [job for job in made if job not in UNMADE] + ["plan", "memory", "real" if RELEASE else "ceilings"]
     jobs += ["tally" if RELEASE else "quality", "gather", "tables", "claims"]
     jobs += [role for role in ("classifier", "annotator") if role not in UNMADE]

@@ -19,7 +19,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 # Keys of before, which kept runs have, and the keys that say it now.
-MOVED = {"filter.model": "models.classifier", "annotate.model": "models.annotator"}
+MOVED = {"filter.model": "models.classifier", "annotate.model": "models.annotator", "text": "text_encoder"}
 _JSON = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 

@@ -57,7 +57,7 @@ class Vae:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextEncoder:
     corpus: int = s(8_000, "training captions of the base stream")
     steps: int = s(300, "optimiser steps")
     batch: int = s(64, "captions a step")

@@ -10,7 +10,16 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gillnext.config.data import Annotate, Download, Filter, Ray, World, ZeroShot
-from gillnext.config.miniatures import AnnotatorTraining, Base, Clip, Detector, Features, LanguageModel, Text, Vae
+from gillnext.config.miniatures import (
+    AnnotatorTraining,
+    Base,
+    Clip,
+    Detector,
+    Features,
+    LanguageModel,
+    TextEncoder,
+    Vae,
+)
 from gillnext.config.models import Models
 from gillnext.config.setting import s
 from gillnext.config.split import Split
@@ -227,7 +236,7 @@ class Config:
     features: Features = field(default_factory=Features)
     clip: Clip = field(default_factory=Clip)
     vae: Vae = field(default_factory=Vae)
-    text: Text = field(default_factory=Text)
+    text_encoder: TextEncoder = field(default_factory=TextEncoder)
     base: Base = field(default_factory=Base)
     planner: Planner = field(default_factory=Planner)
     cache: Cache = field(default_factory=Cache)

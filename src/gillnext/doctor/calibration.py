@@ -38,7 +38,7 @@ from gillnext.tables import cost
 
 RULES = {
     "base": ("base",),
-    "adapter": ("adapter", "windows"),
+    "adapter": ("adapter", "base_on_windows"),
     "sample": ("sample", "curve"),
 }  # step -> what it stands for
 ROWS = 64  # of random data

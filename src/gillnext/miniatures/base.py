@@ -7,8 +7,9 @@ DPM-Solver++ scheduler.
 Measured, box fidelity of attn2 on 256 validation layouts: success 0.86 and mIoU 0.65 without the class map, 0.91 and
 0.69 with it.
 
-    gillnext base --config config.yaml --vae results/demo/models/vae --text results/demo/models/text \\
-        --windows results/demo/models/windows --out results/demo/models/base
+    gillnext base --config config.yaml --vae results/demo/models/vae \\
+        --text-encoder results/demo/models/text_encoder --windows results/demo/models/base_on_windows \\
+        --out results/demo/models/base
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, windows_folder: Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--vae", type=Path, required=True, help="folder of the trained AutoencoderKL")
-    parser.add_argument("--text", type=Path, required=True, help="folder of the trained tokenizer and text encoder")
-    parser.add_argument("--windows", type=Path, required=True, help="folder that `gillnext windows` wrote")
+    parser.add_argument("--text-encoder", type=Path, required=True, help="folder that `gillnext text_encoder` wrote")
+    parser.add_argument("--windows", type=Path, required=True, help="folder that `gillnext base_on_windows` wrote")
     add_out(parser, "folder of the KolorsPipeline")
 
 
 def main(args: argparse.Namespace) -> None:
-    print(small_unet.in_words(train(config(args), args.vae, args.text, args.windows, args.out)))
+    print(small_unet.in_words(train(config(args), args.vae, args.text_encoder, args.windows, args.out)))

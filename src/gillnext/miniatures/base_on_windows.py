@@ -1,7 +1,7 @@
 """The base's UNet learns words and shapes first: windows around one object, a quarter of a picture each.
 
-    gillnext windows --config config.yaml --vae results/demo/models/vae --text results/demo/models/text \\
-        --out results/demo/models/windows
+    gillnext base_on_windows --config config.yaml --vae results/demo/models/vae \\
+        --text-encoder results/demo/models/text_encoder --out results/demo/models/base_on_windows
 
 Writes `unet/`, the class map's head, and the latents of all pictures, which `gillnext base` goes on from. A stage of
 its own because it can share the machine: everything waits for the base, which therefore takes every core
@@ -67,9 +67,9 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--vae", type=Path, required=True, help="folder of the trained AutoencoderKL")
-    parser.add_argument("--text", type=Path, required=True, help="folder of the trained tokenizer and text encoder")
+    parser.add_argument("--text-encoder", type=Path, required=True, help="folder that `gillnext text_encoder` wrote")
     add_out(parser, "folder of the UNet, the class map's head and the latents")
 
 
 def main(args: argparse.Namespace) -> None:
-    print(small_unet.in_words(train(config(args), args.vae, args.text, args.out)))
+    print(small_unet.in_words(train(config(args), args.vae, args.text_encoder, args.out)))

@@ -4,7 +4,7 @@ The encoder learns to tell which objects a caption names and is then frozen, as 
 captions do less: what the right one takes off the UNet's loss at timestep 700 after 500 steps, against another
 picture's, was 0.018 with an untrained encoder and 0.031 with a trained one.
 
-    gillnext text --config config.yaml --out results/demo/models/text
+    gillnext text_encoder --config config.yaml --out results/demo/models/text_encoder
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gillnext.runtime import files, seeds, training
 
 def pretrain(cfg: Config, encoder: ChatGLMModel, tokens: dict[str, Tensor], named_NK: Tensor) -> list[float]:
     """Teach the encoder which of K objects a caption names, from its pooled state; returns the losses."""
-    settings, seed = cfg.text, cfg.run.seed
+    settings, seed = cfg.text_encoder, cfg.run.seed
     device = next(encoder.parameters()).device
     head = nn.Linear(HIDDEN, named_NK.shape[1]).to(device)
 
@@ -47,7 +47,7 @@ def train(cfg: Config, out: Path) -> list[float]:
     """Train tokenizer and encoder on captions of the base's stream and save both to `out`; returns the losses."""
     training.setup(cfg.run.threads, cfg.run.device)
     torch.manual_seed(seeds.key("text", cfg.run.seed))
-    scenes, namings = corpus.describe(cfg.run.seed, "base", cfg.text.corpus)
+    scenes, namings = corpus.describe(cfg.run.seed, "base", cfg.text_encoder.corpus)
     captions = picture_captions(scenes, namings, cfg.run.seed)
     with tempfile.TemporaryDirectory() as scratch, files.atomic(out) as temporary:
         tokenizer = train_tokenizer(captions, Path(scratch))

@@ -100,4 +100,4 @@ def unmade(models: Any) -> set[str]:
     given is only what its training starts from.
     """
     made = {role.made for name, role in ROLES.items() if name != "planner" and getattr(models, name) != MADE}
-    return made | ({"vae", "text", "windows"} if "base" in made else set())
+    return made | ({"vae", "text_encoder", "base_on_windows"} if "base" in made else set())

@@ -36,7 +36,18 @@ ASK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 ACTORS = ("filter", "annotate")  # stages whose model lives on `ray.actors` devices
 # Those whose model lives on one: what rules ask GPUs for, and `draw` (tests/workflow/test_rules.py).
 STAGES = {
-    *("classifier", "annotator", "evaluator", "features", "clip", "vae", "text", "windows", "base", "quality"),
+    *(
+        "classifier",
+        "annotator",
+        "evaluator",
+        "features",
+        "clip",
+        "vae",
+        "text_encoder",
+        "base_on_windows",
+        "base",
+        "quality",
+    ),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "draw", "curve", "ceilings", "real", "score"),
 }
 

@@ -37,9 +37,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "tally": ("filter", "download", "annotate", "split"),
     "quality": ("world", "filter", "download", "annotate", "annotator", "classifier"),
     "vae": (),
-    "text": (),
-    "windows": ("vae", "text"),
-    "base": ("vae", "text", "windows"),
+    "text_encoder": (),
+    "base_on_windows": ("vae", "text_encoder"),
+    "base": ("vae", "text_encoder", "base_on_windows"),
     "evaluator": (),
     "features": (),
     "clip": (),
@@ -102,7 +102,18 @@ def _drawn(config: Config) -> dict[str, list[str]]:
 def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
     """rule -> what tells its jobs apart ("" where there is one) -> outputs."""
     shards, parts, drawn = range(config.world.shards), [str(i) for i in range(config.world.parts)], _drawn(config)
-    models = ["classifier", "annotator", "vae", "text", "windows", "base", "evaluator", "templates", "features", "clip"]
+    models = [
+        "classifier",
+        "annotator",
+        "vae",
+        "text_encoder",
+        "base_on_windows",
+        "base",
+        "evaluator",
+        "templates",
+        "features",
+        "clip",
+    ]
     models += ["planner"]
     world = [f"world/shards/{shard_name(i)}" for i in shards] + [f"world/truth/{i}.parquet" for i in shards]
     return {
