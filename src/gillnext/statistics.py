@@ -128,6 +128,48 @@ def spread(groups: Iterable[Sequence[float]]) -> Spread:
     return Spread(math.sqrt(squares / freedom) if freedom else 0.0, freedom)
 
 
+@dataclass(frozen=True)
+class Component:
+    """The standard deviation that one source adds, with the ends of its 95% interval, and its degrees of freedom."""
+
+    deviation: float
+    low: float
+    high: float
+    freedom: int
+
+
+def components(values_BAK: np.ndarray, sources: Sequence[str]) -> dict[str, Component]:
+    """The variance components of a balanced nested design: of B groups, of A in each, of K values in those; by their
+    three names. A source of which every group has but one is left out, and goes into the one above it.
+
+    Analysis of variance (Searle, Casella & McCulloch 1992): σ² of the lowest source is its mean square; of one above it
+    (its mean square − the one below) / (how many values each of its means holds), 0 where that is negative. Intervals:
+    χ² of the lowest, Tukey's and Williams' of those above (Boardman 1974).
+    """
+    from scipy import stats
+
+    B, A, K = values_BAK.shape
+    means_BA, means_B = values_BAK.mean(2), values_BAK.mean((1, 2))
+    parts = (
+        (means_B - values_BAK.mean(), A * K, B - 1),
+        (means_BA - means_B[:, None], K, B * (A - 1)),
+        (values_BAK - means_BA[..., None], 1, B * A * (K - 1)),
+    )
+    squares = {
+        source: (each * float((apart**2).sum()) / freedom, each, freedom)
+        for source, (apart, each, freedom) in zip(sources, parts, strict=True) if freedom
+    }  # fmt: skip
+    found, known = {}, list(squares.values())
+    for (source, (square, each, freedom)), below in zip(squares.items(), [*known[1:], None], strict=True):
+        tails = np.array([0.5 + LEVEL / 2, 0.5 - LEVEL / 2])
+        under = below[0] if below is not None else 0.0
+        least = under * (stats.f.ppf(tails, freedom, below[2]) if below is not None else 1.0)
+        ends = freedom * (square - least) / stats.chi2.ppf(tails, freedom)
+        deviation, low, high = np.sqrt(np.maximum([square - under, *ends], 0.0) / each)
+        found[source] = Component(float(deviation), float(low), float(high), freedom)
+    return found
+
+
 def resamples(images: int, *names: str | int) -> np.ndarray:
     """How often each of `RESAMPLES` resamples draws each of (N,) images, (B, N); `names` seed the draw."""
     draws_BN = seeds.rng("bootstrap", *names).integers(images, size=(RESAMPLES, images))

@@ -17,6 +17,7 @@ TIERS = {
     "smoke": "config/smoke.yaml",
     "scratch": "config/scratch.yaml",
     "foundations": "config/foundations.yaml",
+    "seeds": "config/seeds.yaml",
     "study": "config/study.yaml",
     "gpu": "config/gpu.yaml",
     "wukong": "config/wukong.yaml",

@@ -6,6 +6,7 @@ rule tables:
         record=RECORD,
         runs=WHOLE_RUNS,
         measured=ON_GPU,
+        variance=VARIANCE,
         code=code("gillnext.tables.stage"),
     output:
         tables=report(
@@ -19,6 +20,7 @@ rule tables:
         config=CONFIG,
         results=folder(of=RUN),
         runs=whole_runs,
+        variance=["--variance", *VARIANCE] if VARIANCE else [],
         settings=everything,
     log:
         "<results>/logs/tables.log",
@@ -28,7 +30,7 @@ rule tables:
         "tables: collecting the scores"
     shell:
         "gillnext tables --config {params.config:q} --results {params.results:q} --out {output.tables:q} "
-        "{params.runs:q} --gpu {input.measured:q} > {log:q} 2>&1"
+        "{params.runs:q} {params.variance:q} --gpu {input.measured:q} > {log:q} 2>&1"
 
 
 rule claims:

@@ -27,7 +27,7 @@ from gillnext.config.split import Split
 
 @dataclass(frozen=True)
 class Run:
-    tier: Literal["smoke", "demo", "scratch", "foundations", "study", "gpu", "wukong", "rehearsal"] = s(
+    tier: Literal["smoke", "demo", "scratch", "foundations", "seeds", "study", "gpu", "wukong", "rehearsal"] = s(
         "demo", "which tier this is; names the results folder"
     )
     seed: int = s(20260, "root of every random stream that is not a training seed")

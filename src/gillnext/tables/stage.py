@@ -5,7 +5,7 @@
 Writes every table of `TABLES` that the run holds, and the bars, as `NAME.{csv,tex,json}`, their names to `index.json`,
 and the numbers that the paper's text quotes, formatted, to `numbers.{json,tex}`. The same score files (and for the bars
 the same whole runs) give the same bytes; nothing here is a time of this run. What was measured on a GPU (`--gpu`) is a
-table of its own.
+table of its own, and so is what moves a score (`--variance`).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from gillnext.tables.runs import read as read_runs
 from gillnext.tables.strata import strata_table
 from gillnext.tables.table import Table, decimals, number, numbers_tex, scientific
 from gillnext.tables.table import write as write_tables
+from gillnext.tables.variance import variance_table
 
 QUOTED = {key: digits for key, (_, digits) in MAIN.items()} | {"rules_success50": 3}  # of an arm, with decimals
 
@@ -155,14 +156,21 @@ TABLES: tuple[Callable[[Results], Table | None], ...] = (
 )  # fmt: skip
 
 
-def tables(config: Config, root: Path, out: Path, runs: Path | None = None, gpu: Sequence[Path] = ()) -> None:
+def tables(
+    config: Config,
+    root: Path,
+    out: Path,
+    runs: Path | None = None,
+    gpu: Sequence[Path] = (),
+    variance: Path | None = None,
+) -> None:
     """Read `root` (results/{tier}) and write the tables into the folder `out`, whole or not at all.
 
     `runs`: the table of the tier's whole runs, which bars are held against. `gpu`: the files of what was measured on a
-    GPU at Kolors' size.
+    GPU at Kolors' size. `variance`: the file of how far scores move with seed and noise.
     """
     results, measured = Results(root, config), read_gpu(gpu)
-    made = [*(make(results) for make in TABLES), gpu_table(measured)]
+    made = [*(make(results) for make in TABLES), gpu_table(measured), variance_table(variance)]
     built = [table for table in made if table is not None]
     built.append(bars_table(results, read_runs(runs)))
     told = numbers(results) | quoted(measured)
@@ -179,9 +187,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
     parser.add_argument("--runs", type=Path, metavar="FILE", help="reference/runs/{tier}.csv: whole runs of the tier")
     parser.add_argument("--gpu", type=Path, nargs="+", default=[], metavar="FILE", help="kolors.json and language.json")
+    parser.add_argument("--variance", type=Path, metavar="FILE", help="reference/measured/variance.json")
     arguments.add_out(parser, "folder of the tables")
 
 
 def main(args: argparse.Namespace) -> None:
-    tables(arguments.config(args), args.results, args.out, args.runs, args.gpu)
+    tables(arguments.config(args), args.results, args.out, args.runs, args.gpu, args.variance)
     print(args.out)
