@@ -113,7 +113,7 @@ def disk(tier: str) -> Finding:
     folder = Path("results") / tier
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
-        fix = "run with --directory, in a folder that can be written to (README, containers)"
+        fix = "run with --directory, in a folder that can be written to (docs/running.md, In containers)"
         return Finding("disk", f"{there.resolve()} cannot be written to", fix, fails=True)
     free = shutil.disk_usage(there).free / 2**30
     short = tier in ("demo", "study") and free < DISK_GIB and there != folder
