@@ -2,7 +2,8 @@
 
 Draws the same validation layouts with the adapters that a finished run has trained, at several shares of local steps,
 and prints box fidelity, all and by overlap of the requested boxes, with the difference from no local step, paired by
-seed. Shares that are the same number of steps are drawn once. docs/adapter.md has the figures.
+seed. Shares that are the same number of steps are drawn once. The drawn world's boxes hardly overlap: `--crowded` puts
+two layouts into each picture. docs/adapter.md has the figures.
 
     python benchmarks/local_attention.py --results results/demo --arms attn2 attn1 --out local_attention.json
 """
@@ -33,6 +34,12 @@ from gillnext.tables.table import number, signed
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
 
 
+def crowded(rows: list[Layout]) -> list[Layout]:
+    """Each layout with the objects of the next one in front of its own."""
+    pairs = zip(rows, [*rows[1:], rows[0]], strict=True)
+    return [Layout(f"{a.caption}，{b.caption}", a.names + b.names, a.boxes + b.boxes) for a, b in pairs]
+
+
 def scores(cfg: Config, arm: str, seed: int, share: float, results: Path, rows: list[Layout], judge: Any) -> Any:
     """Metric and stratum of overlap ("" for all) -> its value and number of boxes, of one arm and seed."""
     name, row = f"{arm}-local", dataclasses.replace(cfg.study.arms[arm], adapter=arm, local=share)
@@ -53,12 +60,14 @@ def main() -> None:
     parser.add_argument("--local", type=float, nargs="+", default=[0.0, 0.25, 0.3333, 0.5, 1.0], help="0 among them")
     parser.add_argument("--steps", type=int, help="of the sampler (default: sample.steps)")
     parser.add_argument("--count", type=int, default=256, help="validation layouts")
+    parser.add_argument("--crowded", action="store_true", help="two layouts in each picture")
     parser.add_argument("--out", type=Path, default=Path("local_attention.json"))
     args = parser.parse_args()
     cfg = load(*args.config)
     cfg = dataclasses.replace(cfg, sample=dataclasses.replace(cfg.sample, steps=args.steps or cfg.sample.steps))
     training.setup(cfg.run.threads, cfg.run.device)
     rows, judge = heldout.make(cfg.run.seed, "val", args.count), evaluators.load(args.evaluator, cfg.run.device)
+    rows = crowded(rows) if args.crowded else rows
     shares = {steps_of(share, cfg.sample.steps): share for share in args.local}
     found: list[dict[str, Any]] = []
     for arm, seed in [(name, seed) for name in args.arms for seed in cfg.study.seeds_of(name)]:

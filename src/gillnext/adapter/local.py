@@ -8,13 +8,11 @@ docs/adapter.md says what else differs, and what it did to box fidelity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gillnext.adapter.grounding import Grounding
 from gillnext.runtime.errors import UserError
-
-Ended = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]  # diffusers' `callback_on_step_end`
 
 
 def steps_of(share: float, steps: int) -> int:
