@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_results import copy_arm, gathered
 
-from gillnext.claims import rules
+from gillnext.claims import costs, rules
 from gillnext.claims.stage import claims, judge, judge_all, read_claims
 from gillnext.claims.verdicts import Word, in_print
 from gillnext.config.load import from_dict
@@ -182,6 +182,15 @@ def test_a_rule_finds_whole_arms_and_never_one_of_other_steps():
     taken_over = {"mine": {"site": "attn2", "times_adapter_steps": 10, "lr": 0.05}}
     assert found_in(taken_over | rows, site="attn2", bias="fourier") == "attn2"
     assert found_in(rows | {"attn2-none": {"bias": "none", "seeds": 1}}, site="attn2", bias="none") == "attn2-none"
+
+
+def test_a_rule_never_finds_an_arm_that_draws_with_anothers_adapters():
+    rows = {"attn2": {}, "full": {"unet_lr": 1e-3}, "attn2-none": {"bias": "none"}}
+    lent = {f"{name}-again": {"adapter": name, "local": i / 2} for i, name in enumerate(rows)}
+    config = from_dict({"study": {"seeds": [0], "arms": lent | rows, "reference": "attn2"}})
+    assert found_in(lent | rows, site="attn2", bias="fourier") == "attn2"
+    assert found_in(lent | rows, site="attn2", bias="none") == "attn2-none"
+    assert costs.whole_unet(Results("nowhere", config)) == "full"
 
 
 def test_a_rule_does_not_choose_between_equal_arms():

@@ -84,6 +84,21 @@ def test_of_arms_that_differ_in_site_and_bias_alone_the_longest_is_told():
     }  # fmt: skip
 
 
+def test_an_arm_with_anothers_adapters_has_its_settings_and_seeds():
+    rows = ARMS | {"d": {"site": "attn1", "bias": "none", "phrases": False}, "e": {"adapter": "d", "local": 0.25}}
+    rows |= {"f": {"adapter": "b", "seeds": 2}}
+    settings = {"arms": rows, "reference": "a", "headline": [["a", "b"]], "headline_seeds": [1, 2, 3], "seeds": [7, 8]}
+    study = from_dict({"study": settings}).study
+    assert study.arms["e"] == dataclasses.replace(study.arms["d"], adapter="d", local=0.25)
+    assert study.trained == ["a", "b", "c", "d"] and set(study.longest.values()) <= set(study.trained)
+    assert {arm: study.adapter_of(arm) for arm in study.arms} == {
+        "base": None, "a": "a", "b": "b", "c": "c", "d": "d", "e": "d", "f": "b"
+    }  # fmt: skip
+    assert [study.seeds_of(arm) for arm in "bdef"] == [[1, 2, 3], [7, 8], [7, 8], [1, 2]]
+    again = from_dict({"study": dataclasses.asdict(study)}).study
+    assert again == study
+
+
 def test_an_arm_may_have_fewer_seeds():
     settings = {"arms": ARMS | {"d": {"seeds": 2}, "e": {"seeds": 9}}, "reference": "a", "seeds": [4, 5, 6]}
     study = from_dict({"study": settings}).study
@@ -98,6 +113,23 @@ def test_an_arm_may_have_fewer_seeds():
         ({"headline": [["a", "d"]]}, ["study.headline", "'d' is no arm"]),
         ({"headline": [["a"]]}, ["study.headline", "no pair of arms"]),
         ({"arms": ARMS | {"d": {"boxes": "caption"}}}, ["study.arms.d.boxes", "site: none"]),
+        ({"arms": ARMS | {"d": {"adapter": "e"}}}, ["study.arms.d.adapter", "'e' is no arm", "one of a, b, c"]),
+        ({"arms": ARMS | {"d": {"adapter": "d"}}}, ["study.arms.d.adapter", "'d' is no arm with adapters of its own"]),
+        ({"arms": ARMS | {"d": {"adapter": "base"}}}, ["study.arms.d.adapter", "'base' is no arm with adapters"]),
+        ({"arms": ARMS | {"d": {"adapter": "a"}, "e": {"adapter": "d"}}}, ["study.arms.e.adapter", "'d' is no arm"]),
+        ({"arms": ARMS | {"d": {"adapter": "a", "local": 1.5}}}, ["study.arms.d.local", "from 0 to 1"]),
+        ({"arms": ARMS | {"d": {"adapter": "a", "local": -0.5}}}, ["study.arms.d.local", "negative"]),
+        ({"arms": ARMS | {"d": {"local": 0.5}}}, ["study.arms.d.local", "name that arm as `adapter`"]),
+        ({"arms": ARMS | {"d": {"adapter": "a", "bias": "box"}}}, ["study.arms.d.bias", "what a has", "leave it out"]),
+        (
+            {"arms": ARMS | {"d": {"site": "gated"}, "e": {"adapter": "d", "local": 0.5}}},
+            ["study.arms.e.local", "every slot"],
+        ),
+        (
+            {"arms": ARMS | {"d": {"adapter": "b"}}, "subset": ["a", "d"]},
+            ["study.subset", "'b', whose adapters d draws with", "add it"],
+        ),
+        ({"arms": ARMS | {"d": {"adapter": "a"}}, "reference": "d"}, ["study.reference", "has the adapters of 'a'"]),
     ],
 )
 def test_arms_that_do_not_fit_together_are_told(settings, message):

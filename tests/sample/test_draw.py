@@ -58,6 +58,7 @@ def test_boxes_by_name_or_in_a_list_or_as_a_layout_give_the_same_picture(draw):
         np.testing.assert_array_equal(draw(same, name="again.png")[2], picture)
     moved = UNIT | {"猫": [0.5, 0.3, 0.9, 0.8]}
     assert (draw(moved, name="moved.png")[2] != picture).any()
+    assert (draw(UNIT, "--local", 1, name="local.png")[2] != picture).any()
 
 
 def test_other_conventions_are_named(draw):
@@ -250,7 +251,7 @@ def test_json_tells_what_was_drawn_with_the_settings_of_the_run(tell, results, t
     assert told == {
         "caption": "左边是一棵树，右边是一只猫", "picture": str(tmp_path / "told.png"), "warnings": [], "seed": 5,
         "arm": "attn2", "adapter": str(results / "adapters/attn2/0"),
-        "steps": tiny_config.sample.steps, "guidance": tiny_config.sample.guidance,
+        "steps": tiny_config.sample.steps, "guidance": tiny_config.sample.guidance, "local": 0.0,
     }  # fmt: skip
     _, told, _ = tell("一只猫", "--steps", 3, "--guidance", 2, "--adapter", results / "adapters/attn2/0")
     assert (told["steps"], told["guidance"], told["arm"]) == (3, 2.0, None)

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import shutil
 
 import pytest
-from fake_results import gathered
+from fake_results import SETTINGS, gathered
 from table_files import edit, rows_of
 
+from gillnext.config.load import from_dict
 from gillnext.score.strata import KINDS
 from gillnext.statistics import estimate
 from gillnext.tables.protocols import DEFINITIONS, protocols_table
@@ -79,3 +81,18 @@ def test_layouts_that_never_overlap_have_no_row_of_overlaps(results_root, config
     for path in (results_root / "scores").rglob("*.json"):
         edit(path, lambda score: (score["metrics"].pop("o_miou", None), score["metrics"].pop("chance_o_miou", None)))
     assert "O-mIoU" not in {row[2].text for row in strata_table(gathered(results_root, config)).rows}
+
+
+def test_an_arm_with_anothers_adapters_has_its_strata_and_no_training(results_root, tmp_path):
+    shutil.copytree(results_root / "scores/attn1", results_root / "scores/local")
+    arms = SETTINGS["study"]["arms"] | {"local": {"adapter": "attn1", "local": 0.5}}
+    config = from_dict(SETTINGS | {"study": SETTINGS["study"] | {"arms": arms}})
+    gathered(results_root, config)
+    tables(config, results_root, tmp_path / "t")
+    rows = rows_of(tmp_path / "t/strata.csv")
+    assert rows and all(row["local"] == row["attn1"] != row["attn2"] for row in rows if row["kind"] == "overlap")
+    main = {row["arm"]: row for row in rows_of(tmp_path / "t/main.csv")}
+    told = ("site", "bias", "seeds", "success50")
+    assert [main["local"][key] for key in told] == [main["attn1"][key] for key in told]
+    assert (main["attn1"]["parameters"], main["local"]["parameters"]) == ("365465", "–")
+    assert "local" not in [row["arm"] for row in rows_of(tmp_path / "t/onset.csv")]

@@ -44,7 +44,7 @@ def test_the_study_runs_every_arm_and_gives_five_seeds_to_the_headline_contrasts
     headline = {arm for pair in study.headline for arm in pair}
     assert headline == {"attn1", "attn2", "attn1-box", "attn2-box", "attn1-none", "attn2-none"}
     assert study.seeds == [0, 1, 2] and study.headline_seeds == [0, 1, 2, 3, 4]
-    others = {name: arm for name, arm in study.arms.items() if arm.site != "none" and name not in headline}
+    others = {name: study.arms[name] for name in study.trained if name not in headline}
     assert all(arm.seeds in (None, 1) for arm in others.values())
     assert jobs["adapter"] == 5 * len(headline) + sum(1 if arm.seeds else 3 for arm in others.values())
 
@@ -53,8 +53,7 @@ def test_gpu_has_the_same_graph(unchanged):
     jobs, _ = unchanged.jobs("--configfile", "config/gpu.yaml")
     assert set(jobs) == STAGES | {"swapped", "swap"}
     study = load(ROOT / "config.yaml", ROOT / "config/gpu.yaml").study
-    trained = [arm for arm in study.arms.values() if arm.site != "none"]
-    assert jobs["adapter"] == 5 * 6 + 3 * (len(trained) - 6)  # no arm has fewer, for time
+    assert jobs["adapter"] == 5 * 6 + 3 * (len(study.trained) - 6)  # no arm has fewer, for time
 
 
 def test_given_models_are_taken_instead_of_trained(checkout, given):
@@ -227,6 +226,18 @@ def test_an_arm_more_is_a_row_more(checkout, unchanged):
     assert {rule: chosen[rule] - main[rule] for rule in rows} == dict.fromkeys(rows, 3)
     more = {rule: after[rule] - before[rule] for rule in STAGES if after[rule] != before[rule]}
     assert more == dict.fromkeys(rows, 3)
+
+
+def test_an_arm_with_anothers_adapters_is_drawn_and_scored_and_trains_nothing(checkout, unchanged):
+    before, _ = unchanged.jobs()
+    checkout.edit("config.yaml", "subset: [base,", "subset: [attn2-local, base,")
+    after, output = checkout.jobs("-p")
+    more = {rule: after[rule] - before[rule] for rule in STAGES if after[rule] != before[rule]}
+    assert more == {"sample": 3, "score": 3}
+    drawn = [line for line in output.splitlines() if "gillnext sample" in line and "--arm attn2-local " in line]
+    assert len(drawn) == 3 and "adapters/attn2-local" not in output
+    for seed in range(3):
+        assert any(f"--seed {seed} " in x and f"--adapter results/demo/adapters/attn2/{seed} " in x for x in drawn)
 
 
 @pytest.mark.parametrize(

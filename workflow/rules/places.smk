@@ -20,8 +20,9 @@ def shards_of(wildcards):
 
 
 def adapter_of(wildcards):
-    """The trained adapter of an arm and seed; nothing for the base alone."""
-    return [f"{RESULTS}/adapters/{wildcards.arm}/{wildcards.seed}"] if wildcards.arm in TRAINED else []
+    """The trained adapter of an arm and seed, its own or another arm's; nothing for the base alone."""
+    arm = cfg.study.adapter_of(wildcards.arm)
+    return [f"{RESULTS}/adapters/{arm}/{wildcards.seed}"] if arm else []
 
 
 def heldout(name):

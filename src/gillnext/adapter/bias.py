@@ -74,6 +74,15 @@ def levels(name: str, pixels_P2: Tensor, boxes_BN4: Tensor, valid_BN: Tensor, om
     return value_BPN.masked_fill(~valid_BN[:, None], -math.inf)
 
 
+def local(levels_BPN: Tensor, pixels_P2: Tensor, boxes_BN4: Tensor, valid_BN: Tensor) -> Tensor:
+    """The levels (B, P, N) with −∞ where a pixel lies in a box, for whatever is not a box that it lies in: the other
+    boxes and the null token. A pixel that lies in no box keeps its levels.
+    """
+    own_BPN = inside(pixels_P2, boxes_BN4) & valid_BN[:, None]
+    own_BPN[..., -1] = False
+    return levels_BPN.masked_fill(own_BPN.any(-1, keepdim=True) & ~own_BPN, -math.inf)
+
+
 def logits(levels_BPN: Tensor, strength_H: Tensor | None) -> Tensor:
     """What is added to the attention logits, (B, H or 1, P, N): the levels, times s where the bias has strengths."""
     value_B1PN = levels_BPN[:, None]

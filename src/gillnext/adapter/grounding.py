@@ -34,6 +34,7 @@ class Grounding:
 
     tokens_BND: the slots' tokens; the last slot is always the null token, so attention has somewhere to go.
     boxes_BN4: unit xyxy, for the bias alone. valid_BN: slots that may be attended (real boxes, and the null).
+    local: pixels of a box attend to that box alone, as in the first steps of instance-local sampling.
     """
 
     tokens_BND: Tensor
@@ -42,7 +43,8 @@ class Grounding:
     bias: str
     size: tuple[int, int]
     omega_F: Tensor
-    _maps: dict[int, Tensor] = field(default_factory=dict, repr=False)
+    local: bool = False
+    _maps: dict[tuple[int, bool], Tensor] = field(default_factory=dict, repr=False)
 
     def grid(self, pixels: int) -> tuple[int, int]:
         """Height and width of an attention map of `pixels`."""
@@ -50,10 +52,14 @@ class Grounding:
 
     def map(self, pixels: int) -> Tensor:
         """(B, P, N) levels of the bias, cached: the layers of one size share them."""
-        if pixels not in self._maps:
+        key = pixels, self.local
+        if key not in self._maps:
             centres_P2 = bias.pixel_centres(*self.grid(pixels)).to(self.boxes_BN4)
-            self._maps[pixels] = bias.levels(self.bias, centres_P2, self.boxes_BN4, self.valid_BN, self.omega_F)
-        return self._maps[pixels]
+            levels_BPN = bias.levels(self.bias, centres_P2, self.boxes_BN4, self.valid_BN, self.omega_F)
+            if self.local:
+                levels_BPN = bias.local(levels_BPN, centres_P2, self.boxes_BN4, self.valid_BN)
+            self._maps[key] = levels_BPN
+        return self._maps[key]
 
     def logits(self, pixels: int, strength_H: Tensor | None) -> Tensor:
         """The bias that is added to the attention logits, (B, H or 1, P, N)."""

@@ -30,6 +30,7 @@ from transformers import (
 )
 
 from gillnext.adapter import folders, injection
+from gillnext.adapter import local as local_
 from gillnext.adapter.grounding import pad
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.phrases import PhraseTable, text_length
@@ -147,8 +148,10 @@ class GroundedMixin:
         return [""] * count
 
     @torch.no_grad()
-    def __call__(self, *args: Any, layouts: Sequence[Layout] | None = None, **settings: Any) -> Any:
-        """diffusers' own call; `layouts`, one a caption, are drawn by the adapter."""
+    def __call__(self, *args: Any, layouts: Sequence[Layout] | None = None, local: float = 0.0, **settings: Any) -> Any:
+        """diffusers' own call; `layouts`, one a caption, are drawn by the adapter. In the first `local` share of the
+        steps the pixels of a box attend to that box alone.
+        """
         if layouts is None:
             return super().__call__(*args, **settings)  # type: ignore[misc]
         if self.adapter is None:
@@ -163,6 +166,8 @@ class GroundedMixin:
         guided = call["guidance_scale"] > 1 and self.unet.config.time_cond_proj_dim is None
         boxes = self.grounding(layouts, guided, size, call["num_images_per_prompt"] or 1)
         settings["cross_attention_kwargs"] = (call["cross_attention_kwargs"] or {}) | (boxes or {})
+        if local:
+            settings |= local_.during((boxes or {}).get("grounding"), local, call)
         return super().__call__(*args, **settings)  # type: ignore[misc]
 
     def draw(
@@ -174,12 +179,14 @@ class GroundedMixin:
         steps: int = 20,
         guidance: float = 3.0,
         size: Size | None = None,
+        local: float = 0.0,
         output_type: str = "np",
     ) -> tuple[Any, list[Layout]]:
         """Pictures (N, H, W, 3) in [0, 1] of `captions`, and the layouts that they follow.
 
         Without `layouts` the planner makes them; without an adapter the captions alone are drawn. `keys` name each
         sample's noise; by default its position. `size` is height and width in pixels, by default the pipeline's own.
+        `local` is the share of the steps that are instance-local.
         """
         if layouts is None:
             layouts = self.planner.plan(list(captions)) if self.planner else [Layout(c, (), ()) for c in captions]
@@ -194,6 +201,7 @@ class GroundedMixin:
             num_inference_steps=steps,
             guidance_scale=guidance,
             layouts=None if self.adapter is None else layouts,
+            local=local,
             output_type=output_type,
         )
         return result.images, list(layouts)

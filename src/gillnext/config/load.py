@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from gillnext.config.model import Config, Study
+from gillnext.config.model import Arm, Config, Study
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
@@ -168,6 +168,28 @@ def settings_of(folder: Path | str) -> Config:
     return from_dict(data, str(path))
 
 
+def _lent(study: Study, name: str, where: str) -> Arm:
+    """The arm `name` with the settings of the arm whose adapters it draws with, if it does with another's."""
+    row, key = study.arms[name], f"study.arms.{name}"
+    if row.local > 1:
+        _refuse(f"{row.local:g} is more than all steps", where, f"{key}.local", "give a share from 0 to 1")
+    if row.adapter is None:
+        if row.local:
+            _refuse("steps are local with another arm's adapters", where, f"{key}.local", "name that arm as `adapter`")
+        return row
+    if row.adapter not in study.trained:
+        what = f"{row.adapter!r} is no arm with adapters of its own"
+        _refuse(what, where, f"{key}.adapter", f"one of {', '.join(study.trained)}")
+    lender, plain = study.arms[row.adapter], Arm()
+    if lender.site == "gated" and row.local:
+        _refuse("the gated site attends to every slot", where, f"{key}.local", "name an arm of another site")
+    lent = dataclasses.replace(lender, adapter=row.adapter, local=row.local, seeds=row.seeds)
+    for field in dataclasses.fields(Arm):
+        if getattr(row, field.name) not in (getattr(lent, field.name), getattr(plain, field.name)):
+            _refuse(f"it is what {row.adapter} has, whose adapters draw", where, f"{key}.{field.name}", "leave it out")
+    return lent
+
+
 def _checked(study: Study, where: str) -> Study:
     """`study` with the arms of its subset alone; an arm that is named somewhere and is not there is an error."""
     named = [("reference", study.reference)] if study.arms else []
@@ -187,9 +209,15 @@ def _checked(study: Study, where: str) -> Study:
         for key in ("seeds", "steps", "lr"):
             if getattr(row, key) == 0:
                 _refuse("0 leaves nothing to run", where, f"study.arms.{name}.{key}", "null: what the others have")
-    arms = {name: row for name, row in study.arms.items() if name in study.subset or not study.subset}
+    arms = {name: _lent(study, name, where) for name in study.arms}
+    arms = {name: row for name, row in arms.items() if name in study.subset or not study.subset}
     if arms and study.reference not in arms:
         _refuse(f"{study.reference!r} is not in it", where, "study.subset", "add it, or name another study.reference")
+    if arms and (lender := arms[study.reference].adapter):
+        _refuse(f"{study.reference!r} has the adapters of {lender!r}", where, "study.reference", "name that arm")
+    for name, row in arms.items():
+        if row.adapter is not None and row.adapter not in arms:
+            _refuse(f"{row.adapter!r}, whose adapters {name} draws with, is not in it", where, "study.subset", "add it")
     headline = [pair for pair in study.headline if all(arm in arms for arm in pair)]
     swapped, shown, end_to_end = (
         [arm for arm in names if arm in arms] for names in (study.swapped, study.shown, study.end_to_end)

@@ -72,7 +72,7 @@ class Planner:
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the ablation; the defaults are the reference arm's, attn2."""
+    """One row of the ablation; the defaults are the reference arm's, attn2. An arm with an `adapter` trains none."""
 
     site: Literal["none", "attn1", "attn2", "both", "gated"] = s(
         "attn2", "where box tokens enter; none: the base alone"
@@ -84,6 +84,12 @@ class Arm:
     boxes: Literal["none", "caption", "guidance"] = s(
         "none", "what a base alone gets of the boxes: nothing, text in its caption, or attention guidance in sampling"
     )
+    adapter: str | None = s(
+        None, "the arm whose trained adapters, with that arm's settings, this one draws with; null: its own"
+    )
+    local: float = s(
+        0.0, "with `adapter`: share of the first sampling steps in which the pixels of a box attend to that box alone"
+    )
     drop_caption: bool = s(
         False, "samples trained without grounding have the empty caption too, as guidance's negative has"
     )
@@ -92,6 +98,11 @@ class Arm:
     times_adapter_steps: int = s(1, "how many times adapter.steps")
     lr: float | None = s(None, "peak learning rate; null: adapter.lr")
     seeds: int | None = s(None, "how many of the training seeds; null: all")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the arm has adapters of its own."""
+        return self.site != "none" and self.adapter is None
 
     def steps_of(self, adapter: Adapter) -> int:
         """The optimiser steps of the arm, where most have `adapter.steps`."""
@@ -154,8 +165,8 @@ class Study:
 
     @property
     def trained(self) -> list[str]:
-        """The arms with an adapter, by name."""
-        return [name for name, arm in self.arms.items() if arm.site != "none"]
+        """The arms with adapters of their own, by name."""
+        return [name for name, arm in self.arms.items() if arm.trained]
 
     @property
     def longest(self) -> dict[tuple[str, str], str]:
@@ -178,8 +189,14 @@ class Study:
         """The arms that draw what the planner makes of captions, in the order of the rows."""
         return [arm for arm in self.arms if arm == self.reference or arm in self.end_to_end]
 
+    def adapter_of(self, arm: str) -> str | None:
+        """The arm whose adapters an arm draws with, itself or another; None for the base alone."""
+        return None if self.arms[arm].site == "none" else self.arms[arm].adapter or arm
+
     def seeds_of(self, arm: str) -> list[int]:
         """An arm's training seeds; for an arm without training they name the noise."""
+        if lender := self.arms[arm].adapter:
+            return self.seeds_of(lender)[: self.arms[arm].seeds]
         headline = any(arm in pair for pair in self.headline)
         seeds = self.headline_seeds or self.seeds if headline else self.seeds
         return seeds[: self.arms[arm].seeds]

@@ -12,8 +12,9 @@ Until a run has trained an adapter, the kept models of reference/models draw.
 
 What the models do not know of a caption, and what of it the picture lacks, is said on stderr. For scripts, --json
 prints one JSON object on stdout: caption, objects (name and bbox; --boxes reads such a file), picture, warnings, seed,
-arm (null with --adapter), adapter, steps, guidance. The exit status is 0 where a picture was written, with warnings or
-without, and 2 where none was: a caption that is empty or names nothing that the models know, bad boxes, no models.
+arm (null with --adapter), adapter, steps, guidance, local. The exit status is 0 where a picture was written, with
+warnings or without, and 2 where none was: a caption that is empty or names nothing that the models know, bad boxes, no
+models.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def plan(planner: Planner, caption: str, closed: bool) -> layouts.Layout:
 
 def draw(
     cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None,
-    seed: int, steps: int, guidance: float,
+    seed: int, steps: int, guidance: float, local: float = 0.0,
 ) -> tuple[np.ndarray, layouts.Layout, list[str]]:  # fmt: skip
     """The picture (H, W, 3) uint8, the layout that it follows (the planner's where None is given), and warnings."""
     training.setup(cfg.run.threads, cfg.run.device)
@@ -132,7 +133,9 @@ def draw(
     tokens, most = len(pipeline.tokenizer.tokenize(caption)) + PREFIX, text_length(pipeline)
     if tokens > most:
         warnings.append(f"the caption has {tokens} tokens; the text encoder reads {most}")
-    images, _ = pipeline.draw([caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance, size=size)
+    images, _ = pipeline.draw(
+        [caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance, size=size, local=local
+    )
     return (images[0] * 255).round().astype(np.uint8), layout, warnings
 
 
@@ -164,6 +167,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{GIVEN_STEPS} with --base alone)",
     )
     parser.add_argument("--guidance", type=float, help="classifier-free (default: sample.guidance)")
+    parser.add_argument(
+        "--local", type=float, default=0.0, help="share of the first steps in which a box's pixels attend to it alone"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
     parser.add_argument("--results", type=Path, help="results of the run whose models draw (default: results/TIER)")
     for name in ("base", "adapter", "planner"):
@@ -184,7 +190,7 @@ def main(args: argparse.Namespace) -> None:
     guidance = cfg.sample.guidance if args.guidance is None else args.guidance
     layout = read_boxes(args.boxes, args.caption, args.convention) if args.boxes else None
     folders = models(cfg, args)
-    picture, used, warnings = draw(cfg, folders, args.caption, layout, args.seed, steps, guidance)
+    picture, used, warnings = draw(cfg, folders, args.caption, layout, args.seed, steps, guidance, args.local)
     scale = args.scale or max(SIDE // max(picture.shape[:2]), 1)
     if args.show_boxes:
         image = draw_boxes(picture, used, scale)
@@ -200,6 +206,7 @@ def main(args: argparse.Namespace) -> None:
             "caption": args.caption, "objects": used.to_row()["objects"], "picture": str(args.out),
             "warnings": warnings, "seed": args.seed, "arm": None if args.adapter else cfg.study.reference,
             "adapter": str(folders["adapter"]), "steps": steps, "guidance": guidance,
+            "local": args.local,
         }  # fmt: skip
         print(json.dumps(told, ensure_ascii=False))
         return

@@ -67,11 +67,11 @@ def pictures(
     """Pictures (N, H, W, 3) in [0, 1] of one batch of one `size` (the pipeline's own, None), as the arm gets its boxes;
     `keys` name each one's noise.
     """
-    scale, way = cfg.sample.guidance, cfg.study.arms[arm].boxes
+    scale, way, local = cfg.sample.guidance, cfg.study.arms[arm].boxes, cfg.study.arms[arm].local
     if way == "guidance":
         return guidance.draw(pipeline, rows, pipeline.noise(keys, size), cfg.guided, scale)
     prompts = [with_boxes(row, cfg.sample.caption_grid) if way == "caption" else row.caption for row in rows]
-    images, _ = pipeline.draw(prompts, rows, keys=keys, steps=cfg.sample.steps, guidance=scale, size=size)
+    images, _ = pipeline.draw(prompts, rows, keys=keys, steps=cfg.sample.steps, guidance=scale, size=size, local=local)
     return images
 
 

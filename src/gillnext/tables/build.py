@@ -123,7 +123,7 @@ def main_table(results: Results) -> Table:
     columns = {
         Column("arm", "arm", left=True): text,
         Column("site", "site", left=True): lambda arm: text(SITES.get(study.arms[arm].site, study.arms[arm].site)),
-        Column("bias", "bias", left=True): lambda arm: text(study.arms[arm].bias if arm in study.trained else "–"),
+        Column("bias", "bias", left=True): lambda arm: text(study.arms[arm].bias if study.adapter_of(arm) else "–"),
         Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
         Column("n", "n"): lambda arm: integer(results.size(results.scored(arm)[0])),
         Column("parameters", "trained"): lambda arm: _parameters(results, arm),

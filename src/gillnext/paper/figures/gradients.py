@@ -21,7 +21,7 @@ def compared(results: Results) -> list[list[str]]:
     """Arms that differ in coordinates or frequencies alone, a group for each site and bias with several of them."""
     groups: dict[tuple[str, str], list[str]] = {}
     for name, arm in results.config.study.arms.items():
-        if arm.site != "none" and not arm.unet_lr and arm.phrases and arm.times_adapter_steps == 1:
+        if arm.trained and not arm.unet_lr and arm.phrases and arm.times_adapter_steps == 1:
             groups.setdefault((arm.site, arm.bias), []).append(name)
     return [names for names in groups.values() if len(names) > 1]
 
