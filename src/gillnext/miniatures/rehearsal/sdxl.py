@@ -28,7 +28,7 @@ text encoders are untrained: its pictures do not follow captions, and scores of 
 
 def stored(base: Path) -> dict[str, Any]:
     """How diffusers' loaders are told to read the base's files, whatever their variant, in float32."""
-    return {"variant": folders.variant(base), "torch_dtype": torch.float32, "local_files_only": True}
+    return {"variant": folders.variant(base), "dtype": torch.float32, "local_files_only": True}
 
 
 def unet(folder: Path) -> UNet2DConditionModel:
