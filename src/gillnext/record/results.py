@@ -172,6 +172,11 @@ class Results:
         return NOTHING_LEARNED in self.protocol(self.first()).get("rules", "")
 
     @property
+    def base_limitation(self) -> str:
+        """What the base's own card says that it cannot do; "" where it says nothing."""
+        return self.protocols.get("base", {}).get("limitation", "")
+
+    @property
     def stamps(self) -> list[dict[str, Any]]:
         """What every set's score file says of its making."""
         return [made["provenance"] for made in self.protocols["made"].values()]

@@ -114,6 +114,7 @@ def protocol_notes(results: Results) -> list[str]:
         else "FID, KID and CMMD are by the networks that the protocol names: compare them with published values by "
         "these alone, over as many pictures.",
     ]
+    notes += [f"The base, by its own card: {results.base_limitation}."] if results.base_limitation else []
     return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
 
 
