@@ -58,6 +58,15 @@ def sets(config: Config) -> dict[Scored, tuple[str, str]]:
     return found | {PLANNER: ("plans/planner.json", "plan"), DATA: ("scores/data.json", "quality")}
 
 
+def second_kid(config: Config, root: Path, of: Scored, score: dict[str, Any]) -> dict[str, Any]:
+    """The score file of a set with what `gillnext distance` says of the same pictures, where the settings want it."""
+    if config.score.second_features == "none" or of.split != "test" or not of.arm:
+        return score
+    name = f"{of.arm}/{of.seed}" if of.seed is not None else f"ceilings/{of.arm}"
+    more = read(root, f"distances/{name}.json", "distance")
+    return score | {key: score.get(key, {}) | more[key] for key in ("metrics", "protocol", "hashes")}
+
+
 def parts(score: dict[str, Any]) -> Iterator[tuple[str, str, str, float, int | None, float | None, float | None]]:
     """(by, at, metric, value, n, low, high) of what a score file holds of the parts of its set."""
     for metric, values in score.get("per_image", {}).items():
@@ -149,7 +158,7 @@ def tables(config: Config, root: Path) -> Results:
     protocols: list[dict[str, Any]] = []  # how sets were scored, each way once
     made = {"memory": {"provenance": read(root, "memory.json", "memory").get("provenance", {})}}
     for of, place in sets(config).items():
-        score = read(root, *place)
+        score = second_kid(config, root, of, read(root, *place))
         protocol = score.get("protocol", {})
         protocols += [protocol] if protocol not in protocols else []
         number = protocols.index(protocol)

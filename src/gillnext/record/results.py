@@ -26,6 +26,7 @@ NOTHING_LEARNED = "nothing learned"  # what the protocol says of an evaluator of
 BY_HAND, LABELLED = ("annotation_precision", "annotation_recall", "annotation_miou_all"), "annotation_labelled"
 INSTRUMENTS = {
     "fid": "features", "kid": "features", "kid_se": "features", "cmmd": "image-text", "clip_score": "image-text",
+    "kid_lite0": "efficientnet-lite0", "kid_lite0_se": "efficientnet-lite0",
 }  # fmt: skip
 
 
