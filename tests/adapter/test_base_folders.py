@@ -13,6 +13,7 @@ from gillnext.adapter.model import SpatialAdapter
 from gillnext.adapter.pipeline import NO_TEXT, GroundedKolorsPipeline, GroundedSDXLPipeline, load
 from gillnext.layouts import Layout
 from gillnext.miniatures import small_unet
+from gillnext.miniatures.rehearsal import sdxl
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.sample import guidance
@@ -153,6 +154,31 @@ def test_the_cards_lines_for_diffusers_draw_what_load_does(trained, tiny):
     expected, pipe = draw(load(tiny.base, trained)), KolorsPipeline.from_pretrained(tiny.base, local_files_only=True)
     pipe = GroundedKolorsPipeline.from_pipe(pipe, adapter=SpatialAdapter.from_pretrained(trained))
     np.testing.assert_allclose(draw(pipe), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("---\nlicense: mit\nlimitation: draws\n  squares alone\n---\n# A base\n", "draws squares alone"),
+        ("---\nlicense: mit\n---\nlimitation: in the text\n---\n", ""),
+        ("---\nlimitation: [no, text]\n---\n", ""),
+        ("---\nlimitation: {\n---\n", ""),
+        ("---\nlimitation: never closed\n", ""),
+        ("# A base\n---\nlimitation: not at the top\n---\n", ""),
+        (None, ""),
+    ],
+)
+def test_what_a_base_cannot_do_is_what_the_head_of_its_card_says(text, said, tmp_path):
+    if text is not None:
+        (tmp_path / "README.md").write_text(text)
+    assert card.limitation(tmp_path) == said
+
+
+def test_the_record_has_what_the_bases_card_says(tiny, tiny_pipeline, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(tiny.base, base)
+    files.write_text(base / "README.md", sdxl.CARD.format(base="x"))
+    assert "do not follow captions" in card.of_base(base, tiny_pipeline.unet)["limitation"]
 
 
 def test_an_adapter_of_another_class_of_base_is_refused(trained, tiny, tiny_sdxl):

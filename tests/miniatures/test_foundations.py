@@ -129,7 +129,7 @@ def test_the_ceilings_autoencoder_may_be_in_half_precision(kept, tiny_scenes):
     """As float32 weights of the same values."""
     pictures = np.stack(tiny_scenes.images[:2])
     rebuilt = np.stack(list(ceilings.rebuild(list(pictures), kept / "base/vae", "cpu")))
-    vae = AutoencoderKL.from_pretrained(kept / "base/vae", variant="fp16", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(kept / "base/vae", variant="fp16", dtype=torch.float32).eval()
     with torch.no_grad():
         encoded = vae.encode(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mean
         decoded = vae.decode(encoded).sample.permute(0, 2, 3, 1).numpy()

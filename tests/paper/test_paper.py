@@ -80,6 +80,14 @@ def test_a_broken_source_is_told_with_its_place(run, config, tmp_path):
         paper(config, run, source, run / "paper.pdf")
 
 
+def test_what_the_base_cannot_do_by_its_card_is_said(run, config):
+    numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))
+    told = numbers | {"models.base.limitation": "it draws squares alone"}
+    (run / "tables/numbers.json").write_text(json.dumps(told), encoding="utf-8")
+    said = words(paper(config, run, ROOT / "paper", run / "paper.pdf"))
+    assert "Of the base its own card says: it draws squares alone." in said
+
+
 def test_every_key_that_the_text_quotes_is_made_by_the_tables(run):
     text = (ROOT / "paper/paper.typ").read_text(encoding="utf-8")
     numbers = json.loads((run / "tables/numbers.json").read_text(encoding="utf-8"))

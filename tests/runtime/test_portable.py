@@ -108,6 +108,23 @@ def test_other_convolutions_are_products_over_patches(into, out, side, kernel, s
     assert np.array_equal(F.conv2d(x, weight, stride=stride).numpy(), expected)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("channels", "side", "kernel", "stride"), [(5, 9, 3, 1), (96, 8, 3, 2), (24, 7, 5, 2)])
+def test_a_kernel_a_channel_adds_rounded_products_tap_by_tap(count, channels, side, kernel, stride):
+    x, weight, bias = normal(count, channels, side, side), normal(channels, 1, kernel, kernel, seed=1), normal(channels)
+    patches, total = seen(x.numpy(), kernel, stride, kernel // 2), None  # (N, H', W', h, w, C)
+    for i, j in itertools.product(range(kernel), repeat=2):
+        part = patches[:, :, :, i, j] * weight.numpy()[:, 0, i, j]
+        total = part if total is None else total + part
+    expected = (total + bias.numpy()).transpose(0, 3, 1, 2)
+    for like in (torch.contiguous_format, LAST):
+        given = x.contiguous(memory_format=like)
+        y = F.conv2d(given, weight, bias, stride, kernel // 2, groups=channels)
+        assert np.array_equal(y.numpy(), expected)
+    exact = F.conv2d(x.double(), weight.double(), bias.double(), stride, kernel // 2, groups=channels)
+    assert (y - exact).abs().max() < 1e-5
+
+
 @pytest.mark.parametrize(("into", "out", "side", "kernel"), [shape[:4] for shape in SHAPES if shape[4] == 1])
 def test_an_input_gradient_of_stride_one_is_the_convolution_with_the_turned_kernel(into, out, side, kernel):
     """Of other strides it is compared with float64 below."""

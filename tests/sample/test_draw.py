@@ -193,13 +193,19 @@ def test_without_a_run_the_kept_models_draw_and_a_runs_own_come_first(
     kept = tmp_path / "reference/models"
     shutil.copytree(tiny_base, kept / "base")
     manifest.write(kept / "base", {"role": "base"})
-    (kept / "draw").mkdir()
-    (kept / "draw/adapter").symlink_to((results / "adapters/attn2/0").resolve())
-    (kept / "draw/planner").symlink_to(results / "models/planner")
+    shutil.copytree(results / "adapters/attn2/0", kept / "draw/adapter")
+    shutil.copytree(results / "models/planner", kept / "draw/planner")
+    manifest.write(kept / "draw", {"role": "draw"})
     (tmp_path / "config.yaml").write_text("models: { base: kept }\nstudy: { arms: { attn2: {} }, seeds: [3] }\n")
     command = ["draw", "一只猫和一棵树", "--json"]
     assert cli.main(command) == 0
     assert json.loads(capsys.readouterr().out)["adapter"] == "reference/models/draw/adapter"
+    whole = (kept / "draw/adapter/config.json").read_text()
+    (kept / "draw/adapter/config.json").write_text(whole + " ")
+    assert cli.main(command) == 2
+    printed = capsys.readouterr().err
+    assert "reference/models/draw/adapter/config.json: not the file that was kept" in printed
+    assert "git checkout -- reference/models/draw" in printed
     (tmp_path / "results/demo/adapters/attn2").mkdir(parents=True)
     (tmp_path / "results/demo/models").symlink_to(results / "models")
     (tmp_path / "results/demo/adapters/attn2/3").symlink_to((results / "adapters/attn2/0").resolve())

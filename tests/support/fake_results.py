@@ -32,6 +32,11 @@ SETTINGS = {
         "arms": {"base": {"site": "none"}, "attn1": {"site": "attn1"}, "attn2": {"site": "attn2"}},
     },
 }
+PROTOCOL = {
+    "extractor": "made-up_network 100%",
+    "resize": "none",
+    "rules": "templates of colour and shape, nothing learned",
+}
 LEVELS = {"base": 0.05, "attn1": 0.80, "attn2": 0.86}
 
 
@@ -67,7 +72,7 @@ def score(name: str, level: float, rng: np.random.Generator, boxes: list[int]) -
         "breakdown": breakdown, "chance_breakdown": chance,
         "fid_by_n": {str(n): 40 / n + 20 - 10 * level for n in (4, 8, 16)},
         "per_image": {"boxes": boxes, "hits": hits, "iou": [0.8 * h for h in hits]},
-        "protocol": {"extractor": "made-up_network 100%", "resize": "none"}, "hashes": {}, "provenance": {},
+        "protocol": PROTOCOL, "hashes": {}, "provenance": {},
     }  # fmt: skip
 
 

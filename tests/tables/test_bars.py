@@ -11,7 +11,7 @@ from table_files import edit, rows_of
 
 from gillnext.statistics import Estimate
 from gillnext.tables import stage
-from gillnext.tables.bars import BARS, Bar, bars_table
+from gillnext.tables.bars import BARS, Bar, bars_table, best
 from gillnext.tables.runs import COLUMNS, Runs
 
 
@@ -75,6 +75,16 @@ def test_the_study_has_bars_of_its_own_for_its_best_arm(results_root, config, tm
         path.write_text("[]", encoding="utf-8")  # adapter.snapshot_every: null
     tables(study, results_root, tmp_path / "blind")
     assert "best arm (attn2), mIoU" in {r["name"] for r in rows_of(tmp_path / "blind/bars.csv")}  # the reference arm
+
+
+def test_a_bar_on_the_best_arm_is_told_by_its_field_and_not_by_its_key(results_root, config, monkeypatch):
+    results = gathered(results_root, config)
+    one = Bar("any", "best arm, mIoU", ">=", 0.75, lambda results: Estimate(0.8, None, 1), of_best=True)
+    for bars, name, said in ([one], f"best arm ({best(results)}), mIoU", True), ([], "", False):
+        monkeypatch.setattr("gillnext.tables.bars.BARS", [*bars, Bar("best_x", "x", ">=", 0.75, one.measure)])
+        table = bars_table(results)
+        assert [row["name"] for row in table.records()] == [*filter(None, [name]), "x"]
+        assert any("best arm" in note for note in table.notes) is said
 
 
 SUCCESS = "reference arm, success@0.5"

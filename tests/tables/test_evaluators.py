@@ -4,11 +4,13 @@ import dataclasses
 import json
 
 import pytest
-from fake_results import gathered
+from fake_results import gathered, put
 
+from gillnext.config.model import Score
 from gillnext.runtime.errors import UserError
 from gillnext.tables import evaluators
-from gillnext.tables.build import distances_note
+from gillnext.tables.build import main_table
+from gillnext.tables.distances import distances_note
 from gillnext.tables.evaluators import evaluators_table, ordering
 from gillnext.tables.order import disagreements
 
@@ -82,6 +84,33 @@ def test_kid_and_cmmd_in_opposite_order_are_told_and_named_where_seeds_tell(resu
     set_metric(results_root, "attn2", cmmd=0.5)
     note = distances_note(gathered(results_root, config))
     assert note == "KID and CMMD put all 3 pairs of arms in the same order."
+
+
+def test_a_second_kid_stands_beside_the_first_where_the_run_has_it(results_root, config):
+    assert "kid_lite0" not in [column.key for column in main_table(gathered(results_root, config)).columns]
+    config = dataclasses.replace(config, score=Score(second_features="efficientnet-lite0"))
+    for arm, kid, second in (("base", 20.0, 0.5), ("attn1", 8.0, 0.3), ("attn2", 7.0, 0.4)):
+        set_metric(results_root, arm, kid=kid)
+        for seed in config.study.seeds_of(arm):
+            put(results_root / f"distances/{arm}/{seed}.json", second_kid(second))
+    for name, value in (("real", 0.0), ("vae", 0.1234)):
+        put(results_root / f"distances/ceilings/{name}.json", second_kid(value))
+    results = gathered(results_root, config)
+    table = main_table(results)
+    keys = [column.key for column in table.columns]
+    assert keys.index("kid_lite0") == keys.index("kid") + 1 and all(len(row) == len(keys) for row in table.rows)
+    rows = {row["arm"]: row["kid_lite0"] for row in table.records()}
+    assert rows["attn1"] == "0.300" and rows["real, via VAE"] == "0.123"
+    assert any("attn2 is nearer than attn1 by KID and farther by KID, Lite0" in note for note in table.notes)
+    found = results.scores.filter(metric="kid_lite0")
+    assert set(found["instrument"]) == {"efficientnet-lite0"} and found.height == 3 * 3 + 2
+    (results_root / "distances/attn1/1.json").unlink()
+    with pytest.raises(UserError, match="no such score file"):
+        gathered(results_root, config)
+
+
+def second_kid(value):
+    return {"metrics": {"kid_lite0": value, "kid_lite0_se": 0.01}, "protocol": {"kid_lite0": "x"}, "hashes": {}}
 
 
 def test_a_score_file_without_the_rules_is_named(results_root, config):

@@ -6,6 +6,9 @@ import json
 import pytest
 from fake_results import gathered, put
 
+from gillnext.claims.rules import second_evaluator
+from gillnext.miniatures.networks.templates import TemplateDetector
+from gillnext.record.results import NOTHING_LEARNED
 from gillnext.tables import build, stage
 from gillnext.tables.contrasts import contrasts_table
 from gillnext.tables.evaluators import evaluators_table
@@ -71,6 +74,27 @@ def test_given_evaluators_are_called_by_what_ran_and_no_table_speaks_of_the_temp
         text = " ".join([one["title"], *one["notes"], *(column["title"] for column in one["columns"])])
         assert not any(word in text for word in ("rules", "learn", "own feature network", "templates")), one["name"]
     assert "the same by the second" in [c.title for c in contrasts_table(results).columns]
+
+
+def test_what_the_base_cannot_do_by_its_card_stands_in_tables_and_text(results_root, config, tmp_path):
+    stage.tables(config, gathered(results_root, config).root, tmp_path / "silent")
+    path = results_root / "adapters/attn2/1/training.json"
+    told = {"provenance": {"base": {"limitation": "it draws squares alone"}}}
+    put(path, json.loads(path.read_text(encoding="utf-8")) | told)
+    stage.tables(config, gathered(results_root, config).root, tmp_path / "told")
+    for name, said in (("silent", False), ("told", True)):
+        table, numbers = (json.loads((tmp_path / name / f).read_text()) for f in ("main.json", "numbers.json"))
+        assert ("The base, by its own card: it draws squares alone." in table["notes"]) is said
+        assert (numbers.get("models.base.limitation") == "it draws squares alone") is said
+
+
+def test_templates_in_a_named_folder_learn_nothing_too(results_root, config):
+    """By the protocol of what ran, in tables and claims alike; the settings only say where the model lay."""
+    models = dataclasses.replace(config.models, second_evaluator="a/folder")
+    results = gathered(results_root, dataclasses.replace(config, models=models))
+    assert results.second_learns_nothing and second_evaluator(results) == "the evaluator that learns nothing"
+    assert "Rules: templates of colour and shape, nothing learned." in evaluators_table(results).notes
+    assert NOTHING_LEARNED in TemplateDetector.description
 
 
 def test_the_demos_evaluators_are_the_learned_one_and_the_rules(results_root, config):

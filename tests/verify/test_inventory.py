@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gillnext.cli import STAGES
 from gillnext.config.load import from_dict, load
+from gillnext.config.model import Score
 from gillnext.config.models import Models
 from gillnext.roles.sources import ROLES
 from gillnext.verify.inventory import NEEDS, REAL, Stage, stages, upstream
@@ -30,6 +31,7 @@ def test_every_rule_that_makes_values_is_hashed_and_every_stage_has_a_command():
 def test_the_outputs_are_those_of_the_rules():
     """Each output in a rule's text, with wildcards as anything, is one of its stage's, and the other way round."""
     config = dataclasses.replace(load(ROOT / "config.yaml", ROOT / "config/study.yaml"), models=Models())
+    config = dataclasses.replace(config, score=Score(second_features="efficientnet-lite0"))
     release = dataclasses.replace(config.world, release="shards")
     given = dataclasses.replace(config, models=Models(classifier="org/name @ main"), world=release)  # all the others
     found = [*stages(given, ["main.json"], names=True), *stages(config, ["main.json"])]
@@ -52,7 +54,7 @@ def test_a_stage_needs_what_its_rule_reads():
         "models/": None, "world/heldout/": "heldout", "world/": "world", "filtered/": "filter", "index/": "download",
         "images/": "download", "layouts/": "annotate", "plans/": "plan", "cache": "cache", "adapters/": "adapter",
         "curves/": "curve", "samples/": "sample", "fingerprints/": "fingerprint", "split/": "split",
-        "reference": "ceilings",
+        "reference": "ceilings", "models/lite0": "lite0", "distances/": "distances",
     }  # fmt: skip
     calls = {"layouts_of": "heldout", "train_layouts": "annotate", "autoencoder": "vae"}
     for name, block in blocks():

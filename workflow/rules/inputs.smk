@@ -1,6 +1,7 @@
 # Inputs of the rules that tell of a run: score and benchmark files, its record, the whole runs at hand. No rules here.
 
 FIGURES = [path.stem for path in sorted(Path(source("src/gillnext/paper/figures")).glob("[!_]*.py"))]
+SECOND_KID = cfg.score.second_features != "none"
 WHOLE_RUNS = [name for name in [source(f"reference/runs/{cfg.run.tier}.csv")] if Path(name).is_file()]
 
 
@@ -15,6 +16,8 @@ def scores():
     names += runs("scores/swapped/{arm}/{seed}", cfg.study.swapped)
     names += [name for split in cfg.beside for name in runs(f"scores/{split}/{{arm}}/{{seed}}", ARMS, 1)]
     names += ["scores/ceilings/real", "scores/ceilings/vae", "scores/data", "plans/planner", "memory"]
+    if SECOND_KID:
+        names += runs("distances/{arm}/{seed}", ARMS) + ["distances/ceilings/real", "distances/ceilings/vae"]
     return [f"{RESULTS}/{name}.json" for name in names]
 
 
@@ -35,6 +38,7 @@ def benchmarks():
     names += expand("figure/{figure}", figure=FIGURES)
     names += runs("adapter/{arm}-{seed}", TRAINED) + runs("curve/{arm}-{seed}", TRAINED)
     names += runs("score/{arm}-{seed}", ARMS)
+    names += ["lite0/all", "distances/all", *runs("distance/{arm}-{seed}", ARMS)] if SECOND_KID else []
     for split, arms in DRAWN.items():
         names += runs(f"sample/{{arm}}-{{seed}}-{split}", arms)
         names += runs(f"{split}/{{arm}}-{{seed}}", arms) if split != "test" else []

@@ -18,7 +18,7 @@ rule ceilings:
         config=CONFIG,
         out=folder("scores/ceilings"),
         vae=lambda wildcards, input: f"{input.vae}/vae" if SOURCES["base"].given else input.vae,
-        settings=settings("run", "sample.test", "zero_shot"),
+        settings=settings("run", "sample.test", "score.second_features", "zero_shot"),
     log:
         "<results>/logs/ceilings.log",
     benchmark:

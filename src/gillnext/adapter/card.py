@@ -6,8 +6,11 @@ the same card.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from gillnext.adapter import folders
 from gillnext.config.model import Arm, Config
@@ -73,11 +76,26 @@ have the pictures and captions that it was trained on: what is drawn with both i
 """
 
 
+def limitation(base: Path) -> str:
+    """What the base's own card says that it cannot do: the text of `limitation` in the YAML before README.md; "" where
+    there is no card, or it does not say.
+    """
+    card = files.read_text(base / CARD) if (base / CARD).is_file() else ""
+    _, *parts = re.split("^---$", card, maxsplit=2, flags=re.MULTILINE) if card.startswith("---\n") else [""]
+    try:
+        told = yaml.safe_load(parts[0]) if len(parts) == 2 else None
+    except yaml.YAMLError:  # of another's card nothing is wanted but this
+        return ""
+    found = told.get("limitation") if isinstance(told, dict) else None
+    return " ".join(found.split()) if isinstance(found, str) else ""
+
+
 def of_base(base: Path, unet: Any) -> dict[str, Any]:
     """What an adapter's record tells of its base: class, SHA-256 of the folder, cross-attention width, side of the
-    latents.
+    latents, and what its card says that it cannot do, where it does.
     """
-    return {
+    told = limitation(base)
+    return ({"limitation": told} if told else {}) | {
         "class": folders.class_of(base),
         "sha256": contents.sha256(base),
         "cross_attention_dim": unet.config.cross_attention_dim,

@@ -32,7 +32,7 @@ class Encoder:
 
     def __init__(self, folder: Path, device: str, dtype: torch.dtype) -> None:
         kind = folders.class_of(folder)
-        settings: dict[str, Any] = {"local_files_only": True, "torch_dtype": dtype, "use_safetensors": True}
+        settings: dict[str, Any] = {"local_files_only": True, "dtype": dtype, "use_safetensors": True}
         settings["variant"] = folders.variant(folder)
         self.pipeline = DiffusionPipeline.from_pretrained(folder, **settings).to(device)
         if self.pipeline.vae.config.force_upcast and self.pipeline.vae.dtype != torch.float32:

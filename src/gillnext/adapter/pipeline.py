@@ -72,12 +72,12 @@ class GroundedMixin:
         """
         if adapter and (Path(adapter) / UNET).exists():
             parts["unet"] = UNet2DConditionModel.from_pretrained(
-                Path(adapter) / UNET, torch_dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True
+                Path(adapter) / UNET, dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True
             )
         known = inspect.signature(cls.__init__).parameters
         parts = {name: part for name, part in parts.items() if name in known or part is not None}
         pipeline = cls.from_pretrained(  # type: ignore[attr-defined]
-            base, variant=folders.variant(Path(base), leave=parts), torch_dtype=dtype or torch.float32,
+            base, variant=folders.variant(Path(base), leave=parts), dtype=dtype or torch.float32,
             use_safetensors=True, local_files_only=True, **parts,
         ).to(device)  # fmt: skip
         pipeline.set_progress_bar_config(disable=True)

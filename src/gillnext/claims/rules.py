@@ -183,10 +183,9 @@ def untied_share(results: Results) -> float:
 
 def second_evaluator(results: Results) -> str:
     """The second evaluator in words, by the protocol of what was scored."""
-    described = results.protocol(results.first()).get("rules", "")
-    if "nothing learned" in described:
+    if results.second_learns_nothing:
         return "the evaluator that learns nothing"
-    name = described.split(",")[0]
+    name = results.protocol(results.first()).get("rules", "").split(",")[0]
     return f"the second evaluator ({name})" if name else "the second evaluator"
 
 

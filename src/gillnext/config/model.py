@@ -219,6 +219,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Score:
+    second_features: Literal["none", "efficientnet-lite0"] = s(
+        "none", "a second KID, by a network of ImageNet's photographs that nobody here has trained; out of a package"
+    )
+
+
+@dataclass(frozen=True)
 class Guided:
     steps: int = s(10, "DPM-Solver++ steps of attention guidance")
     share: float = s(0.6, "share of the first steps in which latents are moved")
@@ -261,6 +268,7 @@ class Config:
     curve: Curve = field(default_factory=Curve)
     study: Study = field(default_factory=Study)
     sample: Sample = field(default_factory=Sample)
+    score: Score = field(default_factory=Score)
     guided: Guided = field(default_factory=Guided)
     memory: Memory = field(default_factory=Memory)
     ray: Ray = field(default_factory=Ray)

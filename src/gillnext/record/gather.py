@@ -7,7 +7,8 @@ Writes into the results folder:
 - `scores.parquet`: a row a number (`SCORES`). A number of the whole set has `by` ""; of a part, `by` says what kind
   of part it is (image, class, size, overlap, n …) and `at` which one.
 - `curves.parquet`: a row a step, arm, seed and series: losses, norms, box fidelity on validation layouts.
-- `protocols.json`: how each set was scored, the hashes behind it, and what made it.
+- `protocols.json`: how each set was scored, the hashes behind it, and what made it; what the base cannot do, where its
+  card says so.
 - `pictures.zip`: the pictures that the paper shows, and their layouts.
 
 Everything that tells of a run (tables, claims, figures, verification) reads these, `memory.json` and `config.json`.
@@ -55,6 +56,15 @@ def sets(config: Config) -> dict[Scored, tuple[str, str]]:
             found[of] = (f"scores/{split}/{arm}/{of.seed}.json", f"score --arm {arm} --seed {of.seed}")
     found |= {of: (f"scores/ceilings/{of.arm}.json", "ceilings") for of in (REAL, VAE)}
     return found | {PLANNER: ("plans/planner.json", "plan"), DATA: ("scores/data.json", "quality")}
+
+
+def second_kid(config: Config, root: Path, of: Scored, score: dict[str, Any]) -> dict[str, Any]:
+    """The score file of a set with what `gillnext distance` says of the same pictures, where the settings want it."""
+    if config.score.second_features == "none" or of.split != "test" or not of.arm:
+        return score
+    name = f"{of.arm}/{of.seed}" if of.seed is not None else f"ceilings/{of.arm}"
+    more = read(root, f"distances/{name}.json", "distance")
+    return score | {key: score.get(key, {}) | more[key] for key in ("metrics", "protocol", "hashes")}
 
 
 def parts(score: dict[str, Any]) -> Iterator[tuple[str, str, str, float, int | None, float | None, float | None]]:
@@ -122,6 +132,15 @@ def training(tier: str, root: Path, arm: str, seed: int) -> Iterator[Row]:
             yield tier, arm, seed, "training", "", name, "", "", float(value), None, None, None, None
 
 
+def base(config: Config, root: Path) -> dict[str, Any]:
+    """What the adapters' folders tell of their base for tables to say: what its own card says that it cannot do."""
+    runs = [(arm, seed) for arm in config.study.trained for seed in config.study.seeds_of(arm)]
+    paths = [root / f"adapters/{arm}/{seed}/training.json" for arm, seed in runs]
+    told = [files.read_json(path).get("provenance", {}).get("base", {}) for path in paths if path.exists()]
+    said = [about["limitation"] for about in told if "limitation" in about]
+    return {"limitation": said[0]} if said else {}
+
+
 def table(found: Iterable[Row], schema: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame(list(found), schema=schema, orient="row")
 
@@ -139,7 +158,7 @@ def tables(config: Config, root: Path) -> Results:
     protocols: list[dict[str, Any]] = []  # how sets were scored, each way once
     made = {"memory": {"provenance": read(root, "memory.json", "memory").get("provenance", {})}}
     for of, place in sets(config).items():
-        score = read(root, *place)
+        score = second_kid(config, root, of, read(root, *place))
         protocol = score.get("protocol", {})
         protocols += [protocol] if protocol not in protocols else []
         number = protocols.index(protocol)
@@ -148,7 +167,8 @@ def tables(config: Config, root: Path) -> Results:
     found += [row for run in runs for row in training(tier, root, *run)]
     write(table(found, SCORES), root / "scores.parquet")
     write(table((row for run in runs for row in history(root, *run)), CURVES), root / "curves.parquet")
-    files.write_json(root / "protocols.json", {"protocols": protocols, "made": made})
+    about = {"base": told} if (told := base(config, root)) else {}
+    files.write_json(root / "protocols.json", {"protocols": protocols, "made": made, **about})
     return Results(root, config)
 
 

@@ -21,10 +21,12 @@ from gillnext.runtime.errors import UserError
 from gillnext.statistics import Estimate, estimate
 
 RULES = "rules_"  # begins the names of what the second evaluator found
+NOTHING_LEARNED = "nothing learned"  # what the protocol says of an evaluator of templates
 # Of a release's data scores those by boxes that a person has drawn, and in how many images: it has no other truth.
 BY_HAND, LABELLED = ("annotation_precision", "annotation_recall", "annotation_miou_all"), "annotation_labelled"
 INSTRUMENTS = {
     "fid": "features", "kid": "features", "kid_se": "features", "cmmd": "image-text", "clip_score": "image-text",
+    "kid_lite0": "efficientnet-lite0", "kid_lite0_se": "efficientnet-lite0",
 }  # fmt: skip
 
 
@@ -162,6 +164,18 @@ class Results:
         """How a set was scored."""
         made = self.protocols["made"][str(of)]
         return self.protocols["protocols"][made["protocol"]]
+
+    @property
+    def second_learns_nothing(self) -> bool:
+        """Whether the second evaluator learns nothing, by the protocol of what was scored and not by the settings: a
+        folder that they name may hold templates too.
+        """
+        return NOTHING_LEARNED in self.protocol(self.first()).get("rules", "")
+
+    @property
+    def base_limitation(self) -> str:
+        """What the base's own card says that it cannot do; "" where it says nothing."""
+        return self.protocols.get("base", {}).get("limitation", "")
 
     @property
     def stamps(self) -> list[dict[str, Any]]:

@@ -49,6 +49,7 @@ STAGES = {
         "quality",
     ),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "draw", "curve", "ceilings", "real", "score"),
+    "distance",
 }
 
 _held: list[IO[str]] = []  # open, and so locked, for as long as this process lives

@@ -9,6 +9,7 @@ on the CPU, forward and backward, for every model that runs in the process:
 - a convolution and its input gradient are oneDNN's on channels-last tensors, where all its kernels go through taps and
   channels in one order: measured on kernels for AVX2 and AVX-512, one and two threads, against plain loops
   (tests/runtime/test_portable.py). Other shapes are products over patches;
+- a convolution with a kernel a channel (depthwise) is a sum over taps of rounded products; its gradients are torch's;
 - a weight gradient is a product over patches: oneDNN's differs by instruction set and threads;
 - square roots and a few more functions are NumPy's (`gillnext.runtime.functions`).
 
@@ -19,6 +20,7 @@ Letters: N pictures, C channels of the input, K of the output, H W rows and colu
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -121,7 +123,13 @@ def convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Tensor:
-    """What all of torch's convolutions come down to: these where they are of pictures, in one group, else torch's."""
+    """What all of torch's convolutions come down to: these where they are of pictures, in one group or a group a
+    channel, else torch's.
+    """
+    each = groups == len(weight) == x.shape[1] > 1 and not transposed
+    if each and pictures(x, weight, 1, dilation) and ours(x, weight, bias):
+        y = depthwise(x, weight, bias, stride, padding)
+        return y if _channels_last(x) else y.contiguous()
     if not (pictures(x, weight, groups, dilation) and ours(x, weight, bias)):
         rest = bias, stride, padding, dilation, transposed, output_padding, groups
         return own.call_boxed(keys, x, weight, *rest)
@@ -176,6 +184,16 @@ def forward(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int
     last = torch.channels_last
     x, weight = x.contiguous(memory_format=last), weight.contiguous(memory_format=last)
     return torch.ops.aten.mkldnn_convolution(x, weight, bias, padding, stride, [1, 1], 1)
+
+
+def depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """(N, C, H, W) and (C, 1, h, w) to (N, C, H', W'), channels last: tap after tap, products and sums rounded."""
+    patches, total = _patches(_padded(x, padding), weight.shape[2:], stride), None
+    for i, j in itertools.product(*map(range, weight.shape[2:])):
+        part = patches[:, :, :, i, j] * weight[:, 0, i, j]
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return (total if bias is None else total.add_(bias)).permute(0, 3, 1, 2)
 
 
 def input_gradient(

@@ -36,7 +36,7 @@ from gillnext.config.model import Config
 from gillnext.overlay import draw_boxes
 from gillnext.planner.model import Planner
 from gillnext.roles import sources
-from gillnext.runtime import files, training
+from gillnext.runtime import files, manifest, training
 from gillnext.runtime.errors import UserError
 from gillnext.sample import remarks, sizes
 from gillnext.sample.stage import dtype
@@ -75,13 +75,15 @@ def base_of(cfg: Config, results: Path) -> Path:
 
 def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
     """The folders of base, adapter and planner: named, or those of a run's results, or the kept ones where no run is
-    named and none has an adapter.
+    named and none has an adapter; these are checked against their manifest.
     """
     results, study = args.results or Path("results") / cfg.run.tier, cfg.study
     own, kept = results / "adapters" / study.reference / str(study.seeds_of(study.reference)[0]), Path(sources.MODELS)
     if own.exists() or args.results or not (kept / sources.DRAWING).exists():
         places = {"adapter": own, "planner": results / "models/planner"}
     else:
+        if not (args.adapter and args.planner):
+            manifest.check(kept / sources.DRAWING)
         places = {name: kept / sources.DRAWING / name for name in ("adapter", "planner")}
     found = {
         "base": args.base or base_of(cfg, results),

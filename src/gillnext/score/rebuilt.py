@@ -18,9 +18,7 @@ BATCH = 16  # pictures that go through together
 
 def autoencoder(folder: Path, device: str) -> AutoencoderKL:
     """The autoencoder in `folder`, in float32, whatever variant its weights are of."""
-    vae = AutoencoderKL.from_pretrained(
-        folder, variant=variant_in(folder), torch_dtype=torch.float32, use_safetensors=True
-    )
+    vae = AutoencoderKL.from_pretrained(folder, variant=variant_in(folder), dtype=torch.float32, use_safetensors=True)
     return vae.eval().to(device, memory_format=torch.channels_last)
 
 

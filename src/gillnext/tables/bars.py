@@ -32,8 +32,8 @@ class Bar:
     `digits` prints it (-1: as a power of ten).
 
     Without `tiers` it holds in every tier; a bar `against_base` in runs with the base, one of `release` for a release
-    too and not for the drawn world alone. `apart` says why it has no interval: what it measures is no draw, or
-    already the end of one.
+    too and not for the drawn world alone; one `of_best` is on the best arm, whose name is printed. `apart` says why it
+    has no interval: what it measures is no draw, or already the end of one.
     """
 
     key: str
@@ -45,6 +45,7 @@ class Bar:
     tiers: tuple[str, ...] = ()
     against_base: bool = False
     release: bool = False
+    of_best: bool = False
     apart: str = ""
 
     @property
@@ -161,13 +162,14 @@ BARS: list[Bar] = [
     Bar("test_images", "test images of the reference arm, each seed", ">=", 500, _images, 0, apart="exact"),
     Bar("reference_success50", "reference arm, success@0.5", ">=", 0.85, _reference("success50")),
     Bar("reference_miou", "reference arm, mIoU", ">=", 0.68, _reference("miou")),
-    Bar("best_success50", "best arm, success@0.5", ">=", 0.95, _best("success50"), tiers=ON_KEPT),
-    Bar("best_miou", "best arm, mIoU", ">=", 0.75, _best("miou"), tiers=ON_KEPT),
+    Bar("best_success50", "best arm, success@0.5", ">=", 0.95, _best("success50"), tiers=ON_KEPT, of_best=True),
+    Bar("best_miou", "best arm, mIoU", ">=", 0.75, _best("miou"), tiers=ON_KEPT, of_best=True),
     Bar("best_rules", "best arm, success@0.5 by the second evaluator", ">=", 0.65, _best("rules_success50"),
-        tiers=ON_KEPT),
-    Bar("best_clip", "best arm over the base, CLIP score", ">=", 0.0, _over_base("clip_score"), 2, ("study",), True),
+        tiers=ON_KEPT, of_best=True),
+    Bar("best_clip", "best arm over the base, CLIP score", ">=", 0.0, _over_base("clip_score"), 2, ("study",), True,
+        of_best=True),
     Bar("best_kid", "best arm over the base, KID, lower end of the interval", "<=", 0.0, _kid_over_base, 2, ("study",),
-        True, apart="interval's end"),
+        True, of_best=True, apart="interval's end"),
     Bar("base_shown", "base without boxes, objects of captions that it shows", ">=", 0.85, _base("shown"),
         tiers=ON_KEPT, against_base=True),
     Bar("chance", "chance level, boxes redrawn, as a share of the arm's success", "<=", 0.5, _chance_ratio,
@@ -223,7 +225,7 @@ def bars_table(results: Results, runs: Runs | None = None) -> Table:
     """Every result bar of the tier with its measured value, interval, and yes, no or undecided."""
     tier = results.config.run.tier
     held = of_tier(results)
-    chosen = best(results) if any(bar.key.startswith("best") for bar in held) else ""
+    chosen = best(results) if any(bar.of_best for bar in held) else ""
     found = {bar.key: measured(bar, results, runs or Runs({})) for bar in held}
     columns = {
         NAME: lambda bar: text(bar.name.replace("best arm", f"best arm ({chosen})")),

@@ -10,7 +10,7 @@ import numpy as np
 from gillnext.record.results import BY_HAND, DATA, LABELLED, PLANNER, REAL, VAE, Results, Scored
 from gillnext.roles.sources import OWN
 from gillnext.statistics import RESAMPLES, Estimate, bootstrap, paired
-from gillnext.tables.order import disagreements, opposed, pairs_of
+from gillnext.tables.distances import SECOND_KID, distances_notes, has_second_kid
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
 from gillnext.tables.words import protocol_key, told
 
@@ -93,6 +93,12 @@ def metric_digits(metric: str) -> int:
     return MAIN[metric][1] if metric in MAIN else 3
 
 
+def main_metrics(results: Results) -> dict[str, tuple[str, int]]:
+    """The columns of `MAIN`, with the second KID where the run has it."""
+    more = [SECOND_KID] * has_second_kid(results)
+    return {k: v for key in MAIN for k, v in [(key, MAIN[key]), *(more if key == "kid" else [])]}
+
+
 def protocol_notes(results: Results) -> list[str]:
     """What the score files say about how they were made, and what the numbers may not be compared with."""
     config = results.config
@@ -114,6 +120,7 @@ def protocol_notes(results: Results) -> list[str]:
         else "FID, KID and CMMD are by the networks that the protocol names: compare them with published values by "
         "these alone, over as many pictures.",
     ]
+    notes += [f"The base, by its own card: {results.base_limitation}."] if results.base_limitation else []
     return [*notes, f"Protocol: {'; '.join(stated)}."] if stated else notes
 
 
@@ -127,8 +134,9 @@ def main_table(results: Results) -> Table:
         Column("seeds", "seeds"): lambda arm: integer(len(study.seeds_of(arm))),
         Column("n", "n"): lambda arm: integer(results.size(results.scored(arm)[0])),
         Column("parameters", "trained"): lambda arm: _parameters(results, arm),
-    } | over_seeds(results, MAIN)
-    notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it.", distances_note(results)]
+    } | over_seeds(results, main_metrics(results))
+    notes = ["Trained: parameters of the adapter, of the UNet too for an arm that trains it."]
+    notes += distances_notes(results)
     title = "Box fidelity and image quality"
     table = Table.of("main", title, study.arms, columns, *protocol_notes(results), *notes)
     for of, name in ((REAL, "real images"), (VAE, "real, via VAE")):
@@ -155,30 +163,19 @@ def over_seeds(
     return {Column(key, title, interval=True): cell(key, digits) for key, (title, digits) in metrics.items()}
 
 
-def distances_note(results: Results) -> str:
-    """Whether KID and CMMD, which see pictures by different networks, put the arms in the same order."""
-    total, apart = pairs_of(results), disagreements(results, "kid", "cmmd")
-    if not apart:
-        return f"KID and CMMD put all {total} pairs of arms in the same order."
-    clear, shown = [pair for pair in apart if opposed(results, *pair, "kid", "cmmd")], results.config.study.shown_arms
-    named = [f"{b} is nearer than {a} by KID and farther by CMMD" for a, b in clear if a in shown and b in shown]
-    return (
-        f"KID and CMMD agree on the order of {total - len(apart)} of {total} pairs of arms; of the others seeds tell "
-        f"{len(clear) or 'none'} apart by both{': among them, ' if named else ''}{'; '.join(named)}."
-    )
-
-
 def _ceiling(results: Results, of: Scored) -> list[Cell]:
     needed = {"success50", "miou"}
     return [
-        number(results.metric(of, k) if k in needed or results.has(of, k) else None, d) for k, (_, d) in MAIN.items()
+        number(results.metric(of, k) if k in needed or results.has(of, k) else None, d)
+        for k, (_, d) in main_metrics(results).items()
     ]
 
 
 def _chance(results: Results) -> list[Cell]:
     arm, seeds = results.reference, results.config.study.seeds_of(results.reference)
     levels = {"success50": "chance_success50", "miou": "chance_miou"}
-    cells = [number(results.over_seeds(arm, levels[k]) if k in levels else None, d) for k, (_, d) in MAIN.items()]
+    known = main_metrics(results).items()
+    cells = [number(results.over_seeds(arm, levels[k]) if k in levels else None, d) for k, (_, d) in known]
     n = results.size(results.scored(arm)[0])
     return [text(f"{arm}, boxes redrawn"), *[text("–")] * 2, integer(len(seeds)), integer(n), text(NOTHING), *cells]
 

@@ -10,7 +10,7 @@ from gillnext.record.results import REAL, VAE, Results
 from gillnext.tables.build import arm_and_seeds, over_seeds
 from gillnext.tables.order import disagreements, opposed, pairs_of
 from gillnext.tables.table import NOTHING, Table, number, text
-from gillnext.tables.words import learns_nothing, pair
+from gillnext.tables.words import pair
 
 METRICS = {"success50": "success@0.5", "miou": "mIoU"}
 NAMED = 3  # pairs in opposite order that are named whether or not seeds tell them apart; headline pairs always are
@@ -26,7 +26,7 @@ def _chance(key: str) -> str:
 
 def _about(results: Results) -> str:
     """What the evaluators are."""
-    if learns_nothing(results):
+    if results.second_learns_nothing:
         return "Rules: templates of colour and shape, nothing learned."
     protocol = results.protocol(results.first())
     return f"First: {protocol.get('evaluator', NOTHING)}. Second: {protocol.get('rules', NOTHING)}."
@@ -41,7 +41,7 @@ def ordering(results: Results, metric: str) -> str:
     agreed = f"{title}: the evaluators agree on the order of {total - len(apart)} of {total} pairs of arms"
     headline = [set(pair) for pair in results.config.study.headline]
     shown = [pair for pair in apart if len(apart) <= NAMED or set(pair) in headline or opposed(results, *pair, *both)]
-    first, second = WHO if learns_nothing(results) else ("the first", "the second")
+    first, second = WHO if results.second_learns_nothing else ("the first", "the second")
     named = "; ".join(f"{a} above {b} by {first}, below it by {second}" for a, b in shown)
     if len(shown) == len(apart):
         return f"{agreed}, not on {named}."

@@ -46,8 +46,8 @@ def numbers(results: Results) -> dict[str, str]:
 
     `arm.{arm}.{metric}`, and the same under `reference.` and `base.`; `ceiling.{real,vae}.…`; `chance.…`;
     `contrast.{first}.{second}.…` and `onset.{arm}.…`, the cells of these tables; `planner.…`; `data.…`; `memory.…`;
-    `models.ROLE`; `study.…`; `relations.…`; `run.arithmetic`; `people.…` and `published.…` of a release. Those of
-    `gpu.…` stand beside them (`tables/gpu.py`)."""
+    `models.ROLE`, `models.base.limitation` (its card's); `study.…`; `relations.…`; `run.arithmetic`; `people.…` and
+    `published.…` of a release. Those of `gpu.…` stand beside them (`tables/gpu.py`)."""
     config = results.config
     out = _study(results)
     named = {f"arm.{arm}": arm for arm in config.study.arms} | {"reference": results.reference, "base": results.base}
@@ -67,6 +67,7 @@ def numbers(results: Results) -> dict[str, str]:
     out |= _beside(results)
     out["run.arithmetic"] = made_in(results.memory.get("provenance", {}))
     out |= {f"models.{role}": model_name(value) for role, value in asdict(config.models).items()}
+    out |= {"models.base.limitation": results.base_limitation} if results.base_limitation else {}
     return out | _rows(contrasts_table(results), "contrast") | _rows(onset_table(results), "onset") | _memory(results)
 
 

@@ -10,6 +10,7 @@ from gillnext.release import shard_name
 from gillnext.roles.sources import on_hub, unmade
 
 CEILINGS = ("ceilings", "real")
+CEILING_DISTANCES = ("ceilings/real.json", "ceilings/vae.json")
 HELDOUT = ("val", "test", "relations")
 SPLIT = [f"{name}.jsonl" for name in ("val", "test", "named", "relations", "reference")]  # beside the training layouts
 SPLIT += ["prior.safetensors", "names.txt", "manifest.parquet", "counts.json"]
@@ -17,7 +18,7 @@ DRAWN = {"world", "heldout", "prior", "ceilings", "quality"}
 REAL = {"fingerprint", "split", "names", "real", "tally", "beside"}
 TOLD = (
     "quality", "tally", "ceilings", "real", "plan", "adapter", "curve", "memory", "score", "relations", "swapped",
-    "beside",
+    "beside", "distances", "distance",
 )  # fmt: skip
 # rule -> the rules whose outputs its jobs read, in the workflow's order; of the drawn world or of a release
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -46,6 +47,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "templates": (),
     "ceilings": ("heldout", "prior", "vae", "evaluator", "templates", "features", "clip"),
     "real": ("download", "split", "names", "base", "evaluator", "templates", "features", "clip"),
+    "lite0": (),
+    "distances": ("ceilings", "real", "lite0"),
     "planner": ("annotate", "split"),
     "plan": ("heldout", "annotate", "split", "planner"),
     "cache": ("download", "annotate", "split", "base"),
@@ -56,13 +59,16 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "score": (
         "prior", "split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample",
     ),
+    "distance": ("lite0", "distances", "sample"),
     "relations": ("heldout", "split", "names", "evaluator", "templates", "sample"),
     "swapped": ("prior", "split", "names", "evaluator", "templates", "sample"),
     "beside": ("split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample"),
     "tables": TOLD,
     "claims": ("heldout", *TOLD),
 }  # fmt: skip
-COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score")  # of the others the command has their name
+COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
+    "distances": "distance"
+}  # of the others the command has their name
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,9 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
         "memory": {"": ["memory.json"]},
         "sample": {f"{name}/{split}": [f"samples/{name}/{split}"] for split, of in drawn.items() for name in of},
         "score": {name: [f"scores/{name}.json"] for name in drawn["test"]},
+        "lite0": {"": ["models/lite0"]},
+        "distances": {"": [f"distances/{name}" for name in ("real.safetensors", *CEILING_DISTANCES)]},
+        "distance": {name: [f"distances/{name}.json"] for name in drawn["test"]},
         "relations": {name: [f"scores/relations/{name}.json"] for name in drawn["relations"]},
         "swapped": {name: [f"scores/swapped/{name}.json"] for name in drawn["swapped"]},
         "beside": {f"{name}/{of}": [f"scores/{of}/{name}.json"] for of in config.beside for name in drawn[of]},
@@ -151,6 +160,7 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
     """
     outputs = _outputs(config) | {"tables": {"": [f"tables/{name}" for name in sorted(tables)]}}
     absent = unmade(config.models) | ({"swap"} if not config.study.swapped else set())
+    absent |= {"lite0", "distances", "distance"} if config.score.second_features == "none" else set()
     absent |= (DRAWN if config.world.release else REAL) | (set() if names else {"names"})
     return [
         Stage(name, {f"{name} {job}".strip(): made for job, made in outputs[name].items()})

@@ -1,8 +1,11 @@
 """The world's server: one answer a fault, the same at every call, and never left behind."""
 
+import asyncio
 import dataclasses
 import http.client
 import io
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -102,6 +105,44 @@ def test_a_slow_body_comes_and_a_stalled_one_does_not(address, truth):
     assert time.monotonic() - began > 0.5
     with pytest.raises(TimeoutError):
         get(address, paths(truth, "stall")[0], timeout=0.5)
+
+
+def leave(address, path, received):
+    """Ask for `path` and break the connection, after as many bytes as `received`."""
+    host, port = address.split(":")
+    with socket.create_connection((host, int(port)), timeout=5) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        if received:
+            connection.recv(received)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not closed
+
+
+@pytest.mark.parametrize("received", [0, 100])
+def test_a_client_that_leaves_early_is_no_fault(received, world, truth, capfd):
+    """Neither before the picture is drawn nor in the middle of its body; the server serves the next one."""
+    with server.running(world) as address:
+        for fault in ("", "slow", "stall", "truncated"):
+            for p in paths(truth, fault, 3):
+                leave(address, p, received)
+        assert get(address, paths(truth, "slow")[0])[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_a_fault_of_the_server_is_still_logged(world, truth, caplog):
+    class Broken(server.Site):
+        def picture(self, scene):
+            raise ValueError("no such scene")
+
+    async def ask():
+        until, told = asyncio.Event(), asyncio.get_running_loop().create_future()
+        served = asyncio.create_task(server.serve(Broken(world), 0, told.set_result, until))
+        status = (await asyncio.to_thread(get, await told, paths(truth, "slow")[0]))[0]
+        until.set()
+        await served
+        return status
+
+    assert asyncio.run(ask()) == 500
+    assert "no such scene" in caplog.text
 
 
 def test_the_server_stops_with_its_context(world):

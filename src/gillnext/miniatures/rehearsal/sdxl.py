@@ -19,7 +19,11 @@ from gillnext.miniatures.world import corpus
 from gillnext.runtime import files, seeds
 
 LENGTH = 77  # tokens of a caption, as published
-CARD = """# A miniature of SDXL's class
+CARD = """---
+limitation: its pictures do not follow captions, and scores of the base alone say nothing
+---
+
+# A miniature of SDXL's class
 
 UNet and autoencoder are those of {base}, a Kolors miniature, without its projection of the text. The two CLIP
 text encoders are untrained: its pictures do not follow captions, and scores of the base alone say nothing.
@@ -28,7 +32,7 @@ text encoders are untrained: its pictures do not follow captions, and scores of 
 
 def stored(base: Path) -> dict[str, Any]:
     """How diffusers' loaders are told to read the base's files, whatever their variant, in float32."""
-    return {"variant": folders.variant(base), "torch_dtype": torch.float32, "local_files_only": True}
+    return {"variant": folders.variant(base), "dtype": torch.float32, "local_files_only": True}
 
 
 def unet(folder: Path) -> UNet2DConditionModel:

@@ -10,12 +10,12 @@ stall, slow, truncated (a body cut short, or a connection that breaks), html, ti
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import select
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -95,10 +95,15 @@ class Site:
 
     async def _body(self, request: web.BaseRequest, fault: str, data: bytes, odd: bool) -> web.StreamResponse:
         """A body that is cut, late or endless."""
-        half = len(data) // 2
         if fault == "truncated" and not odd:
-            return _picture(data[:half])
+            return _picture(data[: len(data) // 2])
         response = web.StreamResponse(headers={"Content-Type": "image/jpeg", "Content-Length": str(len(data))})
+        with contextlib.suppress(ConnectionResetError):  # the client has left: no fault, and nobody to tell
+            await self._write(request, response, fault, data)
+        return response
+
+    async def _write(self, request: web.BaseRequest, response: web.StreamResponse, fault: str, data: bytes) -> None:
+        half = len(data) // 2
         await response.prepare(request)
         if fault == "slow":
             pieces, pause = SLOW
@@ -107,13 +112,12 @@ class Site:
                 await asyncio.sleep(pause)
                 await response.write(data[start : start + step])
             await response.write_eof()
-            return response
+            return
         await response.write(data[:half])
         if fault == "stall":
             await asyncio.sleep(STALL)
         if request.transport:
             request.transport.close()
-        return response
 
 
 def _picture(data: bytes) -> web.Response:
@@ -134,7 +138,7 @@ async def serve(site: Site, port: int, announce: Callable[[str], None], until: a
         await runner.cleanup()
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(world: Path | str, start: float = 60.0, module: str = ALONE, port: int = 0) -> Iterator[str]:
     """The world's server in a process of its own: yields its address, "127.0.0.1:port", and always stops it.
     `module` is what python runs; `port` 0 is a free one.
