@@ -35,6 +35,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "heldout-from": ("gillnext.split.heldout_from", "held-out layouts from OverLayBench's or COCO's files"),
     "evaluator": ("gillnext.miniatures.evaluator", "train the box evaluator (a detector of another family)"),
     "templates": ("gillnext.miniatures.templates", "write the templates of the evaluator that learns nothing"),
+    "second_evaluator": ("gillnext.miniatures.second_evaluator", "train the second evaluator of a world of cut-outs"),
     "features": ("gillnext.miniatures.features", "train the image feature network of FID and KID"),
     "clip": ("gillnext.miniatures.clip", "train the image-text scorer (a small ChineseCLIPModel)"),
     "vae": ("gillnext.miniatures.vae", "train the autoencoder"),

@@ -18,6 +18,8 @@ TIERS = {
     "scratch": "config/scratch.yaml",
     "foundations": "config/foundations.yaml",
     "study": "config/study.yaml",
+    "photos": "config/photos.yaml",
+    "foundations-photos": "config/foundations-photos.yaml",
     "gpu": "config/gpu.yaml",
     "wukong": "config/wukong.yaml",
 }

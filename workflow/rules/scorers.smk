@@ -1,6 +1,8 @@
 # What pictures are scored with; what is trained, on a stream of its own.
 # They and what needs them go before the short jobs, so that all cores are free for the base at about the same time.
 
+SECOND = "second_evaluator" if CUTOUTS else "templates"
+
 
 rule evaluator:
     input:
@@ -25,20 +27,25 @@ rule evaluator:
         "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
+# The second evaluator: templates of the drawings; of cut-outs, which have none, another that is trained.
 rule templates:
     input:
-        code=code("gillnext.miniatures.templates"),
+        code=code(f"gillnext.miniatures.{SECOND}"),
     output:
         model=directory("<results>/models/templates"),
+    params:
+        config=CONFIG,
+        stage=SECOND,
+        settings=settings(*["run.seed", "run.threads", "run.device", "evaluator"] * bool(CUTOUTS)),
     log:
         "<results>/logs/templates.log",
     benchmark:
         "<results>/benchmarks/templates/all.tsv"
     priority: 40
     message:
-        "templates: drawing the templates of the evaluator that learns nothing"
+        "templates: making the second evaluator"
     shell:
-        "gillnext templates --out {output.model:q} > {log:q} 2>&1"
+        "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 use rule evaluator as features with:

@@ -23,11 +23,13 @@ import polars as pl
 from gillnext import layouts
 from gillnext.annotate.oom import survival
 from gillnext.config import Config, arguments
+from gillnext.config.data import World
 from gillnext.filter.classifier import Classifier
 from gillnext.filter.lexicon import lexicon_file, read_lexicon
 from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
 from gillnext.miniatures.filter_quality import Metrics, filter_breakdown, filter_metrics, native_metrics, share
+from gillnext.miniatures.world import cutouts
 from gillnext.miniatures.world.objects import DRAWN, Objects, of
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
@@ -202,6 +204,20 @@ def order_metrics(rows: int, kept: int, sizes: Sequence[int], alive: float) -> M
     return metrics
 
 
+def told_cutouts(world: World) -> dict[str, Any]:
+    """What a paper says of the cut-outs that scenes are made of: counts, and who made them under which licence."""
+    if world.drawn:
+        return {}
+    found = cutouts.read(world.objects)
+    by = Counter((cut.author or "author unknown", cut.licence or "licence unknown") for cut in found)
+    return {
+        "cutouts": len(found),
+        "cutouts_held_out": sum(cut.held_out for cut in found),
+        "cutouts_kinds": len({cut.kind for cut in found}),
+        "cutouts_by": "; ".join(f"{author}, {licence}: {count}" for (author, licence), count in sorted(by.items())),
+    }
+
+
 def quality(
     config: Config, world: Path, filtered: Sequence[Path], indexes: Sequence[Path], annotated: Sequence[Path],
     model: Path | str, classifier: Path | str,
@@ -241,7 +257,7 @@ def quality(
         "counts": {key: n for key, (_, n) in metrics.items()},
         "intervals": intervals(metrics),
         "breakdown": {**filter_breakdown(judged), "kept_by_fault": by_fault, "outcomes": dict(counted)},
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL | told_cutouts(config.world),
         "hashes": {key: "+".join(map(files.sha256, paths)) for key, paths in hashes.items()},
         "provenance": provenance.stamp(),
     }

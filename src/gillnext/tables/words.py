@@ -7,8 +7,8 @@ from gillnext.roles.sources import OWN
 
 
 def learns_nothing(results: Results) -> bool:
-    """Whether the second evaluator is the workflow's own, templates of colour and shape."""
-    return results.config.models.second_evaluator in OWN
+    """Whether the second evaluator is the workflow's own, templates of colour and shape: the drawn world has them."""
+    return results.config.models.second_evaluator in OWN and results.config.world.drawn
 
 
 def pair(results: Results) -> tuple[str, str]:

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from gillnext.config.data import World
 from gillnext.config.model import Config
@@ -18,33 +20,15 @@ from gillnext.miniatures.world.server import Site
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
 
-ROWS = [
-    ("dog-1.png", "狗", "条"), ("dog-2.png", "狗", "条"), ("dog-3.png", "狗", "条"), ("cow.png", "牛", "头"),
-    ("cup.png", "杯子", "个"), ("bus.png", "公交车", "辆"), ("pear.png", "梨", "个"), ("pear-2.png", "梨", "个"),
-]  # fmt: skip
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
 
-
-def write(folder, rows, header="file,name,measure"):
-    folder.mkdir(exist_ok=True)
-    lines = [header, *(",".join(row) for row in rows)]
-    (folder / "objects.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
-def picture(path, number):
-    """A slanted shape of a colour of its own, with an empty margin around it."""
-    image = Image.new("RGBA", (90, 70), (0, 0, 0, 0))
-    shape = [(10, 20 + number), (50, 6), (80, 30), (66, 60), (20, 50)]
-    ImageDraw.Draw(image).polygon(shape, fill=(30 * number, 255 - 30 * number, 120, 255))
-    image.save(path)
+import cutout_folder
+from cutout_folder import ROWS, write
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    made = write(tmp_path_factory.mktemp("cutouts") / "folder", ROWS)
-    for number, (name, *_) in enumerate(ROWS):
-        picture(made / name, number)
-    return made
+    return cutout_folder.make(tmp_path_factory.mktemp("cutouts") / "folder")
 
 
 @pytest.fixture(scope="module")
