@@ -58,7 +58,7 @@ def test_what_judges_knows_its_kinds(config, tmp_path, monkeypatch):
     for module in (features, clip):
         monkeypatch.setattr(module, "HELD_OUT", 3)
     monkeypatch.setattr("gillnext.miniatures.detectors.HELD_OUT", 3)
-    names = objects.of(config.world).names
+    names = objects.of(config).names
     for module in (evaluator, second_evaluator):
         module.train(config, tmp_path / module.__name__)
         told = files.read_json(tmp_path / module.__name__ / "config.json")
@@ -71,7 +71,7 @@ def test_what_judges_knows_its_kinds(config, tmp_path, monkeypatch):
 
 
 def test_the_real_pictures_of_test_layouts_are_its_own(config):
-    made = objects.of(config.world)
+    made = objects.of(config)
     rows = heldout.make(1, "test", 3, made)
     pictures = ceilings.render(rows, 1, "x", made)
     assert np.array_equal(pictures[1], made.render(made.sample(1, "test", 1)))
@@ -81,5 +81,5 @@ def test_the_real_pictures_of_test_layouts_are_its_own(config):
 
 def test_it_has_no_templates(config):
     with pytest.raises(UserError, match="no templates") as error:
-        templates.check(config)
+        templates.check(config.world.objects)
     assert "second_evaluator" in error.value.remedy

@@ -1,8 +1,6 @@
 # What pictures are scored with; what is trained, on a stream of its own.
 # They and what needs them go before the short jobs, so that all cores are free for the base at about the same time.
 
-SECOND = "second_evaluator" if CUTOUTS else "templates"
-
 
 rule evaluator:
     input:
@@ -27,25 +25,38 @@ rule evaluator:
         "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
-# The second evaluator: templates of the drawings; of cut-outs, which have none, another that is trained.
 rule templates:
     input:
-        code=code(f"gillnext.miniatures.{SECOND}"),
+        code=code("gillnext.miniatures.templates"),
     output:
         model=directory("<results>/models/templates"),
-    params:
-        config=CONFIG,
-        stage=SECOND,
-        settings=settings(*["run.seed", "run.threads", "run.device", "evaluator"] * bool(CUTOUTS)),
     log:
         "<results>/logs/templates.log",
     benchmark:
         "<results>/benchmarks/templates/all.tsv"
     priority: 40
     message:
-        "templates: making the second evaluator"
+        "templates: drawing the templates of the evaluator that learns nothing"
     shell:
-        "gillnext {params.stage:q} --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
+        "gillnext templates --out {output.model:q} > {log:q} 2>&1"
+
+
+# Of cut-outs, which have no templates.
+use rule evaluator as second_evaluator with:
+    input:
+        code=code("gillnext.miniatures.second_evaluator"),
+    output:
+        model=directory("<results>/models/second_evaluator"),
+    params:
+        config=CONFIG,
+        stage="second_evaluator",
+        settings=settings("run.seed", "run.threads", "run.device", "evaluator"),
+    log:
+        "<results>/logs/second_evaluator.log",
+    benchmark:
+        "<results>/benchmarks/second_evaluator/all.tsv"
+    message:
+        "second_evaluator: training the second box evaluator"
 
 
 use rule evaluator as features with:

@@ -38,7 +38,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, windows_folder: Path
     training.setup(cfg.base.threads, cfg.run.device)
     tokenizer, encoder = chatglm.load(text_folder)
     encoder.to(device)
-    scenes, namings = corpus.describe(seed, "base", cfg.base.corpus, of(cfg.world))
+    scenes, namings = corpus.describe(seed, "base", cfg.base.corpus, of(cfg))
     captions = training_samples.picture_captions(scenes, namings, seed)
     unet, head, latents = small_unet.load(windows_folder, device)
     encode = partial(chatglm.states, tokenizer, encoder, length=LENGTH)

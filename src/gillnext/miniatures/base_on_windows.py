@@ -41,7 +41,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
     autoencoder = AutoencoderKL.from_pretrained(vae_folder).eval().to(device, memory_format=torch.channels_last)
     tokenizer, encoder = chatglm.load(text_folder)
     encoder.to(device)
-    objects = of(cfg.world)
+    objects = of(cfg)
     data = corpus.make(seed, "base", cfg.base.corpus, objects)
     latents = encode(autoencoder, data.images)
     unet = small_unet.build_unet(cfg.base.channels, latents.shape[-1]).to(device, memory_format=torch.channels_last)

@@ -63,7 +63,7 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     """
     training.setup(config.run.threads, config.run.device)
     rows, device, seed = layouts.read(test), config.run.device, config.run.seed
-    objects = of(config.world)
+    objects = of(config)
     real = render(rows, seed, str(test), objects)
     sets: dict[str, Iterable[np.ndarray]] = {"real": real, "vae": rebuild(real, vae, device)}
     count = max(config.sample.test, len(rows))

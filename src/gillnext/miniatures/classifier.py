@@ -30,7 +30,7 @@ def train(config: Config, out: Path) -> Path:
     """Train a classifier on `config.classifier.corpus` captions and save it as a Hugging Face folder."""
     settings, seed = config.classifier, config.run.seed
     training.setup(config.run.threads, config.run.device)
-    captions, answers = examples(seed, settings.corpus, of(config.world))
+    captions, answers = examples(seed, settings.corpus, of(config))
     texts = [f"描述：{c}\n位置：{''.join(LABELS.values())}" for c in captions]
     tokenizer = train_tokenizer(texts, vocabulary=2000)
     network = model.build(

@@ -110,7 +110,7 @@ def train(config: Config, out: Path) -> dict[str, float]:
     """Train the scorer into the folder `out`; returns its score on held-out scenes of its stream."""
     training.setup(config.run.threads, config.run.device)
     settings, seed, device = config.clip, config.run.seed, config.run.device
-    objects = of(config.world)
+    objects = of(config)
     learn, held_out = split(corpus.make(seed, "clip", settings.corpus + HELD_OUT, objects), settings.corpus)
     processor = make_processor(learn.captions, objects.size)
     torch.manual_seed(seeds.key("clip", seed) % 2**32)

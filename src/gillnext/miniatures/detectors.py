@@ -68,7 +68,7 @@ def fit(
     """
     training.setup(config.run.threads, config.run.device)
     torch.manual_seed(seeds.key(name, config.run.seed) % 2**32)
-    objects = of(config.world)
+    objects = of(config)
     model = network(objects.names, objects.size, 64).to(config.run.device)
     learn, held_out = split(make(config.run.seed, name, settings.corpus + HELD_OUT, objects), settings.corpus)
     work = out.with_name(out.name + ".work")

@@ -64,7 +64,7 @@ def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the feature network into the folder `out`; returns its scores on held-out scenes of its stream."""
     training.setup(config.run.threads, config.run.device)
-    settings, seed, objects = config.features, config.run.seed, of(config.world)
+    settings, seed, objects = config.features, config.run.seed, of(config)
     torch.manual_seed(seeds.key("features", seed) % 2**32)
     model = FeatureNetwork(len(objects.kinds), len(COUNT_SHARES)).to(config.run.device).train()
     learn, held_out = split(corpus.make(seed, "features", settings.corpus + HELD_OUT, objects), settings.corpus)

@@ -243,7 +243,7 @@ def quality(
         **native_metrics(lexicon, Classifier.from_pretrained(classifier, config.run.device).label),
         **alive,
         **arrived,
-        **annotation_metrics(pictures, by_picture, scene_of, config.run.seed, of(config.world)),
+        **annotation_metrics(pictures, by_picture, scene_of, config.run.seed, of(config)),
         **survival(config, model, indexes),
         **order_metrics(len(truth), len(kept), sizes, alive["download_alive"][0]),
     }

@@ -3,7 +3,7 @@
 A check of the first one's training, and no more: both are FCOS, so that they may share mistakes of their family. The
 drawn world's learns nothing (`templates.py`); one of another family can be given as models.second_evaluator.
 
-    gillnext second_evaluator --config config.yaml --out results/foundations-photos/models/templates
+    gillnext second_evaluator --config config.yaml --out results/foundations-photos/models/second_evaluator
 """
 
 from __future__ import annotations

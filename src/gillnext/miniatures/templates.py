@@ -18,7 +18,8 @@ import argparse
 import numpy as np
 from scipy import ndimage
 
-from gillnext.config import Config, arguments
+from gillnext.config import arguments
+from gillnext.config.data import DRAWN_OBJECTS
 from gillnext.miniatures.networks.templates import INNER, MARGIN, TemplateDetector, Templates
 from gillnext.miniatures.world.classes import CLASSES, Colour, ObjectClass
 from gillnext.miniatures.world.drawing import paint
@@ -76,12 +77,12 @@ def make() -> TemplateDetector:
     return TemplateDetector(known, [kind.name for kind in CLASSES])
 
 
-def check(config: Config) -> None:
-    """Refuse a world that is not drawn."""
-    if not config.world.drawn:
+def check(objects: str) -> None:
+    """Refuse a world that is not drawn: `objects` is the setting world.objects."""
+    if objects != DRAWN_OBJECTS:
         raise UserError(
             "cut-outs and photographs have no templates",
-            where=f"world.objects: {config.world.objects}",
+            where=f"world.objects: {objects}",
             remedy="train a second evaluator (gillnext second_evaluator), or give one as models.second_evaluator",
         )
 
@@ -93,6 +94,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     if all(path.is_file() for path in args.config):
-        check(arguments.config(args))
+        check(arguments.config(args).world.objects)
     with files.atomic(args.out) as temporary:
         make().save_pretrained(temporary)

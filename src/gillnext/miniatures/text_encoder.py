@@ -47,7 +47,7 @@ def train(cfg: Config, out: Path) -> list[float]:
     """Train tokenizer and encoder on captions of the base's stream and save both to `out`; returns the losses."""
     training.setup(cfg.run.threads, cfg.run.device)
     torch.manual_seed(seeds.key("text", cfg.run.seed))
-    objects = of(cfg.world)
+    objects = of(cfg)
     scenes, namings = corpus.describe(cfg.run.seed, "base", cfg.text_encoder.corpus, objects)
     captions = picture_captions(scenes, namings, cfg.run.seed)
     with tempfile.TemporaryDirectory() as scratch, files.atomic(out) as temporary:

@@ -108,7 +108,7 @@ def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
 
 def train(cfg: Config, out: Path) -> dict[str, float]:
     """Train, standardise, save to `out`; returns the mean absolute error (0–255) on held-out scenes."""
-    settings, seed, objects = cfg.vae, cfg.run.seed, of(cfg.world)
+    settings, seed, objects = cfg.vae, cfg.run.seed, of(cfg)
     training.setup(settings.threads, cfg.run.device)
     torch.manual_seed(seeds.key("vae", seed))
     device = torch.device(cfg.run.device)

@@ -118,6 +118,7 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
     world = [f"world/shards/{shard_name(i)}" for i in shards] + [f"world/truth/{i}.parquet" for i in shards]
     return {
         **{model: {"": [f"models/{model}"]} for model in models},
+        "templates": {"": [f"models/{'templates' if config.world.drawn else 'second_evaluator'}"]},
         "fetch": {role: [f"given/{role}"] for role in on_hub(config.models)},
         "world": {"": [*world, "world/world.json"]},
         "heldout": {name: [f"world/heldout/{name}.jsonl"] for name in HELDOUT},

@@ -126,7 +126,7 @@ def test_the_world_stage_and_the_server_take_the_cut_outs(folder, tmp_path):
     told = files.read_json(tmp_path / "w/world.json")["world"]
     assert told["size"] == 96 and told["objects_sha256"] == files.sha256(folder)
     truth = pl.concat([pl.read_parquet(tmp_path / f"w/truth/{i}.parquet") for i in range(2)])
-    made = objects.of(config.world)
+    made = objects.of(config)
     for row in truth.filter(pl.col("label") != "none").iter_rows(named=True):
         names = set(made.sample(config.run.seed, "world", row["scene"]).names) | ({row["absent"]} - {""})
         assert {name for name in made.names if name in row["caption"]} == names
@@ -175,11 +175,11 @@ def test_tables_without_a_column_or_with_too_few_names_are_refused(tmp_path):
     with pytest.raises(UserError, match="2 different names"):
         cutouts.read(write(tmp_path / "b", ROWS[2:4]))
     with pytest.raises(UserError, match="no such folder"):
-        objects.of(World(objects=str(tmp_path / "c")))
+        objects.of(Config(world=World(objects=str(tmp_path / "c"))))
     with pytest.raises(UserError, match="no split"):
         cutouts.read(write(tmp_path / "d", [("x.png", "狗", "条", "both")], "file,name,measure,split"))
     with pytest.raises(UserError, match="100 pixels"):
-        objects.of(World(size=100))
+        objects.of(Config(world=World(size=100)))
 
 
 def deb(path, contents):

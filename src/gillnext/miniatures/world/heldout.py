@@ -74,4 +74,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     config = read_config(args)
-    layouts.write(args.out, make(config.run.seed, args.split, args.count, of(config.world)))
+    layouts.write(args.out, make(config.run.seed, args.split, args.count, of(config)))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gillnext.config.data import DRAWN_OBJECTS, World
+from gillnext.config.data import DRAWN_OBJECTS
+from gillnext.config.model import Config
 from gillnext.miniatures.world import cutouts, scenes
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.kinds import Kind
@@ -63,11 +64,12 @@ class Objects:
         return self.draw(scene, self.size)
 
 
-def of(world: World) -> Objects:
+def of(config: Config) -> Objects:
     """The objects that the settings name; `UserError` where they name none."""
-    if world.size < STEP or world.size % STEP:
-        raise UserError(f"{world.size} pixels", where="world.size", remedy=f"a multiple of {STEP}")
-    return Objects.drawn(world.size) if world.objects == DRAWN_OBJECTS else Objects.cutouts(world.objects, world.size)
+    named, size = config.world.objects, config.world.size
+    if size < STEP or size % STEP:
+        raise UserError(f"{size} pixels", where="world.size", remedy=f"a multiple of {STEP}")
+    return Objects.drawn(size) if named == DRAWN_OBJECTS else Objects.cutouts(named, size)
 
 
 DRAWN = Objects.drawn()

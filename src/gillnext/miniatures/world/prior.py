@@ -43,4 +43,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     cfg = config(args)
-    make(cfg.run.seed, cfg.sample.test, objects=of(cfg.world)).save(args.out)
+    make(cfg.run.seed, cfg.sample.test, objects=of(cfg)).save(args.out)

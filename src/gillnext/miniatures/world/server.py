@@ -23,6 +23,7 @@ from aiohttp import web
 from PIL import Image
 
 from gillnext.config.data import World
+from gillnext.config.model import Config
 from gillnext.miniatures.world import objects, scenes
 from gillnext.miniatures.world.stage import OBJECTS, STREAM
 from gillnext.runtime import files, seeds
@@ -65,7 +66,7 @@ class Site:
         self.seed, self.host = int(facts["seed"]), str(facts["world"]["host"])
         self.rows, self.failed = addresses(world), set[str]()
         named = {key: value for key, value in facts["world"].items() if key in OBJECTS}
-        self.objects = objects.of(World(**named))
+        self.objects = objects.of(Config(world=World(**named)))
 
     def picture(self, scene: int) -> bytes:
         return scenes.jpeg(self.objects.render(self.objects.sample(self.seed, STREAM, scene)))

@@ -177,7 +177,7 @@ def told(world: World) -> dict[str, Any]:
 def make(config: Config, out: Path) -> None:
     """Write shards and truth into `out`, each folder whole or not at all (replacing an older one), then world.json."""
     check(config.world)
-    objects = of(config.world)
+    objects = of(config)
     labels, (faults, names) = row_labels(config), row_faults(config)
     counts: dict[str, collections.Counter[str]] = {key: collections.Counter() for key in ("label", "kind", "fault")}
     total, absent = config.world.rows, 0
