@@ -25,6 +25,7 @@ def picture(path, number):
 
 def make(folder):
     """The folder with `objects.csv` and its pictures; returns it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     write(folder, ROWS)
     for number, (name, *_) in enumerate(ROWS):
         picture(folder / name, number)
