@@ -32,6 +32,6 @@ def describe(seed: int, stream: str, count: int, objects: Objects = DRAWN) -> tu
 
 
 def make(seed: int, stream: str, count: int, objects: Objects = DRAWN) -> Corpus:
-    """The first `count` scenes of a stream, rendered (about 1 ms each; of cut-outs 5 ms)."""
+    """The first `count` scenes of a stream, rendered (about 1 ms each)."""
     content, texts = describe(seed, stream, count, objects)
     return Corpus(content, np.stack([objects.render(scene) for scene in content]), texts)
