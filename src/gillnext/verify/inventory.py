@@ -19,6 +19,8 @@ TOLD = (
     "quality", "tally", "ceilings", "real", "plan", "adapter", "curve", "memory", "score", "relations", "swapped",
     "beside",
 )  # fmt: skip
+# What finds objects in pictures; of the last two a run has one at most: the drawn world's, or that of cut-outs.
+JUDGES = ("evaluator", "templates", "second_evaluator")
 # rule -> the rules whose outputs its jobs read, in the workflow's order; of the drawn world or of a release
 NEEDS: dict[str, tuple[str, ...]] = {
     "fetch": (),
@@ -44,8 +46,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "features": (),
     "clip": (),
     "templates": (),
-    "ceilings": ("heldout", "prior", "vae", "evaluator", "templates", "features", "clip"),
-    "real": ("download", "split", "names", "base", "evaluator", "templates", "features", "clip"),
+    "second_evaluator": (),
+    "ceilings": ("heldout", "prior", "vae", *JUDGES, "features", "clip"),
+    "real": ("download", "split", "names", "base", *JUDGES, "features", "clip"),
     "planner": ("annotate", "split"),
     "plan": ("heldout", "annotate", "split", "planner"),
     "cache": ("download", "annotate", "split", "base"),
@@ -54,11 +57,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "memory": ("classifier", "base", "cache"),
     "sample": ("heldout", "split", "swap", "base", "plan", "adapter"),
     "score": (
-        "prior", "split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample",
+        "prior", "split", "names", *JUDGES, "features", "clip", "ceilings", "real", "sample",
     ),
-    "relations": ("heldout", "split", "names", "evaluator", "templates", "sample"),
-    "swapped": ("prior", "split", "names", "evaluator", "templates", "sample"),
-    "beside": ("split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample"),
+    "relations": ("heldout", "split", "names", *JUDGES, "sample"),
+    "swapped": ("prior", "split", "names", *JUDGES, "sample"),
+    "beside": ("split", "names", *JUDGES, "features", "clip", "ceilings", "real", "sample"),
     "tables": TOLD,
     "claims": ("heldout", *TOLD),
 }  # fmt: skip
@@ -111,6 +114,7 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
         "base",
         "evaluator",
         "templates",
+        "second_evaluator",
         "features",
         "clip",
     ]
@@ -118,7 +122,6 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
     world = [f"world/shards/{shard_name(i)}" for i in shards] + [f"world/truth/{i}.parquet" for i in shards]
     return {
         **{model: {"": [f"models/{model}"]} for model in models},
-        "templates": {"": [f"models/{'templates' if config.world.drawn else 'second_evaluator'}"]},
         "fetch": {role: [f"given/{role}"] for role in on_hub(config.models)},
         "world": {"": [*world, "world/world.json"]},
         "heldout": {name: [f"world/heldout/{name}.jsonl"] for name in HELDOUT},
@@ -152,6 +155,8 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
     """
     outputs = _outputs(config) | {"tables": {"": [f"tables/{name}" for name in sorted(tables)]}}
     absent = unmade(config.models) | ({"swap"} if not config.study.swapped else set())
+    cut = not (config.world.release or config.world.drawn or "templates" in absent)
+    absent |= {"templates" if cut else "second_evaluator"}
     absent |= (DRAWN if config.world.release else REAL) | (set() if names else {"names"})
     return [
         Stage(name, {f"{name} {job}".strip(): made for job, made in outputs[name].items()})
