@@ -54,9 +54,10 @@ def loss(model: FeatureNetwork, grid_BDHW: Tensor, which_BK: Tensor, count_B: Te
 @torch.inference_mode()
 def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
     """Share of scenes whose set of classes, and whose count, is right."""
-    which_BK, count_B = targets(data, model.which.out_features)
     features_BD = torch.from_numpy(model.features(data.images)).to(next(model.parameters()).device)
-    sets = ((model.which(features_BD).cpu() > 0) == which_BK.bool()).all(1).double().mean()
+    told_BK = model.which(features_BD).cpu() > 0
+    which_BK, count_B = targets(data, told_BK.shape[1])
+    sets = (told_BK == which_BK.bool()).all(1).double().mean()
     counts = (model.count(features_BD).argmax(1).cpu() == count_B).double().mean()
     return {"n": len(data.scenes), "class_sets": float(sets), "counts": float(counts)}
 
