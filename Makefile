@@ -29,9 +29,14 @@ PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu) \
   $(if $(ARITHMETIC),--config "run={arithmetic: $(ARITHMETIC)}")
 
+# The world whose foundations are made: drawn, or photos. Debian's package of photographs, and the folder of its cut-outs.
+WORLD ?= drawn
+DEB ?= build/tuxpaint-stamps-default_2022.06.04-1_all.deb
+CUTOUTS := build/photos/objects.csv
+
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference smoke study foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors lint host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference smoke study photos foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors lint host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -48,9 +53,23 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
 
-foundations: $(PACKAGE) ## the models that play a role, from nothing, against those that are kept in reference/models/
+photos: $(PACKAGE) $(CUTOUTS) ## the headline arms in a world of photographs, on foundations of its own (config/photos.yaml)
+	@test -d results/foundations-photos/models/base || { echo "no foundations of this world yet: make foundations WORLD=photos"; exit 1; }
+	@$(MAKE) --no-print-directory paper TIER=photos
+
+# Without root: the package is read as an archive, and refused unless it is the one whose SHA-256 the code knows.
+$(CUTOUTS): src/gillnext/miniatures/photos.csv | $(PACKAGE)
+	test -f '$(DEB)' || { mkdir -p '$(dir $(DEB))' && cd '$(dir $(DEB))' && apt-get download tuxpaint-stamps-default; }
+	$(BIN)/gillnext cutouts --deb '$(DEB)' --out $(@D)
+
+ifeq ($(WORLD),photos)
+foundations: $(PACKAGE) $(CUTOUTS)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/foundations-photos.yaml -- models
+else
+foundations: $(PACKAGE) ## the models that play a role, from nothing, against those that are kept in reference/models/ (WORLD=photos: a second world's)
 	$(BIN)/snakemake --cores $(CORES) --configfile config/foundations.yaml -- models
 	$(BIN)/gillnext foundations --results results/foundations --against reference/models
+endif
 
 rehearsal: $(PACKAGE) ## the wukong tier's graph in minutes: a release behind a loopback server, every model given (out of MODELS)
 	$(REHEARSE) --out '$(REHEARSAL)' -- $(BIN)/snakemake --cores $(CORES) --configfile config/rehearsal.yaml

@@ -16,6 +16,7 @@ from gillnext.runtime.orphans import follow_parent
 # command -> (module with `add_arguments(parser)` and `main(args)`, one line of help)
 STAGES: dict[str, tuple[str, str]] = {
     "fetch": ("gillnext.roles.fetch", "fetch the checkpoint that a role's setting names on a hub"),
+    "cutouts": ("gillnext.miniatures.stamps", "make a folder of cut-out photographs from Debian's package of them"),
     "world": ("gillnext.miniatures.world.stage", "write Mini-Wukong: caption shards, truth, held-out layouts"),
     "heldout": ("gillnext.miniatures.world.heldout", "write one set of held-out layouts"),
     "prior": ("gillnext.miniatures.world.prior", "draw the boxes of the chance level from the world's prior"),
@@ -34,6 +35,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "heldout-from": ("gillnext.split.heldout_from", "held-out layouts from OverLayBench's or COCO's files"),
     "evaluator": ("gillnext.miniatures.evaluator", "train the box evaluator (a detector of another family)"),
     "templates": ("gillnext.miniatures.templates", "write the templates of the evaluator that learns nothing"),
+    "second_evaluator": ("gillnext.miniatures.second_evaluator", "train the second evaluator of a world of cut-outs"),
     "features": ("gillnext.miniatures.features", "train the image feature network of FID and KID"),
     "clip": ("gillnext.miniatures.clip", "train the image-text scorer (a small ChineseCLIPModel)"),
     "vae": ("gillnext.miniatures.vae", "train the autoencoder"),

@@ -19,6 +19,8 @@ TIERS = {
     "foundations": "config/foundations.yaml",
     "seeds": "config/seeds.yaml",
     "study": "config/study.yaml",
+    "photos": "config/photos.yaml",
+    "foundations-photos": "config/foundations-photos.yaml",
     "gpu": "config/gpu.yaml",
     "wukong": "config/wukong.yaml",
 }

@@ -13,6 +13,7 @@ from gillnext.layouts import Layout, write
 from gillnext.miniatures import filter_quality, quality
 from gillnext.miniatures.world import scenes
 from gillnext.miniatures.world.captions import join
+from gillnext.miniatures.world.objects import DRAWN
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
@@ -52,7 +53,7 @@ def annotate(entry):
         x1, y1, x2, y2 = boxes[0]
         boxes[0] = (x1, y1, x1 + (x2 - x1) / 4, y2)  # IoU 1/4
     if i == 4:
-        names, boxes = [next(n for n in quality.BY_NAME if n not in scene.names)], boxes[:1]
+        names, boxes = [next(name for name in DRAWN.names if name not in scene.names)], boxes[:1]
     return Layout(entry["caption"], tuple(names), tuple(boxes[: len(names)]), extra={"url": entry["url"]})
 
 

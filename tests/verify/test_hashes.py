@@ -29,7 +29,8 @@ def hashes(capsys, *arguments):
     return status, "".join(capsys.readouterr())
 
 
-ABSENT = REAL | {"swap", "swapped", "fetch"}  # of a release, of splits that nothing draws, of a hub
+# Of a release, of splits that nothing draws, of a hub, of cut-outs.
+ABSENT = REAL | {"swap", "swapped", "fetch", "second_evaluator"}
 ABSENT |= {"lite0", "distances", "distance"}  # of a second KID, which is off
 
 

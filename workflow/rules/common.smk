@@ -51,6 +51,10 @@ HELDOUT = ["val", "test", "relations"]  # the sets of held-out layouts
 SHARDS = range(cfg.world.shards)
 PARTS = range(cfg.world.parts)
 RELEASE = cfg.world.release  # real shards instead of the world's
+# Cut-outs that scenes are made of count as code of the stages that make scenes; the drawn world has neither them nor
+# settings of its own.
+MADE_OF = [key for key in ("objects", "size") if getattr(cfg.world, key) != getattr(type(cfg.world)(), key)]
+CUTOUTS = [] if RELEASE or cfg.from_reference or "objects" not in MADE_OF else cutouts(cfg.world.objects)
 if cfg.run.tier == "wukong" and not RELEASE:
     raise WorkflowError(
         "world.release names no folder of shards\n  remedy: a file of your own on top (docs/wukong.md)"
@@ -71,6 +75,7 @@ ENVIRONMENT |= arithmetic.variables(cfg.run.arithmetic)
 if SWITCHED_ON:
     named = [
         RELEASE,
+        CUTOUTS and cfg.world.objects,
         *(found.path for found in SOURCES.values()),
         cfg.filter.lexicon,
         cfg.annotate.vocabulary,
@@ -100,6 +105,8 @@ def settings(*paths):
     """
     unread = {"study.arms": ["seeds"], "download": ["concurrency", "per_host"], "planner": ["test"]}
     unread |= {"adapter": ["prefetch", "timeout"], "annotate": ["labels"], "split": ["published"]}
+    unread |= {"world": [key for key in ("objects", "size") if key not in MADE_OF]}
+    every = ["run.arithmetic", *(f"world.{key}" for key in MADE_OF)]
 
     def value(path):
         found = functools.reduce(dict.__getitem__, path.split("."), resolved)
@@ -112,7 +119,7 @@ def settings(*paths):
         return path != "guided" or cfg.study.arms[wildcards.arm].boxes == "guidance"
 
     return lambda wildcards: {
-        path: value(path.format(**wildcards)) for path in ("run.arithmetic", *paths) if read(path, wildcards)
+        path: value(path.format(**wildcards)) for path in (*every, *paths) if read(path, wildcards)
     }
 
 
@@ -139,4 +146,5 @@ def code(*modules):
         found = {path for module in modules for path in closure(module, Path(source("src")), skip=UNFOLLOWED)}
     except (ModuleNotFoundError, SyntaxError) as error:
         raise WorkflowError(f"code of {', '.join(modules)}: {error}") from None
-    return [*sorted(map(str, found)), *image()]
+    scenes = CUTOUTS if any(path.match("miniatures/world/objects.py") for path in found) else []
+    return [*sorted(map(str, found)), *scenes, *image()]

@@ -26,6 +26,14 @@ def source(name):
     return str(CHECKOUT / name)
 
 
+def cutouts(folder):
+    """All files of a folder of cut-outs, which world.objects names."""
+    if not (Path(folder) / "objects.csv").is_file():
+        remedy = "make build/photos/objects.csv, or a folder of your own (docs/photos.md)"
+        raise WorkflowError(f"world.objects: {folder}: no objects.csv there\n  remedy: {remedy}")
+    return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
+
+
 def tree(name):
     """All files of a folder of the checkout."""
     return sorted(str(path) for path in Path(source(name)).rglob("*") if path.is_file())

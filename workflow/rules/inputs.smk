@@ -28,7 +28,12 @@ def benchmarks():
     drawn = ["world", *["swap"] * bool(cfg.study.swapped), "prior"]
     jobs = ["split", *["swap"] * bool(cfg.study.swapped)] if RELEASE else drawn
     made = ["evaluator", "templates", "features", "clip", "vae", "text_encoder", "base", "planner"]
-    jobs += [job for job in made if job not in UNMADE] + ["plan", "memory", "real" if RELEASE else "ceilings"]
+    made = [
+        MADE_BY.get("second_evaluator", job) if job == "templates" else job
+        for job in made
+        if job not in UNMADE
+    ]
+    jobs += made + ["plan", "memory", "real" if RELEASE else "ceilings"]
     jobs += ["tally" if RELEASE else "quality", "gather", "tables", "claims"]
     jobs += [role for role in ("classifier", "annotator") if role not in UNMADE]
     names = [f"{job}/all" for job in jobs]

@@ -1,10 +1,14 @@
 # Where inputs lie: models by role, shards, layouts, adapters. No rules here.
 
 
+# Cut-outs have no templates: another rule makes the model of that role.
+MADE_BY = {"second_evaluator": "second_evaluator"} if CUTOUTS else {}
+
+
 def model(role):
     """The folder of the model that plays a role: made here, given, or fetched from a hub (an input of a rule)."""
-    found = SOURCES[role]
-    place = f"{RESULTS}/given/{role}" if found.hub else found.path or f"{RESULTS}/models/{ROLES[role].made}"
+    found, made = SOURCES[role], MADE_BY.get(role, ROLES[role].made)
+    place = f"{RESULTS}/given/{role}" if found.hub else found.path or f"{RESULTS}/models/{made}"
     return lambda wildcards: place
 
 

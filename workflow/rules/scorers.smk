@@ -41,6 +41,24 @@ rule templates:
         "gillnext templates --out {output.model:q} > {log:q} 2>&1"
 
 
+# Of cut-outs, which have no templates.
+use rule evaluator as second_evaluator with:
+    input:
+        code=code("gillnext.miniatures.second_evaluator"),
+    output:
+        model=directory("<results>/models/second_evaluator"),
+    params:
+        config=CONFIG,
+        stage="second_evaluator",
+        settings=settings("run.seed", "run.threads", "run.device", "evaluator"),
+    log:
+        "<results>/logs/second_evaluator.log",
+    benchmark:
+        "<results>/benchmarks/second_evaluator/all.tsv"
+    message:
+        "second_evaluator: training the second box evaluator"
+
+
 use rule evaluator as features with:
     input:
         code=code("gillnext.miniatures.features"),

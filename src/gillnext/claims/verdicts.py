@@ -35,7 +35,9 @@ def lacking(wanted: dict[str, bool]) -> str:
     return "; ".join(words for words, there in wanted.items() if not there)
 
 
-MINIATURE_TIERS = ("smoke", "demo", "scratch", "foundations", "seeds", "study", "rehearsal")
+MINIATURE_TIERS = (
+    "smoke", "demo", "scratch", "foundations", "seeds", "study", "photos", "foundations-photos", "rehearsal",
+)  # fmt: skip
 
 
 def in_print(word: Word, tier: str) -> str:

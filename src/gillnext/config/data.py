@@ -21,9 +21,16 @@ class Faults:
     duplicate: float = s(0.02, "share of rows that repeat another row's image")
 
 
+DRAWN_OBJECTS = "drawn"
+
+
 @dataclass(frozen=True)
 class World:
-    release: str = s("", "folder of a real release's shards, wukong_100m_{i}.csv; empty: Mini-Wukong, drawn")
+    release: str = s("", "folder of a real release's shards, wukong_100m_{i}.csv; empty: Mini-Wukong, made here")
+    objects: str = s(
+        DRAWN_OBJECTS, "what Mini-Wukong's scenes are made of: drawn, or a folder of cut-outs with objects.csv"
+    )
+    size: int = s(64, "pixels a side of Mini-Wukong's pictures, a multiple of 32")
     rows: int = s(100_000, "caption rows of the release")
     shards: int = s(20, "CSV shards that they are spread over")
     parts: int = s(2, "jobs that the shards are spread over in filter, download and annotate")
@@ -31,6 +38,11 @@ class World:
     weak_share: float = s(0.01, "share of rows with a weakly spatial caption")
     host: str = s("img.mini-wukong.example", "reserved host name in the URLs")
     faults: Faults = field(default_factory=Faults, metadata={"doc": "link rot"})
+
+    @property
+    def drawn(self) -> bool:
+        """No release's and no cut-outs'."""
+        return not self.release and self.objects == DRAWN_OBJECTS
 
 
 @dataclass(frozen=True)

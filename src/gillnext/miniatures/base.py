@@ -28,6 +28,7 @@ from gillnext.diffusion import chatglm
 from gillnext.miniatures import small_unet, training_samples
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import corpus
+from gillnext.miniatures.world.objects import of
 from gillnext.runtime import files, training
 
 
@@ -37,7 +38,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, windows_folder: Path
     training.setup(cfg.base.threads, cfg.run.device)
     tokenizer, encoder = chatglm.load(text_folder)
     encoder.to(device)
-    scenes, namings = corpus.describe(seed, "base", cfg.base.corpus)
+    scenes, namings = corpus.describe(seed, "base", cfg.base.corpus, of(cfg))
     captions = training_samples.picture_captions(scenes, namings, seed)
     unet, head, latents = small_unet.load(windows_folder, device)
     encode = partial(chatglm.states, tokenizer, encoder, length=LENGTH)
@@ -47,7 +48,7 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, windows_folder: Path
         "base",
         unet,
         head,
-        training_samples.pictures(scenes, latents, captions, encode),
+        training_samples.pictures(scenes, latents, captions, encode, cfg.world.size),
         batch=cfg.base.batch,
         steps=cfg.base.steps,
         ema=cfg.base.ema,

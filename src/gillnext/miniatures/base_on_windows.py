@@ -29,6 +29,7 @@ from gillnext.miniatures import small_unet, training_samples
 from gillnext.miniatures.class_map import ClassMapHead
 from gillnext.miniatures.networks.small_chatglm import LENGTH
 from gillnext.miniatures.world import corpus
+from gillnext.miniatures.world.objects import of
 from gillnext.runtime import files, seeds, training
 
 
@@ -40,10 +41,11 @@ def train(cfg: Config, vae_folder: Path, text_folder: Path, out: Path) -> list[f
     autoencoder = AutoencoderKL.from_pretrained(vae_folder).eval().to(device, memory_format=torch.channels_last)
     tokenizer, encoder = chatglm.load(text_folder)
     encoder.to(device)
-    data = corpus.make(seed, "base", cfg.base.corpus)
-    unet = small_unet.build_unet(cfg.base.channels).to(device, memory_format=torch.channels_last)
-    head = ClassMapHead(unet).to(device)
+    objects = of(cfg)
+    data = corpus.make(seed, "base", cfg.base.corpus, objects)
     latents = encode(autoencoder, data.images)
+    unet = small_unet.build_unet(cfg.base.channels, latents.shape[-1]).to(device, memory_format=torch.channels_last)
+    head = ClassMapHead(unet, len(objects.kinds)).to(device)
     work = out.with_name(out.name + ".work")
     losses = small_unet.train(
         cfg,

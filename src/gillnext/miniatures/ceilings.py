@@ -23,7 +23,7 @@ import numpy as np
 from gillnext import layouts
 from gillnext.config import Config, arguments
 from gillnext.layouts import Layout
-from gillnext.miniatures.world import scenes
+from gillnext.miniatures.world.objects import DRAWN, Objects, of
 from gillnext.runtime import training
 from gillnext.runtime.errors import UserError
 from gillnext.score import fid_kid, images, stage
@@ -35,13 +35,13 @@ STREAM = "test"
 REFERENCE_STREAM = "fidreference"  # nothing was trained on it
 
 
-def render(rows: Sequence[Layout], seed: int, where: str) -> list[np.ndarray]:
+def render(rows: Sequence[Layout], seed: int, where: str, objects: Objects = DRAWN) -> list[np.ndarray]:
     """The real images, each (H, W, 3) uint8, of the test layouts; raises `UserError` where a layout is not its
     scene's.
     """
     pictures = []
     for i, layout in enumerate(rows):
-        scene = scenes.sample(seed, STREAM, i)
+        scene = objects.sample(seed, STREAM, i)
         same = sorted(layout.names) == sorted(scene.names)
         if not same or not np.allclose(sorted(layout.boxes), sorted(o.box for o in scene.objects), atol=1e-4):
             raise UserError(
@@ -49,7 +49,7 @@ def render(rows: Sequence[Layout], seed: int, where: str) -> list[np.ndarray]:
                 where=f"{where}, line {i + 1}",
                 remedy="make the world and its held-out layouts again with this config",
             )
-        pictures.append(scenes.render(scene))
+        pictures.append(objects.render(scene))
     return pictures
 
 
@@ -64,10 +64,11 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     """
     training.setup(config.run.threads, config.run.device)
     rows, device, seed = layouts.read(test), config.run.device, config.run.seed
-    real = render(rows, seed, str(test))
+    objects = of(config)
+    real = render(rows, seed, str(test), objects)
     sets: dict[str, Iterable[np.ndarray]] = {"real": real, "vae": rebuild(real, vae, device)}
     count = max(config.sample.test, len(rows))
-    others = np.stack([scenes.render(scenes.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
+    others = np.stack([objects.render(objects.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
     path = reference / stage.REFERENCE
     fid_kid.make_reference(path, others, REFERENCE_STREAM, models.features, models.clip, models.hashes, device)
     if config.score.second_features != "none":

@@ -40,9 +40,9 @@ class ClassMapHead(nn.Module):
     Not a part of the UNet: it listens to the block before by a hook, until `release`.
     """
 
-    def __init__(self, unet: UNet2DConditionModel) -> None:
+    def __init__(self, unet: UNet2DConditionModel, kinds: int = len(CLASSES)) -> None:
         super().__init__()
-        self.logits = nn.Conv2d(unet.config.block_out_channels[1], len(CLASSES) + 1, 1)
+        self.logits = nn.Conv2d(unet.config.block_out_channels[1], kinds + 1, 1)
         self.release = unet.up_blocks[-2].register_forward_hook(self._listen).remove
 
     def _listen(self, block: nn.Module, inputs: tuple, features_BKHW: Tensor) -> None:

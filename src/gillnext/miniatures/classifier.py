@@ -22,6 +22,7 @@ from gillnext.filter.prompts import LABELS
 from gillnext.language import batching, model
 from gillnext.language.tokenizer import train_tokenizer
 from gillnext.miniatures.labelled_captions import examples
+from gillnext.miniatures.world.objects import of
 from gillnext.runtime import seeds, training
 
 
@@ -29,7 +30,7 @@ def train(config: Config, out: Path) -> Path:
     """Train a classifier on `config.classifier.corpus` captions and save it as a Hugging Face folder."""
     settings, seed = config.classifier, config.run.seed
     training.setup(config.run.threads, config.run.device)
-    captions, answers = examples(seed, settings.corpus)
+    captions, answers = examples(seed, settings.corpus, of(config))
     texts = [f"描述：{c}\n位置：{''.join(LABELS.values())}" for c in captions]
     tokenizer = train_tokenizer(texts, vocabulary=2000)
     network = model.build(

@@ -32,8 +32,8 @@ from gillnext.instruments.image_text import pooled
 from gillnext.miniatures import degrade
 from gillnext.miniatures.supervision import cell_labels, split
 from gillnext.miniatures.world import corpus
-from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.corpus import Corpus
+from gillnext.miniatures.world.objects import of
 from gillnext.miniatures.world.scenes import SIZE
 from gillnext.runtime import files, seeds, training
 
@@ -46,19 +46,19 @@ MEAN, STD = 0.5, 0.25
 # Letters of shapes: B pairs, C channels, H rows, W columns, L tokens, E embedding width, P patches, D hidden width.
 
 
-def make_processor(captions: list[str]) -> ChineseCLIPProcessor:
-    """Image processor for 64×64 pictures and a BERT tokenizer of the captions' characters."""
+def make_processor(captions: list[str], size: int = SIZE) -> ChineseCLIPProcessor:
+    """Image processor for pictures of `size` pixels a side and a BERT tokenizer of the captions' characters."""
     characters = sorted({character for caption in captions for character in caption if not character.isspace()})
     vocabulary = {token: i for i, token in enumerate([*SPECIAL, *characters])}
     tokenizer = BertTokenizer(vocab=vocabulary, model_max_length=LENGTH)
     images = ChineseCLIPImageProcessor(
-        do_resize=True, size={"height": SIZE, "width": SIZE}, do_center_crop=False, do_normalize=True,
+        do_resize=True, size={"height": size, "width": size}, do_center_crop=False, do_normalize=True,
         image_mean=[MEAN] * 3, image_std=[STD] * 3, do_convert_rgb=True,
     )  # fmt: skip
     return ChineseCLIPProcessor(image_processor=images, tokenizer=tokenizer)
 
 
-def make_model(vocabulary: int) -> ChineseCLIPModel:
+def make_model(vocabulary: int, size: int = SIZE) -> ChineseCLIPModel:
     """An untrained ChineseCLIPModel of miniature size."""
     text = {
         "vocab_size": vocabulary, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1,
@@ -67,7 +67,7 @@ def make_model(vocabulary: int) -> ChineseCLIPModel:
     }  # fmt: skip
     vision = {
         "hidden_size": 96, "intermediate_size": 192, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "image_size": SIZE, "patch_size": PATCH, "projection_dim": 64,
+        "image_size": size, "patch_size": PATCH, "projection_dim": 64,
     }  # fmt: skip
     return ChineseCLIPModel(ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=64))
 
@@ -110,14 +110,15 @@ def train(config: Config, out: Path) -> dict[str, float]:
     """Train the scorer into the folder `out`; returns its score on held-out scenes of its stream."""
     training.setup(config.run.threads, config.run.device)
     settings, seed, device = config.clip, config.run.seed, config.run.device
-    learn, held_out = split(corpus.make(seed, "clip", settings.corpus + HELD_OUT), settings.corpus)
-    processor = make_processor(learn.captions)
+    objects = of(config)
+    learn, held_out = split(corpus.make(seed, "clip", settings.corpus + HELD_OUT, objects), settings.corpus)
+    processor = make_processor(learn.captions, objects.size)
     torch.manual_seed(seeds.key("clip", seed) % 2**32)
-    model: Any = make_model(len(processor.tokenizer))
+    model: Any = make_model(len(processor.tokenizer), objects.size)
     model.to(device).train()
     tokens = tokenise(processor, learn.captions)
-    cells = cell_labels(learn, SIZE // PATCH)
-    head = nn.Linear(model.config.vision_config.hidden_size, len(CLASSES) + 1).to(device)  # for training alone
+    cells = cell_labels(learn, objects.size // PATCH)
+    head = nn.Linear(model.config.vision_config.hidden_size, len(objects.kinds) + 1).to(device)  # for training alone
     parameters = [*model.parameters(), *head.parameters()]
 
     def loss_at(step: int) -> Tensor:

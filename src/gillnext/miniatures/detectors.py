@@ -16,9 +16,8 @@ from gillnext.config import Config
 from gillnext.config.miniatures import Detector as Settings
 from gillnext.miniatures.networks.small_detector import SmallDetector
 from gillnext.miniatures.supervision import split
-from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.corpus import Corpus, make
-from gillnext.miniatures.world.scenes import SIZE
+from gillnext.miniatures.world.objects import of
 from gillnext.runtime import files, seeds, training
 
 HELD_OUT = 128  # scenes after the training corpus, for the scores in training.json
@@ -69,8 +68,9 @@ def fit(
     """
     training.setup(config.run.threads, config.run.device)
     torch.manual_seed(seeds.key(name, config.run.seed) % 2**32)
-    model = network([kind.name for kind in CLASSES], SIZE, 64).to(config.run.device)
-    learn, held_out = split(make(config.run.seed, name, settings.corpus + HELD_OUT), settings.corpus)
+    objects = of(config)
+    model = network(objects.names, objects.size, 64).to(config.run.device)
+    learn, held_out = split(make(config.run.seed, name, settings.corpus + HELD_OUT, objects), settings.corpus)
     work = out.with_name(out.name + ".work")
     losses = train(model, learn, settings, augment, name, config.run.seed, work)
     scores = validate(model, held_out)

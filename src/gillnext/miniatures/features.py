@@ -24,8 +24,8 @@ from gillnext.miniatures import degrade
 from gillnext.miniatures.networks.features import FeatureNetwork, pooled
 from gillnext.miniatures.supervision import cell_labels, split
 from gillnext.miniatures.world import corpus
-from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.corpus import Corpus
+from gillnext.miniatures.world.objects import DRAWN, of
 from gillnext.miniatures.world.scenes import COUNT_SHARES
 from gillnext.runtime import files, seeds, training
 
@@ -35,9 +35,9 @@ HELD_OUT = 256  # scenes after the training corpus, for the scores in training.j
 # Letters of shapes: B pictures, C channels, H rows, W columns, D features, K classes.
 
 
-def targets(data: Corpus) -> tuple[Tensor, Tensor]:
+def targets(data: Corpus, kinds: int = len(DRAWN.kinds)) -> tuple[Tensor, Tensor]:
     """Which classes each scene holds, (N, K) of 0 and 1, and its number of objects less one, (N,)."""
-    which = torch.zeros(len(data.scenes), len(CLASSES))
+    which = torch.zeros(len(data.scenes), kinds)
     for row, scene in zip(which, data.scenes, strict=True):
         row[[thing.kind.id for thing in scene.objects]] = 1
     return which, torch.tensor([len(scene.objects) - 1 for scene in data.scenes])
@@ -54,9 +54,10 @@ def loss(model: FeatureNetwork, grid_BDHW: Tensor, which_BK: Tensor, count_B: Te
 @torch.inference_mode()
 def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
     """Share of scenes whose set of classes, and whose count, is right."""
-    which_BK, count_B = targets(data)
     features_BD = torch.from_numpy(model.features(data.images)).to(next(model.parameters()).device)
-    sets = ((model.which(features_BD).cpu() > 0) == which_BK.bool()).all(1).double().mean()
+    told_BK = model.which(features_BD).cpu() > 0
+    which_BK, count_B = targets(data, told_BK.shape[1])
+    sets = (told_BK == which_BK.bool()).all(1).double().mean()
     counts = (model.count(features_BD).argmax(1).cpu() == count_B).double().mean()
     return {"n": len(data.scenes), "class_sets": float(sets), "counts": float(counts)}
 
@@ -64,11 +65,11 @@ def validate(model: FeatureNetwork, data: Corpus) -> dict[str, float]:
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the feature network into the folder `out`; returns its scores on held-out scenes of its stream."""
     training.setup(config.run.threads, config.run.device)
-    settings, seed = config.features, config.run.seed
+    settings, seed, objects = config.features, config.run.seed, of(config)
     torch.manual_seed(seeds.key("features", seed) % 2**32)
-    model = FeatureNetwork(len(CLASSES), len(COUNT_SHARES)).to(config.run.device).train()
-    learn, held_out = split(corpus.make(seed, "features", settings.corpus + HELD_OUT), settings.corpus)
-    which_NK, count_N = targets(learn)
+    model = FeatureNetwork(len(objects.kinds), len(COUNT_SHARES)).to(config.run.device).train()
+    learn, held_out = split(corpus.make(seed, "features", settings.corpus + HELD_OUT, objects), settings.corpus)
+    which_NK, count_N = targets(learn, len(objects.kinds))
     cells_NHW = cell_labels(learn, CELLS)
 
     def loss_at(step: int) -> Tensor:

@@ -17,8 +17,10 @@ from gillnext.filter.keyword import has_term
 from gillnext.filter.lexicon import read_lexicon
 from gillnext.language.words import alternation
 from gillnext.miniatures.photo_captions import photo
-from gillnext.miniatures.world import captions, noise, scenes
-from gillnext.miniatures.world.classes import CLASSES
+from gillnext.miniatures.world import captions, noise
+from gillnext.miniatures.world.kinds import Kind
+from gillnext.miniatures.world.objects import DRAWN, Objects
+from gillnext.miniatures.world.scenes import Scene
 from gillnext.miniatures.world.words import WORDS
 from gillnext.runtime import seeds
 
@@ -33,9 +35,9 @@ FUNCTION = "的了是在有和不就也还都着被把从到向往与及这那�
 
 
 @cache
-def _fixed() -> re.Pattern[str]:
+def _fixed(kinds: tuple[Kind, ...]) -> re.Pattern[str]:
     """What corruption leaves alone: place words, object phrases, and all that is not a Chinese character."""
-    words = [*read_lexicon().terms, *(c.phrase for c in CLASSES), *(c.name for c in CLASSES)]
+    words = [*read_lexicon().terms, *(c.phrase for c in kinds), *(c.name for c in kinds)]
     return re.compile(f"({alternation(words)}|从|到|[^\u4e00-\u9fff])")
 
 
@@ -46,10 +48,10 @@ def _characters() -> str:
     return "".join(filler) + FUNCTION * max(len(filler) // len(FUNCTION), 1)
 
 
-def corrupt(text: str, rng: np.random.Generator) -> str:
+def corrupt(text: str, rng: np.random.Generator, kinds: tuple[Kind, ...] = DRAWN.kinds) -> str:
     """The caption with some of its free characters replaced or left out."""
     pieces = []
-    for i, piece in enumerate(_fixed().split(text)):
+    for i, piece in enumerate(_fixed(kinds).split(text)):
         if i % 2:
             pieces.append(piece)
             continue
@@ -68,37 +70,38 @@ def traditional(text: str, rng: np.random.Generator) -> str:
     return "".join(str(rng.choice(list(variants[c]))) if c in variants else c for c in text)
 
 
-def _none(rng: np.random.Generator, scene: scenes.Scene) -> str:
+def _none(rng: np.random.Generator, scene: Scene, kinds: tuple[Kind, ...]) -> str:
     draw = rng.random()
     if draw < NAMING:
         return captions.naming(scene, rng)
-    text = noise.noise(rng, "train")
+    text = noise.noise(rng, "train", kinds)
     while draw < NAMING + HARD and not has_term(text, read_lexicon()):
-        text = noise.noise(rng, "train")
+        text = noise.noise(rng, "train", kinds)
     return text
 
 
-def _clean(rng: np.random.Generator, scene: scenes.Scene) -> tuple[str, str]:
+def _clean(rng: np.random.Generator, scene: Scene, kinds: tuple[Kind, ...]) -> tuple[str, str]:
     label = str(rng.choice(list(SHARES), p=list(SHARES.values())))
     if label == "strong" and (stated := captions.spatial(scene, rng, "train")):
         return stated[0], label
     if label == "weak":
         return captions.weak(scene, rng, "train"), label
-    return _none(rng, scene), "none"
+    return _none(rng, scene, kinds), "none"
 
 
-def example(seed: int, index: int) -> tuple[str, str]:
+def example(seed: int, index: int, objects: Objects = DRAWN) -> tuple[str, str]:
     """Caption `index` of the stream "classifier" and its label."""
     rng = seeds.rng("classifier-caption", seed, index)
     if rng.random() < PHOTOS:
-        text, label = photo(rng)  # not corrupted: its objects are no known ones, and tell places from other senses
+        # Not corrupted: its objects are no known ones, and tell places from other senses.
+        text, label = photo(rng, objects.kinds)
     else:
-        text, label = _clean(rng, scenes.sample(seed, "classifier", index))
-        text = corrupt(text, rng) if rng.random() < CORRUPTED else text
+        text, label = _clean(rng, objects.sample(seed, "classifier", index), objects.kinds)
+        text = corrupt(text, rng, objects.kinds) if rng.random() < CORRUPTED else text
     return (traditional(text, rng) if rng.random() < TRADITIONAL else text), label
 
 
-def examples(seed: int, count: int) -> tuple[list[str], list[str]]:
+def examples(seed: int, count: int, objects: Objects = DRAWN) -> tuple[list[str], list[str]]:
     """The first `count` captions and their labels."""
-    pairs = [example(seed, i) for i in range(count)]
+    pairs = [example(seed, i, objects) for i in range(count)]
     return [c for c, _ in pairs], [label for _, label in pairs]

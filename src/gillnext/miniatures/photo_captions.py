@@ -8,10 +8,12 @@ or a broad ground. Captions without a place often have a localiser in another se
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from gillnext.miniatures.world.classes import CLASSES
+from gillnext.miniatures.world.kinds import Kind
 from gillnext.miniatures.world.words import WORDS
 
 
@@ -48,7 +50,6 @@ _WORDS = WORDS["train"] | {
     "there": _list("放着 挂着 摆着 有 坐着 站着 停着 铺着 画着 是 贴着 堆着"),
     "does": _list("看书 喝水 吃草 打电话 骑车 唱歌 拍照 踢球 睡觉 画画 弹琴 微笑 奔跑 跳舞 做饭 玩耍"),
     "wears": _list("穿着蓝色外套 戴着眼镜 拿着雨伞 抱着书 背着书包 打着领带 牵着手"),
-    "thing": tuple(c.phrase for c in CLASSES),
     "direction": _list("左边 右边 左侧 右侧 上方 下方 上面 下面 左下角 左上角 右下角 前面 后面 中间 顶部 底部 旁边"),
     "page": _list(
         "导航 链接 目录 横幅 图标 选项卡 搜索框 入口 弹窗 客服 表单 标签 页脚 工具条 购买 报名表 订阅 输入框 说明 排名"
@@ -139,9 +140,9 @@ _TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
-def photo(rng: np.random.Generator) -> tuple[str, str]:
-    """A caption and its label: strong, weak or none."""
+def photo(rng: np.random.Generator, kinds: Sequence[Kind] = CLASSES) -> tuple[str, str]:
+    """A caption and its label: strong, weak or none. Some name an object of the world's kinds."""
     label = str(rng.choice(list(_TEMPLATES), p=[0.3, 0.2, 0.5]))
     template = str(rng.choice(_TEMPLATES[label]))
-    words = _WORDS | {"n": (str(int(rng.integers(2, 300))),)}
+    words = _WORDS | {"n": (str(int(rng.integers(2, 300))),), "thing": tuple(kind.phrase for kind in kinds)}
     return re.sub(r"\{([a-z]+)\}", lambda slot: str(rng.choice(words[slot[1]])), template), label

@@ -23,13 +23,14 @@ import polars as pl
 from gillnext import layouts
 from gillnext.annotate.oom import survival
 from gillnext.config import Config, arguments
+from gillnext.config.data import World
 from gillnext.filter.classifier import Classifier
 from gillnext.filter.lexicon import lexicon_file, read_lexicon
 from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout
 from gillnext.miniatures.filter_quality import Metrics, filter_breakdown, filter_metrics, native_metrics, share
-from gillnext.miniatures.world import scenes
-from gillnext.miniatures.world.classes import BY_NAME
+from gillnext.miniatures.world import cutouts
+from gillnext.miniatures.world.objects import DRAWN, Objects, of
 from gillnext.runtime import files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.score.boxes import HIT, Requested, assign
@@ -148,6 +149,7 @@ def annotation_metrics(
     annotated: dict[tuple[str, str], Layout],
     scene_of: dict[str, int],
     seed: int,
+    objects: Objects = DRAWN,
 ) -> Metrics:
     """Boxes of the annotator against the scenes', for every picture (url, caption) that it was given.
 
@@ -159,12 +161,12 @@ def annotation_metrics(
     wrong: list[bool] = []
     kept: list[bool] = []
     for url, caption in pictures:
-        scene = scenes.sample(seed, "world", scene_of[url])
+        scene = objects.sample(seed, "world", scene_of[url])
         labels = [thing.kind.id for thing in scene.objects]
         named = named_objects(caption, scene.names)
         layout = annotated.get((url, caption))
         names, boxes = (layout.names, layout.boxes) if layout else ((), ())
-        answered = np.array([BY_NAME[n].id if n in BY_NAME else -1 for n in names], dtype=np.int64)
+        answered = np.array([objects.ids.get(name, -1) for name in names], dtype=np.int64)
         answers = Detections(np.asarray(boxes, float).reshape(-1, 4), answered, np.ones(len(answered)))
         wanted = Requested(np.array(labels, dtype=np.int64)[named], scene.boxes[named])
         ious += assign(wanted, answers).tolist()
@@ -202,6 +204,20 @@ def order_metrics(rows: int, kept: int, sizes: Sequence[int], alive: float) -> M
     return metrics
 
 
+def told_cutouts(world: World) -> dict[str, Any]:
+    """What a paper says of the cut-outs that scenes are made of: counts, and who made them under which licence."""
+    if world.drawn:
+        return {}
+    found = cutouts.read(world.objects)
+    by = Counter((cut.author or "author unknown", cut.licence or "licence unknown") for cut in found)
+    return {
+        "cutouts": len(found),
+        "cutouts_held_out": sum(cut.held_out for cut in found),
+        "cutouts_kinds": len({cut.kind for cut in found}),
+        "cutouts_by": "; ".join(f"{author}, {licence}: {count}" for (author, licence), count in sorted(by.items())),
+    }
+
+
 def quality(
     config: Config, world: Path, filtered: Sequence[Path], indexes: Sequence[Path], annotated: Sequence[Path],
     model: Path | str, classifier: Path | str,
@@ -227,7 +243,7 @@ def quality(
         **native_metrics(lexicon, Classifier.from_pretrained(classifier, config.run.device).label),
         **alive,
         **arrived,
-        **annotation_metrics(pictures, by_picture, scene_of, config.run.seed),
+        **annotation_metrics(pictures, by_picture, scene_of, config.run.seed, of(config)),
         **survival(config, model, indexes),
         **order_metrics(len(truth), len(kept), sizes, alive["download_alive"][0]),
     }
@@ -241,7 +257,7 @@ def quality(
         "counts": {key: n for key, (_, n) in metrics.items()},
         "intervals": intervals(metrics),
         "breakdown": {**filter_breakdown(judged), "kept_by_fault": by_fault, "outcomes": dict(counted)},
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL | told_cutouts(config.world),
         "hashes": {key: "+".join(map(files.sha256, paths)) for key, paths in hashes.items()},
         "provenance": provenance.stamp(),
     }

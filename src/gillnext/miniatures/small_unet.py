@@ -37,11 +37,13 @@ TIME_DIM = 8  # width of each of the six size conditions
 UNET, CLASS_HEAD, LATENTS = "unet", "head.safetensors", "latents.safetensors"  # what one stage leaves to the next
 
 
-def build_unet(channels: Sequence[int]) -> UNet2DConditionModel:
-    """An untrained UNet of SDXL's and Kolors' shape: no attention at the top level, cross-attention below."""
+def build_unet(channels: Sequence[int], cells: int = 16) -> UNet2DConditionModel:
+    """An untrained UNet for latents of `cells` a side, of SDXL's and Kolors' shape: no attention at the top level,
+    cross-attention below.
+    """
     levels = len(channels)
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=cells,
         in_channels=4,
         out_channels=4,
         block_out_channels=tuple(channels),
@@ -136,8 +138,9 @@ def load(folder: Path, device: torch.device) -> tuple[UNet2DConditionModel, Clas
     """What `save` left, ready to be trained."""
     unet = UNet2DConditionModel.from_pretrained(folder / UNET).train()
     unet.to(device, memory_format=torch.channels_last)
-    head = ClassMapHead(unet)
-    head.load_state_dict(load_file(folder / CLASS_HEAD))
+    weights = load_file(folder / CLASS_HEAD)
+    head = ClassMapHead(unet, len(weights["logits.weight"]) - 1)
+    head.load_state_dict(weights)
     return unet, head.to(device), load_file(folder / LATENTS)["latents"]
 
 

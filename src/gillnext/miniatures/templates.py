@@ -5,6 +5,9 @@ shows `body` · body colour + `fixed` + (1 − `cover`) · background. The jitte
 
     gillnext templates --out results/demo/models/templates
 
+Photographs have no such drawing, and hundreds of templates would tell them badly: a world of cut-outs has a second
+trained evaluator instead (`second_evaluator.py`).
+
 Letters: K classes, G cells a side of the grid, C = 3 channels.
 """
 
@@ -16,10 +19,12 @@ import numpy as np
 from scipy import ndimage
 
 from gillnext.config import arguments
+from gillnext.config.data import DRAWN_OBJECTS
 from gillnext.miniatures.networks.templates import INNER, MARGIN, TemplateDetector, Templates
 from gillnext.miniatures.world.classes import CLASSES, Colour, ObjectClass
 from gillnext.miniatures.world.drawing import paint
 from gillnext.runtime import files, seeds
+from gillnext.runtime.errors import UserError
 
 DRAWS = 8  # drawings of a class that its template averages
 FINE = 100  # cells across the box when parts are measured
@@ -72,10 +77,23 @@ def make() -> TemplateDetector:
     return TemplateDetector(known, [kind.name for kind in CLASSES])
 
 
+def check(objects: str) -> None:
+    """Refuse a world that is not drawn: `objects` is the setting world.objects."""
+    if objects != DRAWN_OBJECTS:
+        raise UserError(
+            "cut-outs and photographs have no templates",
+            where=f"world.objects: {objects}",
+            remedy="train a second evaluator (gillnext second_evaluator), or give one as models.second_evaluator",
+        )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    arguments.add_config(parser)
     arguments.add_out(parser, "folder of the templates: config.json, model.safetensors")
 
 
 def main(args: argparse.Namespace) -> None:
+    if all(path.is_file() for path in args.config):
+        check(arguments.config(args).world.objects)
     with files.atomic(args.out) as temporary:
         make().save_pretrained(temporary)

@@ -24,7 +24,7 @@ from gillnext.diffusion import chatglm
 from gillnext.miniatures.networks.small_chatglm import HIDDEN, LENGTH, build, train_tokenizer
 from gillnext.miniatures.training_samples import picture_captions
 from gillnext.miniatures.world import corpus
-from gillnext.miniatures.world.classes import CLASSES
+from gillnext.miniatures.world.objects import of
 from gillnext.runtime import files, seeds, training
 
 
@@ -47,12 +47,13 @@ def train(cfg: Config, out: Path) -> list[float]:
     """Train tokenizer and encoder on captions of the base's stream and save both to `out`; returns the losses."""
     training.setup(cfg.run.threads, cfg.run.device)
     torch.manual_seed(seeds.key("text", cfg.run.seed))
-    scenes, namings = corpus.describe(cfg.run.seed, "base", cfg.text_encoder.corpus)
+    objects = of(cfg)
+    scenes, namings = corpus.describe(cfg.run.seed, "base", cfg.text_encoder.corpus, objects)
     captions = picture_captions(scenes, namings, cfg.run.seed)
     with tempfile.TemporaryDirectory() as scratch, files.atomic(out) as temporary:
         tokenizer = train_tokenizer(captions, Path(scratch))
         encoder = build(tokenizer).to(cfg.run.device)
-        named = torch.tensor([[c.name in scene.names for c in CLASSES] for scene in scenes]).float()
+        named = torch.tensor([[name in scene.names for name in objects.names] for scene in scenes]).float()
         losses = pretrain(cfg, encoder, chatglm.tokenize(tokenizer, captions, LENGTH), named)
         tokenizer.save_pretrained(temporary / "tokenizer")
         encoder.cpu().save_pretrained(temporary / "text_encoder")

@@ -67,10 +67,12 @@ def picture_captions(scenes: Sequence[Scene], namings: Sequence[str], seed: int)
     return written
 
 
-def pictures(scenes: Sequence[Scene], latents: Tensor, texts: Sequence[str], encode: Encode) -> TrainingSamples:
-    """Every whole picture with its caption."""
+def pictures(
+    scenes: Sequence[Scene], latents: Tensor, texts: Sequence[str], encode: Encode, size: int = SIZE
+) -> TrainingSamples:
+    """Every whole picture, of `size` pixels a side, with its caption."""
     maps = torch.stack([class_map(scene, latents.shape[-1]) for scene in scenes])
-    return TrainingSamples.of(latents, maps, size_conditions(len(latents), SIZE), texts, encode)
+    return TrainingSamples.of(latents, maps, size_conditions(len(latents), size), texts, encode)
 
 
 def starts(low: float, high: float, side: int, cells: int) -> range:

@@ -22,6 +22,7 @@ from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.diffusion.latents import decode, encode, to_tensor
 from gillnext.miniatures.world import corpus
+from gillnext.miniatures.world.objects import of
 from gillnext.runtime import files, seeds, training
 
 KL_WEIGHT = 1e-8  # on the KL summed over a picture's latents
@@ -30,8 +31,8 @@ CROP = 32  # most steps see crops of this side: the network is convolutional, an
 WHOLE = 0.08  # share of the last steps that see whole pictures, for the normalisation's statistics
 
 
-def build() -> AutoencoderKL:
-    """An untrained autoencoder with downsampling 4."""
+def build(size: int = 64) -> AutoencoderKL:
+    """An untrained autoencoder with downsampling 4; `size`: pixels a side of what it is trained on."""
     vae = AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -41,7 +42,7 @@ def build() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 3,
         layers_per_block=1,
         norm_num_groups=8,
-        sample_size=64,
+        sample_size=size,
         mid_block_add_attention=False,
     )
     pass_through(vae)
@@ -107,12 +108,12 @@ def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
 
 def train(cfg: Config, out: Path) -> dict[str, float]:
     """Train, standardise, save to `out`; returns the mean absolute error (0–255) on held-out scenes."""
-    settings, seed = cfg.vae, cfg.run.seed
+    settings, seed, objects = cfg.vae, cfg.run.seed, of(cfg)
     training.setup(settings.threads, cfg.run.device)
     torch.manual_seed(seeds.key("vae", seed))
     device = torch.device(cfg.run.device)
-    images = to_tensor(corpus.make(seed, "base", settings.corpus).images)
-    vae = build().to(device, memory_format=torch.channels_last)
+    images = to_tensor(corpus.make(seed, "base", settings.corpus, objects).images)
+    vae = build(objects.size).to(device, memory_format=torch.channels_last)
 
     def loss_at(step: int) -> Tensor:
         generator = seeds.torch_generator("vae", seed, step)
@@ -137,8 +138,8 @@ def train(cfg: Config, out: Path) -> dict[str, float]:
         settings=(dataclasses.asdict(settings), seed),
     )
     vae.eval()
-    held_out = corpus.make(seed, "vae-held-out", 128).images
-    standardise(vae, corpus.make(seed, "base", 256).images)
+    held_out = corpus.make(seed, "vae-held-out", 128, objects).images
+    standardise(vae, corpus.make(seed, "base", 256, objects).images)
     rebuilt = decode(vae, encode(vae, held_out))
     report = {"mean_absolute_error": float(np.abs(rebuilt.astype(int) - held_out).mean())}
     with files.atomic(out) as temporary:

@@ -40,6 +40,7 @@ STAGES = {
         "classifier",
         "annotator",
         "evaluator",
+        "second_evaluator",
         "features",
         "clip",
         "vae",

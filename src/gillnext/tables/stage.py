@@ -64,7 +64,7 @@ def numbers(results: Results) -> dict[str, str]:
     for of in (PLANNER, DATA):
         for key, value in results.metrics(of).items():
             out[f"{of.split}.{key}"] = number(value.value).text
-    out |= _beside(results)
+    out |= _beside(results) | _cutouts(results)
     out["run.arithmetic"] = made_in(results.memory.get("provenance", {}))
     out |= {f"models.{role}": model_name(value) for role, value in asdict(config.models).items()}
     out |= {"models.base.limitation": results.base_limitation} if results.base_limitation else {}
@@ -99,6 +99,17 @@ def _rows(table: Table | None, prefix: str) -> dict[str, str]:
     }
 
 
+def _cutouts(results: Results) -> dict[str, str]:
+    """`cutouts.…`: how many cut-outs the scenes are made of, of how many kinds, how many held out, and by whom."""
+    if results.config.world.release or results.config.world.drawn:
+        return {}
+    told = results.protocol(DATA)
+    keys = {"all": "cutouts", "heldout": "cutouts_held_out", "kinds": "cutouts_kinds", "by": "cutouts_by"}
+    return {f"cutouts.{key}": str(told[name]) for key, name in keys.items()} | {
+        "cutouts.pixels": str(results.config.world.size)
+    }
+
+
 def _study(results: Results) -> dict[str, str]:
     config = results.config
     seeds = config.study.seeds_of(results.reference)
@@ -110,7 +121,7 @@ def _study(results: Results) -> dict[str, str]:
     biasless = [longest[site, "none"] for site in ("attn1", "attn2") if (site, "none") in longest]
     return {
         "study.tier": config.run.tier,
-        "study.scenes": "release" if config.world.release else "drawn",
+        "study.scenes": "release" if config.world.release else "drawn" if config.world.drawn else "photos",
         "study.reference": results.reference,
         "study.seeds": str(len(seeds)),
         "study.arms": str(len(config.study.arms)),

@@ -20,6 +20,8 @@ TOLD = (
     "quality", "tally", "ceilings", "real", "plan", "adapter", "curve", "memory", "score", "relations", "swapped",
     "beside", "distances", "distance",
 )  # fmt: skip
+# What finds objects in pictures; of the last two a run has one at most: the drawn world's, or that of cut-outs.
+JUDGES = ("evaluator", "templates", "second_evaluator")
 # rule -> the rules whose outputs its jobs read, in the workflow's order; of the drawn world or of a release
 NEEDS: dict[str, tuple[str, ...]] = {
     "fetch": (),
@@ -45,8 +47,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "features": (),
     "clip": (),
     "templates": (),
-    "ceilings": ("heldout", "prior", "vae", "evaluator", "templates", "features", "clip"),
-    "real": ("download", "split", "names", "base", "evaluator", "templates", "features", "clip"),
+    "second_evaluator": (),
+    "ceilings": ("heldout", "prior", "vae", *JUDGES, "features", "clip"),
+    "real": ("download", "split", "names", "base", *JUDGES, "features", "clip"),
     "lite0": (),
     "distances": ("ceilings", "real", "lite0"),
     "planner": ("annotate", "split"),
@@ -57,12 +60,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "memory": ("classifier", "base", "cache"),
     "sample": ("heldout", "split", "swap", "base", "plan", "adapter"),
     "score": (
-        "prior", "split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample",
+        "prior", "split", "names", *JUDGES, "features", "clip", "ceilings", "real", "sample",
     ),
     "distance": ("lite0", "distances", "sample"),
-    "relations": ("heldout", "split", "names", "evaluator", "templates", "sample"),
-    "swapped": ("prior", "split", "names", "evaluator", "templates", "sample"),
-    "beside": ("split", "names", "evaluator", "templates", "features", "clip", "ceilings", "real", "sample"),
+    "relations": ("heldout", "split", "names", *JUDGES, "sample"),
+    "swapped": ("prior", "split", "names", *JUDGES, "sample"),
+    "beside": ("split", "names", *JUDGES, "features", "clip", "ceilings", "real", "sample"),
     "tables": TOLD,
     "claims": ("heldout", *TOLD),
 }  # fmt: skip
@@ -117,6 +120,7 @@ def _outputs(config: Config) -> dict[str, dict[str, list[str]]]:
         "base",
         "evaluator",
         "templates",
+        "second_evaluator",
         "features",
         "clip",
     ]
@@ -161,6 +165,8 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
     outputs = _outputs(config) | {"tables": {"": [f"tables/{name}" for name in sorted(tables)]}}
     absent = unmade(config.models) | ({"swap"} if not config.study.swapped else set())
     absent |= {"lite0", "distances", "distance"} if config.score.second_features == "none" else set()
+    cut = not (config.world.release or config.world.drawn or "templates" in absent)
+    absent |= {"templates" if cut else "second_evaluator"}
     absent |= (DRAWN if config.world.release else REAL) | (set() if names else {"names"})
     return [
         Stage(name, {f"{name} {job}".strip(): made for job, made in outputs[name].items()})

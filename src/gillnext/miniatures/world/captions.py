@@ -8,15 +8,17 @@ filler word (`world.words`). Captions of web noise are made in `world.noise`.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gillnext.miniatures.world import phrases
 from gillnext.miniatures.world.classes import CLASSES
+from gillnext.miniatures.world.kinds import Kind
 from gillnext.miniatures.world.noise import noise
 from gillnext.miniatures.world.phrases import OPPOSITE, Split
-from gillnext.miniatures.world.scenes import Scene, SceneObject
+from gillnext.miniatures.world.scenes import Scene, Thing
 from gillnext.relations import CENTRE, DIRECTIONS, Point, holds
 
 __all__ = [
@@ -26,7 +28,10 @@ __all__ = [
 
 MARGIN = 0.18  # centres must differ by this much before a caption calls one left of the other
 
-_NAMING = ("{}", "图中有{}", "画面里有{}", "一张{}的图片", "{}的插画", "可爱的{}", "卡通风格的{}")
+_NAMING = {
+    "drawing": ("{}", "图中有{}", "画面里有{}", "一张{}的图片", "{}的插画", "可爱的{}", "卡通风格的{}"),
+    "photograph": ("{}", "图中有{}", "画面里有{}", "一张{}的图片", "{}的照片", "真实的{}", "实拍的{}"),
+}
 
 
 @dataclass(frozen=True)
@@ -53,10 +58,11 @@ def naming(scene: Scene, rng: np.random.Generator) -> str:
     """A caption that names every object, in random order, and says nothing of places."""
     order = rng.permutation(len(scene.objects))
     phrases = [scene.objects[int(i)].kind.phrase for i in order]
-    return _NAMING[int(rng.integers(len(_NAMING)))].format(join(phrases))
+    templates = _NAMING[scene.medium]
+    return templates[int(rng.integers(len(templates)))].format(join(phrases))
 
 
-def centre(thing: SceneObject) -> Point:
+def centre(thing: Thing) -> Point:
     x1, y1, x2, y2 = thing.box
     return (x1 + x2) / 2, (y1 + y2) / 2
 
@@ -206,7 +212,9 @@ def weak(scene: Scene, rng: np.random.Generator, split: Split = "world") -> str:
     return before + text
 
 
-def absent(caption: str, scene: Scene, rng: np.random.Generator, split: Split = "world") -> tuple[str, str]:
-    """The caption with one more object that is not in the scene, and that object's name."""
-    extra = _pick(rng, [c for c in CLASSES if c.name not in scene.names])
+def absent(
+    caption: str, scene: Scene, rng: np.random.Generator, split: Split = "world", kinds: Sequence[Kind] = CLASSES
+) -> tuple[str, str]:
+    """The caption with one more of the kinds of objects, which is not in the scene, and its name."""
+    extra = _pick(rng, [kind for kind in kinds if kind.name not in scene.names])
     return caption + _pick(rng, phrases.EXTRA[split]).format(A=extra.phrase), extra.name

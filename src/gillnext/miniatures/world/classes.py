@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gillnext.miniatures.world.drawing import Ellipse, Polygon, Ring, Shape, rectangle
+from gillnext.miniatures.world.kinds import Kind
 
 Colour = tuple[float, float, float]  # RGB in [0, 1]
 Drawing = list[tuple[Shape, Colour]]
@@ -23,20 +24,14 @@ WHITE: Colour = (0.97, 0.97, 0.94)
 
 
 @dataclass(frozen=True)
-class ObjectClass:
-    """One kind of object. `palette` lists its body colours; `draw(rng, body)` gives its shapes."""
+class ObjectClass(Kind):
+    """One drawn kind of object. `palette` lists its body colours; `draw(rng, body)` gives its shapes; `key` is its name
+    in English.
+    """
 
-    id: int
     key: str
-    name: str  # Chinese noun
-    measure: str  # the measure word between 一 and the noun
     palette: tuple[Colour, ...]
     draw: Callable[[np.random.Generator, Colour], Drawing]
-
-    @property
-    def phrase(self) -> str:
-        """The noun phrase in captions, e.g. 一棵树."""
-        return f"一{self.measure}{self.name}"
 
 
 def _tree(rng: np.random.Generator, body: Colour) -> Drawing:
@@ -178,5 +173,7 @@ _ROWS: tuple[tuple[str, str, str, tuple[Colour, ...], _Maker], ...] = (
     ("star", "星星", "颗", ((0.99, 0.82, 0.15), (0.99, 0.68, 0.25)), _star),
 )
 
-CLASSES: tuple[ObjectClass, ...] = tuple(ObjectClass(i, *row) for i, row in enumerate(_ROWS))
+CLASSES: tuple[ObjectClass, ...] = tuple(
+    ObjectClass(i, name, measure, key, palette, draw) for i, (key, name, measure, palette, draw) in enumerate(_ROWS)
+)
 BY_NAME: dict[str, ObjectClass] = {c.name: c for c in CLASSES}

@@ -4,7 +4,7 @@
 
 Scenes come from streams "val", "test" and "relations-test", which nothing is trained or tuned on but "val" (the
 planner was tuned on "relations" and "planner-dev"). Rows carry their stream and scene index, so the real picture of a
-row is `scenes.render(scenes.sample(seed, row["stream"], row["scene"]))`.
+row is that of `sample(seed, row["stream"], row["scene"])` of the world's objects.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from gillnext import layouts
 from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
 from gillnext.layouts import Layout
-from gillnext.miniatures.world import captions, scenes
+from gillnext.miniatures.world import captions
+from gillnext.miniatures.world.objects import DRAWN, Objects, of
 from gillnext.miniatures.world.scenes import Scene
 from gillnext.runtime import seeds
 
@@ -30,17 +31,17 @@ def _layout(stream: str, index: int, number: int, scene: Scene, caption: str, **
     return Layout(caption, scene.names, boxes, id=f"{stream}-{number:05d}", extra=extra)
 
 
-def naming(seed: int, stream: str, count: int) -> list[Layout]:
+def naming(seed: int, stream: str, count: int, objects: Objects = DRAWN) -> list[Layout]:
     """The first `count` scenes of a stream with captions that only name objects (those of `world.corpus`)."""
     found = []
     for i in range(count):
-        scene = scenes.sample(seed, stream, i)
+        scene = objects.sample(seed, stream, i)
         caption = captions.naming(scene, seeds.rng("caption", seed, stream, i))
         found.append(_layout(stream, i, i, scene, caption))
     return found
 
 
-def relations(seed: int, count: int, stream: str = "relations-test") -> list[Layout]:
+def relations(seed: int, count: int, stream: str = "relations-test", objects: Objects = DRAWN) -> list[Layout]:
     """`count` scenes with a strongly spatial caption.
 
     Extra "relations": [[subject, relation, reference or null], …], by index of the row's objects.
@@ -49,7 +50,7 @@ def relations(seed: int, count: int, stream: str = "relations-test") -> list[Lay
     for i in itertools.count():
         if len(found) == count:
             return found
-        scene = scenes.sample(seed, stream, i)
+        scene = objects.sample(seed, stream, i)
         if stated := captions.spatial_family(scene, seeds.rng("caption", seed, stream, i), "world"):
             kind, caption, facts = stated
             rows = [fact.to_row() for fact in facts]
@@ -57,9 +58,11 @@ def relations(seed: int, count: int, stream: str = "relations-test") -> list[Lay
     raise AssertionError("unreachable")
 
 
-def make(seed: int, split: str, count: int) -> list[Layout]:
+def make(seed: int, split: str, count: int, objects: Objects = DRAWN) -> list[Layout]:
     """`count` layouts of one of `SPLITS`."""
-    return relations(seed, count) if split == "relations" else naming(seed, split, count)
+    if split == "relations":
+        return relations(seed, count, objects=objects)
+    return naming(seed, split, count, objects)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,4 +73,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    layouts.write(args.out, make(read_config(args).run.seed, args.split, args.count))
+    config = read_config(args)
+    layouts.write(args.out, make(config.run.seed, args.split, args.count, of(config)))

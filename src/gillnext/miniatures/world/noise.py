@@ -8,12 +8,13 @@ such as 100元左右, 上海, 点击下方链接.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
 
 from gillnext.miniatures.world.classes import CLASSES
+from gillnext.miniatures.world.kinds import Kind
 from gillnext.miniatures.world.phrases import Split
 from gillnext.miniatures.world.words import WORDS
 
@@ -179,8 +180,6 @@ _TEMPLATES: dict[Split, dict[str, tuple[str, ...]]] = {
 
 _NAMES = tuple(FAMILIES)
 _BOUNDS = np.cumsum(list(FAMILIES.values())) / sum(FAMILIES.values())
-_THINGS = tuple(c.name for c in CLASSES)
-_MEASURED = tuple(c.phrase for c in CLASSES)
 
 Piece = Callable[[float], str] | str
 
@@ -199,9 +198,11 @@ def _characters(u: float) -> str:
 
 
 @cache
-def _compiled(split: Split) -> dict[str, tuple[tuple[Piece, ...], ...]]:
+def _compiled(
+    split: Split, things: tuple[str, ...], measured: tuple[str, ...]
+) -> dict[str, tuple[tuple[Piece, ...], ...]]:
     slots: dict[str, Piece] = {name: _choose(words) for name, words in WORDS[split].items()}
-    slots |= {"thing": _choose(_THINGS), "measured": _choose(_MEASURED), "cjk": _characters}
+    slots |= {"thing": _choose(things), "measured": _choose(measured), "cjk": _characters}
     slots["n"] = lambda u: str(2 + int(300 * u * u))
     parts = {}
     for family, templates in _TEMPLATES[split].items():
@@ -210,15 +211,16 @@ def _compiled(split: Split) -> dict[str, tuple[tuple[Piece, ...], ...]]:
     return parts
 
 
-def noise_family(rng: np.random.Generator, split: Split) -> tuple[str, str]:
-    """A noise caption with the name of its family in front."""
+def noise_family(rng: np.random.Generator, split: Split, kinds: Sequence[Kind] = CLASSES) -> tuple[str, str]:
+    """A noise caption with the name of its family in front; `kinds` are the objects that it may name."""
     draws = rng.random(12).tolist()
     family = _NAMES[int(np.searchsorted(_BOUNDS, draws[0], side="right"))]
-    templates = _compiled(split)[family]
+    named = _compiled(split, tuple(kind.name for kind in kinds), tuple(kind.phrase for kind in kinds))
+    templates = named[family]
     pieces = templates[int(draws[1] * len(templates))]
     return family, "".join(p if isinstance(p, str) else p(draws[2 + i // 2]) for i, p in enumerate(pieces))
 
 
-def noise(rng: np.random.Generator, split: Split = "world") -> str:
+def noise(rng: np.random.Generator, split: Split = "world", kinds: Sequence[Kind] = CLASSES) -> str:
     """A caption of web noise: may hold commas, quotes, newlines, emoji and class nouns."""
-    return noise_family(rng, split)[1]
+    return noise_family(rng, split, kinds)[1]

@@ -12,26 +12,27 @@ import argparse
 import numpy as np
 
 from gillnext.config.arguments import add_config, add_out, config
-from gillnext.miniatures.world.scenes import COUNT_SHARES, sample_boxes
+from gillnext.miniatures.world.objects import DRAWN, Objects, of
+from gillnext.miniatures.world.scenes import COUNT_SHARES
 from gillnext.runtime import seeds
 from gillnext.score.chance import REDRAWS, Prior
 
 
-def boxes(seed: int, draw: int, index: int, count: int) -> np.ndarray:
+def boxes(seed: int, draw: int, index: int, count: int, objects: Objects = DRAWN) -> np.ndarray:
     """(count, 4) xyxy in [0, 1]; seeded by redraw and place alone."""
     rng = seeds.rng("redrawn", seed, draw, index)
-    found = sample_boxes(rng, count)
+    found = objects.boxes(rng, count)
     while len(found) < count:  # no room left: let the rest overlap
-        found += sample_boxes(rng, 1)
+        found += objects.boxes(rng, 1)
     return np.asarray(found, dtype=np.float64).reshape(-1, 4)
 
 
-def make(seed: int, images: int, redraws: int = REDRAWS) -> Prior:
+def make(seed: int, images: int, redraws: int = REDRAWS, objects: Objects = DRAWN) -> Prior:
     """The prior for sets of up to `images` images."""
     most = len(COUNT_SHARES)
     found = np.zeros((redraws, images, most, most, 4))
     for draw, index, count in np.ndindex(redraws, images, most):
-        found[draw, index, count, : count + 1] = boxes(seed, draw, index, count + 1)
+        found[draw, index, count, : count + 1] = boxes(seed, draw, index, count + 1, objects)
     return Prior(found)
 
 
@@ -42,4 +43,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     cfg = config(args)
-    make(cfg.run.seed, cfg.sample.test).save(args.out)
+    make(cfg.run.seed, cfg.sample.test, objects=of(cfg)).save(args.out)

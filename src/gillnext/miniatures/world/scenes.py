@@ -1,4 +1,4 @@
-"""Scenes: which objects stand where, and the picture of it.
+"""Drawn scenes: which objects stand where, and the picture of it. Those of cut-outs are in `photographs.py`.
 
 `sample(seed, stream, index)` is a pure function of its arguments, so any row of any corpus can be made
 alone, in any order, by any worker. Streams keep the corpora apart (world, base, clip, annotator, evaluator,
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 from PIL import Image
 
 from gillnext.miniatures.world.classes import CLASSES, Colour, ObjectClass
 from gillnext.miniatures.world.drawing import gradient, paint
+from gillnext.miniatures.world.kinds import Kind
 from gillnext.runtime import seeds
 
 Box = tuple[float, float, float, float]  # xyxy in [0, 1]
@@ -28,22 +29,33 @@ COUNT_SHARES = (0.25, 0.45, 0.24, 0.06)  # scenes with 1, 2, 3, 4 objects
 
 
 @dataclass(frozen=True)
-class SceneObject:
-    """An object: class, xyxy box in [0, 1], body colour and a seed for its shape's jitter."""
+class Thing:
+    """An object of a scene: its kind, and the xyxy box in [0, 1] of all of it, whatever stands before it."""
+
+    kind: Kind
+    box: Box
+
+
+@dataclass(frozen=True)
+class SceneObject(Thing):
+    """A drawn object: with its body colour and a seed for its shape's jitter."""
 
     kind: ObjectClass
-    box: Box
     colour: tuple[float, float, float]
     shape_seed: int
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture's content. Objects of one scene are of different classes."""
+    """A picture's content. Objects of one scene are of different kinds; what comes later stands before what comes
+    earlier. The ground goes from the colour `top` to `bottom`.
+    """
+
+    medium: ClassVar[str] = "drawing"
 
     top: tuple[float, float, float]
     bottom: tuple[float, float, float]
-    objects: tuple[SceneObject, ...]
+    objects: tuple[Thing, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,12 +74,13 @@ def _place(rng: np.random.Generator, taken: list[Box]) -> Box | None:
             continue
         x, y = rng.uniform(0, 1 - w), rng.uniform(0, 1 - h)
         box = (x, y, x + w, y + h)
-        if all(_cover(box, other) <= OVERLAP for other in taken):
+        if all(cover(box, other) <= OVERLAP for other in taken):
             return cast(Box, tuple(round(float(v), 4) for v in box))
     return None
 
 
-def _cover(a: Box, b: Box) -> float:
+def cover(a: Box, b: Box) -> float:
+    """What two boxes share, as a share of the smaller one."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if w <= 0 or h <= 0:
         return 0.0
@@ -109,7 +122,7 @@ def sample(seed: int, stream: str, index: int) -> Scene:
 def render(scene: Scene, size: int = SIZE) -> np.ndarray:
     """The picture, (size, size, 3) uint8 RGB."""
     canvas = gradient(size, scene.top, scene.bottom)
-    for thing in scene.objects:
+    for thing in cast("tuple[SceneObject, ...]", scene.objects):
         rng = seeds.rng("shape", thing.shape_seed)
         for shape, colour in thing.kind.draw(rng, thing.colour):
             paint(canvas, shape, colour, np.asarray(thing.box) * size)

@@ -22,8 +22,10 @@ import polars as pl
 from aiohttp import web
 from PIL import Image
 
-from gillnext.miniatures.world import scenes
-from gillnext.miniatures.world.stage import STREAM
+from gillnext.config.data import World
+from gillnext.config.model import Config
+from gillnext.miniatures.world import objects, scenes
+from gillnext.miniatures.world.stage import OBJECTS, STREAM
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
 
@@ -63,9 +65,11 @@ class Site:
         facts = manifest(world)
         self.seed, self.host = int(facts["seed"]), str(facts["world"]["host"])
         self.rows, self.failed = addresses(world), set[str]()
+        named = {key: value for key, value in facts["world"].items() if key in OBJECTS}
+        self.objects = objects.of(Config(world=World(**named)))
 
     def picture(self, scene: int) -> bytes:
-        return scenes.jpeg(scenes.render(scenes.sample(self.seed, STREAM, scene)))
+        return scenes.jpeg(self.objects.render(self.objects.sample(self.seed, STREAM, scene)))
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path_qs

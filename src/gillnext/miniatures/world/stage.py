@@ -16,6 +16,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,8 +25,9 @@ from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
 from gillnext.config.data import Faults, World
 from gillnext.config.model import Config
-from gillnext.miniatures.world import captions, scenes
+from gillnext.miniatures.world import captions
 from gillnext.miniatures.world.noise import noise_family
+from gillnext.miniatures.world.objects import Objects, of
 from gillnext.release import bounds, shard_name
 from gillnext.runtime import files, seeds
 from gillnext.runtime.errors import UserError
@@ -34,6 +36,7 @@ from gillnext.runtime.progress import Progress
 ABSENT_SHARE = 0.03  # spatial captions that name one object more than the picture shows
 LABELS = ("none", "strong", "weak")
 STREAM = "world"
+OBJECTS = ("objects", "size")  # settings that world.json tells where they are not the drawn world's
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,16 @@ def url(config: Config, k: int) -> str:
     return f"http://{config.world.host}/{2008 + token % 12}/{1 + token // 12 % 12:02d}/{token:016x}.jpg{query}"
 
 
-def spatial_row(seed: int, k: int, rows: int, label: str, scene: int | None) -> tuple[str, str, int, str, str]:
+def spatial_row(
+    seed: int, k: int, rows: int, label: str, scene: int | None, objects: Objects
+) -> tuple[str, str, int, str, str]:
     """(kind, caption, scene, relations, absent) of a spatial row; `scene` fixes the scene (a duplicate's)."""
     rng = seeds.rng("world-caption", seed, k)
     facts: list[captions.Relation] = []
     while True:
         # Scenes that support no strong caption are passed over: row k has scene k, k + rows, k + 2·rows, …
         index = k if scene is None else scene
-        content = scenes.sample(seed, STREAM, index)
+        content = objects.sample(seed, STREAM, index)
         if label == "weak":
             kind, caption = "weak", captions.weak(content, rng)
             break
@@ -116,11 +121,13 @@ def spatial_row(seed: int, k: int, rows: int, label: str, scene: int | None) -> 
         k += rows
     missing = ""
     if rng.random() < ABSENT_SHARE:
-        caption, missing = captions.absent(caption, content, rng)
+        caption, missing = captions.absent(caption, content, rng, kinds=objects.kinds)
     return kind, caption, index, json.dumps([fact.to_row() for fact in facts]), missing
 
 
-def shard_rows(config: Config, shard: int, labels: np.ndarray, faults: np.ndarray, names: list[str]) -> list[Row]:
+def shard_rows(
+    config: Config, shard: int, labels: np.ndarray, faults: np.ndarray, names: list[str], objects: Objects
+) -> list[Row]:
     """All rows of a shard. A duplicate repeats the scene of an earlier row of its shard and label."""
     seed, total = config.run.seed, config.world.rows
     start, end = bounds(total, config.world.shards, shard)
@@ -134,10 +141,10 @@ def shard_rows(config: Config, shard: int, labels: np.ndarray, faults: np.ndarra
             scene = pool[seeds.key("world-duplicate", seed, k) % len(pool)] if pool else None
             fault = fault if pool else ""
         if label == "none":
-            kind, caption = noise_family(seeds.rng("world-caption", seed, k), "world")
+            kind, caption = noise_family(seeds.rng("world-caption", seed, k), "world", objects.kinds)
             written = (kind, caption, k if scene is None else scene, "[]", "")
         else:
-            written = spatial_row(seed, k, total, label, scene)
+            written = spatial_row(seed, k, total, label, scene, objects)
         if fault != "duplicate":
             earlier[label].append(written[2])
         kind, caption, scene, relations, missing = written
@@ -159,9 +166,18 @@ def write_truth(path: Path, rows: list[Row]) -> None:
     pl.DataFrame(columns, schema=schema).write_parquet(path, compression="zstd", row_group_size=1 << 20)
 
 
+def told(world: World) -> dict[str, Any]:
+    """What world.json says of the settings; of cut-outs their hash too, as pictures are made of them later."""
+    plain = World()
+    same = [key for key in OBJECTS if getattr(world, key) == getattr(plain, key)]
+    found = {key: value for key, value in dataclasses.asdict(world).items() if key not in same}
+    return found | ({"objects_sha256": files.sha256(Path(world.objects))} if "objects" in found else {})
+
+
 def make(config: Config, out: Path) -> None:
     """Write shards and truth into `out`, each folder whole or not at all (replacing an older one), then world.json."""
     check(config.world)
+    objects = of(config)
     labels, (faults, names) = row_labels(config), row_faults(config)
     counts: dict[str, collections.Counter[str]] = {key: collections.Counter() for key in ("label", "kind", "fault")}
     total, absent = config.world.rows, 0
@@ -173,7 +189,7 @@ def make(config: Config, out: Path) -> None:
         tables.mkdir()
         truth.mkdir()
         for shard in range(config.world.shards):
-            rows = shard_rows(config, shard, labels, faults, names)
+            rows = shard_rows(config, shard, labels, faults, names, objects)
             write_shard(tables / shard_name(shard), rows)
             write_truth(truth / f"{shard}.parquet", rows)
             for key, counter in counts.items():
@@ -182,7 +198,7 @@ def make(config: Config, out: Path) -> None:
             progress.step(len(rows))
         places = sorted((*tables.iterdir(), *truth.iterdir()))
         hashes = {f"{path.parent.name}/{path.name}": files.sha256(path) for path in places}
-    manifest = {"seed": config.run.seed, "world": dataclasses.asdict(config.world)}
+    manifest = {"seed": config.run.seed, "world": told(config.world)}
     manifest |= {"counts": counts | {"absent": absent}, "sha256": hashes}
     files.write_json(out / "world.json", manifest)
 
