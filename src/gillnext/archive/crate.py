@@ -108,7 +108,7 @@ def _workflow(crate: ROCrate, told: Told) -> Any:
         told.folder / WORKFLOW, WORKFLOW, main=True, lang="snakemake", lang_version=version_of("snakemake", lock),
         properties={
             "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"], "name": told.cited["title"],
-            "version": str(told.cited["version"]), "sha256": told.hashes[WORKFLOW],
+            "version": str(told.cited["version"]), "sha256": told.hashes[WORKFLOW], "encodingFormat": "text/plain",
         },
     )  # fmt: skip
     workflow["conformsTo"] = {"@id": BIOSCHEMAS.format("ComputationalWorkflow")}
