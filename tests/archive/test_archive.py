@@ -173,3 +173,19 @@ def test_a_world_that_is_not_the_runs_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="not the run's"):
         stage.make(other, other, ROOT, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_real_shards_and_of_a_stage_by_an_older_name_has_no_drawn_world(run, tmp_path):
+    other = tmp_path / "run"
+    shutil.copytree(run, other)
+    settings = files.read_json(other / "config.json")
+    settings["world"]["release"] = "shards"
+    files.write_json(other / "config.json", settings)
+    jobs = pl.read_parquet(other / "jobs.parquet").with_columns(pl.col("rule").replace("world", "a_former_name"))
+    jobs.write_parquet(other / "jobs.parquet")
+    kept = files.read_json(run / "manifest.json")
+    manifest.write(other, {"tier": kept["tier"], "provenance": kept["provenance"]})
+    stage.make(other, other, ROOT, tmp_path / "out")
+    assert not (tmp_path / "out/croissant.json").exists() and not (tmp_path / "out/mini-wukong").exists()
+    graph = {entity["@id"]: entity for entity in files.read_json(tmp_path / "out/ro-crate-metadata.json")["@graph"]}
+    assert graph["#job/a_former_name/1"]["description"].startswith("a stage by the name")

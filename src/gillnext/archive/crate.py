@@ -73,6 +73,11 @@ def version_of(package: str, lock: Path) -> str:
     return found[1] if found else "unknown"
 
 
+def told_of(command: str) -> str:
+    """A stage's line of help; of one that has another name by now, that it is of the run's own code."""
+    return STAGES[command][1] if command in STAGES else "a stage by the name that it had when the run was made"
+
+
 def _entity(crate: ROCrate, place: str, kind: Any, **properties: Any) -> Any:
     return crate.add(ContextEntity(crate, place, properties={"@type": kind, **properties}))
 
@@ -139,7 +144,7 @@ def _step(crate: ROCrate, told: Told, workflow: Any, position: int, rule: str, j
     command = COMMANDS.get(rule, rule)
     tool = crate.get(f"#stage/{command}") or _entity(
         crate, f"#stage/{command}", "SoftwareApplication", name=f"gillnext {command}",
-        softwareVersion=str(told.cited["version"]), description=STAGES[command][1],
+        softwareVersion=str(told.cited["version"]), description=told_of(command),
     )  # fmt: skip
     if command not in [part.id.rpartition("/")[2] for part in workflow.get("hasPart", [])]:
         workflow.append_to("hasPart", tool)
@@ -154,7 +159,7 @@ def _step(crate: ROCrate, told: Told, workflow: Any, position: int, rule: str, j
         identifier = f"#job/{rule}/{number}"
         of = f" {number} of {len(jobs)}" if len(jobs) > 1 else ""
         action = _entity(
-            crate, identifier, "CreateAction", name=f"{rule}{of}", description=STAGES[command][1], instrument=tool,
+            crate, identifier, "CreateAction", name=f"{rule}{of}", description=told_of(command), instrument=tool,
             startTime=time(job.start), endTime=time(job.end), actionStatus=COMPLETED,
             agent=crate.get("#authors"), resourceUsage=_usage(crate, identifier, job),
         )  # fmt: skip
