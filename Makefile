@@ -23,6 +23,11 @@ installed = .installed-$(shell (pwd; cat $(1)) | sha256sum | cut -c1-16)
 ENVIRONMENT := .venv/$(call installed,$(LOCKS))
 # What a host with containers needs: Snakemake alone.
 HOST := .venv-host/$(call installed,envs/host.txt)
+# What writes and validates an archive of a run.
+ARCHIVE := build/archive/$(call installed,envs/archive.txt)
+# What it is made of: a finished run, else the kept one; and where that one's PDF and tables are.
+FINISHED = $(wildcard results/$(TIER)/hashes.json)
+RELEASED = $(if $(FINISHED),--run results/$(TIER),--run reference/$(TIER) --results results/$(TIER)-reference)
 # The peer of `bench-data`, in an environment of its own.
 IMG2DATASET := build/img2dataset/$(call installed,benchmarks/data/img2dataset.txt)
 PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
@@ -36,7 +41,7 @@ CUTOUTS := build/photos/objects.csv
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference smoke study photos foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors lint host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference smoke study photos foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -91,8 +96,14 @@ latex: ## paper/latex.tex around a finished run's tables and figures, to results
 test-processors: smoke ## every kind of stage at toy size on emulated processors, for the same bits (needs qemu-user; an hour or more; goes on where it was)
 	$(BIN)/python tests/processors/emulate.py --run results/smoke --out build/processors
 
-test: $(PACKAGE) ## environment, then all tests
+test: $(PACKAGE) test-release ## environment, then all tests
 	$(BIN)/python -m pytest
+
+test-release: $(ARCHIVE) ## the tests of the archive alone, in its own environment
+	PYTHONPATH=src $(dir $(ARCHIVE))bin/python -m pytest tests/archive
+
+release: $(ARCHIVE) ## the archive of a finished run, else of the kept one, to build/release/TIER.zip: validated, ready for a DOI
+	PYTHONPATH=src $(dir $(ARCHIVE))bin/python -m gillnext.cli archive $(RELEASED) --out build/release/$(TIER)
 
 lint: $(PACKAGE) ## the checks of style and types alone
 	$(BIN)/python -m pytest tests/workflow/test_style.py
@@ -112,8 +123,9 @@ test-slurm: $(HOST) ## the smoke tier in containers through a real Slurm on this
 
 $(ENVIRONMENT): REQUIRED := $(LOCKS)
 $(HOST): REQUIRED := envs/host.txt
+$(ARCHIVE): REQUIRED := envs/archive.txt
 $(IMG2DATASET): REQUIRED := benchmarks/data/img2dataset.txt
-$(ENVIRONMENT) $(HOST) $(IMG2DATASET):
+$(ENVIRONMENT) $(HOST) $(ARCHIVE) $(IMG2DATASET):
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python -m pip install --no-deps --require-hashes --progress-bar off $(addprefix -r ,$(REQUIRED))
 	touch $@
@@ -130,7 +142,7 @@ schema: $(PACKAGE) ## config/schema.json from the dataclasses
 lock: ## envs/*.txt from envs/*.in, with hashes
 	$(PYTHON) -m venv --clear build/lock
 	build/lock/bin/python -m pip install --quiet uv
-	for set in pipeline dev host; do \
+	for set in pipeline dev host archive; do \
 	  build/lock/bin/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --no-emit-index-url --output-file envs/$$set.txt envs/$$set.in || exit 1; \
 	done

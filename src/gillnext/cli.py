@@ -76,6 +76,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "hashes": ("gillnext.verify.hashes", "hash what each stage of a run made, over values; compare two runs' hashes"),
     "runs": ("gillnext.verify.runs", "add a whole run's numbers to the table of its tier's runs"),
     "verify": ("gillnext.verify.stage", "compare a run with a kept one, by values and by claims"),
+    "archive": ("gillnext.archive.stage", "write the archive of a run, with what describes it, for others to keep"),
     "doctor": ("gillnext.doctor.stage", "check machine and checkout, and estimate how long a run takes"),
     "schema": ("gillnext.config.schema", "print the JSON schema of config.yaml"),
 }

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gillnext.config.load import load
 from gillnext.runtime import manifest
@@ -280,3 +281,12 @@ def test_a_training_of_several_processes_is_started_by_accelerate_and_asks_for_w
     assert "srun --nodes 2" in job and '--machine_rank "$SLURM_NODEID"' in job
     status, job = printed('adapter={"processes": 3}')
     assert status and "a batch of" in job and "for 3 processes" in job and "Traceback" not in job
+
+
+def test_the_workflow_lies_where_its_catalogue_looks_for_it(unchanged):
+    """The Snakefile in workflow/ and the one in the root, which includes it, plan the same jobs to the same target."""
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text(encoding="utf-8"))["usage"]
+    assert usage["software-stack-deployment"]["apptainer"] and usage["report"]
+    assert (unchanged.root / "config/README.md").is_file()
+    own, root = unchanged.jobs("--snakefile", "workflow/Snakefile")[0], unchanged.jobs()[0]
+    assert own == root and root["all"] == 1

@@ -11,7 +11,8 @@ from snakemake.utils import min_version
 
 min_version("9.19")
 
-ROOT = Path(os.path.realpath(workflow.basedir))
+# Of this file, whichever Snakefile includes it: the root's, or the one in workflow/.
+ROOT = Path(os.path.realpath(workflow.current_basedir.get_path_or_uri(secret_free=True))).parents[1]
 # Relative, so that inputs are the same wherever a checkout lies: "." but for a run with --directory.
 CHECKOUT = Path(os.path.relpath(ROOT))
 sys.path.insert(0, str(ROOT / "src"))
