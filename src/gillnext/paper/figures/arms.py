@@ -15,7 +15,7 @@ def draw(results: Results) -> Drawn:
     """One row an arm, best success on top; whiskers are 95% t intervals over seeds."""
     names = list(results.config.study.arms)
     names.sort(key=lambda name: results.over_seeds(name, "success50").mean)
-    figure, panels = style.plot(style.PAGE, 0.55 + 0.1 * len(names), columns=len(PANELS))
+    figure, panels = style.plot(style.PAGE, 0.55 + 0.11 * len(names), columns=len(PANELS))
     places = np.arange(len(names))
     for axes, (metric, label) in zip(panels, PANELS.items(), strict=True):
         found = [results.over_seeds(name, metric) for name in names]

@@ -14,7 +14,7 @@ def draw(results: Results) -> Drawn:
     """Success@0.5 on validation layouts over the adapter's steps, with the autoencoder's ceiling and the
     chance level.
     """
-    figure, axes = style.plot(style.COLUMN, 2.3)
+    figure, axes = style.plot(style.COLUMN, 2.0)
     lengths = []
     for arm, look in trained(results).items():
         curves = results.curves(arm)
