@@ -74,7 +74,7 @@ def draw_few() -> None:
     from gillnext.miniatures.world import corpus
 
     def capped(draw: Callable) -> Callable:
-        return lambda seed, stream, count: draw(seed, stream, min(count, SCENES))
+        return lambda seed, stream, count, *objects: draw(seed, stream, min(count, SCENES), *objects)
 
     corpus.describe, corpus.make = capped(corpus.describe), capped(corpus.make)
 
