@@ -24,10 +24,9 @@ from gillnext.runtime import files, machine
 from gillnext.statistics import wilson
 from gillnext.tables import bars
 from gillnext.tables.runs import Runs
-from gillnext.verify.measured import groups
 from gillnext.verify.report import FAIL
 from gillnext.verify.runs import values
-from gillnext.verify.stage import Pair, verify_claim, verify_group
+from gillnext.verify.stage import Pair, compared
 
 
 def settings(whole: Config, seeds: Sequence[int]) -> Config:
@@ -39,10 +38,7 @@ def settings(whole: Config, seeds: Sequence[int]) -> Config:
 
 def judged(mine: Results, kept: Results, others: Runs, claims: list[Claim]) -> list[str]:
     """The rows of a comparison that fail."""
-    pair, arms = Pair(mine, kept, others), list(mine.config.study.arms)
-    here, there = groups(mine, arms), groups(kept, arms)
-    rows = [verify_claim(claim, pair) for claim in claims]
-    rows += [verify_group(group, here[group], there[group], pair) for group in here]
+    rows = compared(Pair(mine, kept, others), claims, list(mine.config.study.arms))
     return [row.id or row.what for row in rows if row.result == FAIL]
 
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gillnext.config.load import settings_of
-from gillnext.roles.sources import ROLES
+from gillnext.roles import sources
 from gillnext.runtime import contents, files, machine
 from gillnext.runtime.progress import Progress
 from gillnext.statistics import resamples
@@ -72,10 +72,9 @@ class Drawn(NamedTuple):
 
 
 def _model(run: Path, role: str) -> str:
-    """The folder of a run's model: made by it, kept, or given."""
-    where = getattr(settings_of(run).models, role)
-    folders = {"made": run / "models" / ROLES[role].made, "kept": Path("reference/models") / role}
-    return str(folders.get(where, where))
+    """The folder of a run's model: kept or given, or made by it."""
+    source = sources.read(role, getattr(settings_of(run).models, role))
+    return source.path or str(run / "models" / sources.ROLES[role].made)
 
 
 def sets(run: Path, arms: list[str], adapters: int, noises: int) -> list[Drawn]:

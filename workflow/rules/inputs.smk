@@ -58,4 +58,4 @@ RECORD = ["<run>/scores.parquet", "<run>/curves.parquet", "<run>/protocols.json"
 # What was measured on one GPU at Kolors' real size (docs/gpu.md): claims' second verdicts, and a table.
 ON_GPU = [source(f"reference/measured/{name}.json") for name in ("kolors", "language")]
 # How far scores move with seed and noise in the drawn world (docs/variance.md): a table.
-VARIANCE = [] if cfg.world.release else [source("reference/measured/variance.json")]
+VARIANCE = [] if RELEASE else [source("reference/measured/variance.json")]

@@ -120,11 +120,8 @@ def _refuse(what: str, issues: list[str]) -> None:
 def fill(run: Path, results: Path, checkout: Path, folder: Path) -> None:
     """Write the archive's files into the empty folder `folder`; `UserError` where a validator refuses one."""
     about = _run(run, folder / "run")
-    config, done, cited = (
-        kept.settings(folder / "run"),
-        jobs.read(folder / "run" / jobs.NAME),
-        codemeta.citation(checkout),
-    )
+    config, done = kept.settings(folder / "run"), jobs.read(folder / "run" / jobs.NAME)
+    cited = codemeta.citation(checkout)
     made = datetime.fromtimestamp(round(max(job.end for job in done)), UTC)
     _results(results, folder / "results")
     _sources(checkout, folder / "source")
@@ -169,10 +166,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     archive = make(args.run, args.results or args.run, args.checkout, args.out)
-    found = sums(args.out)
-    print(f"{archive}: {len(found)} files, {archive.stat().st_size / 2**20:.1f} MiB, SHA-256 {files.sha256(archive)}")
+    count = sum(path.is_file() for path in args.out.rglob("*"))
+    print(f"{archive}: {count} files, {archive.stat().st_size / 2**20:.1f} MiB, SHA-256 {files.sha256(archive)}")
     print("no issue for roc-validator (Provenance Run Crate 0.5), CycloneDX 1.6", end="")
-    print(", mlcroissant" if "croissant.json" in found else "; no Croissant: the shards are not the drawn world's")
+    print(
+        ", mlcroissant"
+        if (args.out / "croissant.json").exists()
+        else "; no Croissant: the shards are not the drawn world's"
+    )
     advice = Counter(issue.partition(" (")[0] for issue in validate.crate(args.out, "RECOMMENDED"))
     print(f"recommendations of roc-validator's that are not met: {advice.total()} (docs/archive.md)")
     for text, count in sorted(advice.items()):

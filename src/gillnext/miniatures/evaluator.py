@@ -18,11 +18,12 @@ from gillnext.config import Config, arguments
 from gillnext.miniatures import degrade, detectors
 from gillnext.miniatures.networks.fcos import Evaluator
 
+AUGMENT = partial(degrade.degrade, jpegs=0.3, blurs=0.4, noisy=True)  # what its pictures suffer while it learns
+
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the evaluator into the folder `out`; returns its scores on held-out scenes of its stream."""
-    augment = partial(degrade.degrade, jpegs=0.3, blurs=0.4, noisy=True)
-    return detectors.fit("evaluator", Evaluator, config, config.evaluator, augment, out)
+    return detectors.fit("evaluator", Evaluator, config, config.evaluator, AUGMENT, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,9 +32,8 @@ from gillnext.runtime.errors import UserError
 from gillnext.verify.values import of_output
 
 KEPT = {role: about.made for role, about in ROLES.items() if role != "planner"}  # role -> the folder that a run makes
-PARTS = {
-    "base": ["vae", "text_encoder", "base_on_windows", "base"]
-}  # the rules that make a role's model, where they are several
+# The rules that make a role's model, where they are several.
+PARTS = {"base": ["vae", "text_encoder", "base_on_windows", "base"]}
 EQUAL, OTHER, ABSENT = "the kept values", "other values than the kept ones", "no model is kept"
 CARD = """\
 ---

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from functools import partial
 from pathlib import Path
 
 from gillnext.config import Config, arguments
-from gillnext.miniatures import degrade, detectors
+from gillnext.miniatures import detectors
+from gillnext.miniatures.evaluator import AUGMENT
 from gillnext.miniatures.networks.fcos import Evaluator
 
 WIDER = 1.5  # its channels, in the first one's
@@ -27,8 +27,7 @@ def wider(classes: list[str], size: int, width: int) -> Evaluator:
 
 def train(config: Config, out: Path) -> dict[str, float]:
     """Train the evaluator into the folder `out`; returns its scores on held-out scenes of its stream."""
-    augment = partial(degrade.degrade, jpegs=0.3, blurs=0.4, noisy=True)
-    return detectors.fit("second-evaluator", wider, config, config.evaluator, augment, out)
+    return detectors.fit("second-evaluator", wider, config, config.evaluator, AUGMENT, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -36,21 +36,9 @@ ASK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 ACTORS = ("filter", "annotate")  # stages whose model lives on `ray.actors` devices
 # Those whose model lives on one: what rules ask GPUs for, and `draw` (tests/workflow/test_rules.py).
 STAGES = {
-    *(
-        "classifier",
-        "annotator",
-        "evaluator",
-        "second_evaluator",
-        "features",
-        "clip",
-        "vae",
-        "text_encoder",
-        "base_on_windows",
-        "base",
-        "quality",
-    ),
+    *("classifier", "annotator", "evaluator", "second_evaluator", "features", "clip", "quality"),
+    *("vae", "text_encoder", "base_on_windows", "base", "distance"),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "draw", "curve", "ceilings", "real", "score"),
-    "distance",
 }
 
 _held: list[IO[str]] = []  # open, and so locked, for as long as this process lives

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gillnext.runtime import files
-from gillnext.statistics import Component, components
+from gillnext.statistics import components
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
 
 SOURCES = ("base", "training seed", "noise")
@@ -31,15 +31,10 @@ class Row:
     metric: str
     mean: float
     source: str
-    of: Component | float
     n: int
-
-    @property
-    def deviation(self) -> float:
-        return self.of if isinstance(self.of, float) else self.of.deviation
-
-    def end(self, name: str) -> float | None:
-        return None if isinstance(self.of, float) else getattr(self.of, name)
+    deviation: float
+    low: float | None = None
+    high: float | None = None
 
 
 def cube(rows: list[dict[str, Any]], arm: str, metric: str) -> np.ndarray:
@@ -61,9 +56,9 @@ def rows(measured: dict[str, Any]) -> Iterator[Row]:
             B, A, K = values_BAK.shape
             mean, drawn = float(values_BAK.mean()), dict(zip(SOURCES, (B, B * A, B * A * K), strict=True))
             for source, of in components(values_BAK, SOURCES).items():
-                yield Row(what, metric, mean, source, of, drawn[source])
+                yield Row(what, metric, mean, source, drawn[source], of.deviation, of.low, of.high)
             if metric in measured["layouts"][what]:
-                yield Row(what, metric, mean, LAYOUTS, float(measured["layouts"][what][metric]), measured["images"])
+                yield Row(what, metric, mean, LAYOUTS, measured["images"], measured["layouts"][what][metric])
 
 
 def _of(value: float | None) -> Cell:
@@ -81,8 +76,8 @@ def variance_table(path: Path | None) -> Table | None:
         Column("mean", "mean"): lambda row: _of(row.mean),
         Column("source", "moved by", left=True): lambda row: text(row.source),
         Column("deviation", "deviation"): lambda row: _of(row.deviation),
-        Column("low", "from"): lambda row: _of(row.end("low")),
-        Column("high", "to"): lambda row: _of(row.end("high")),
+        Column("low", "from"): lambda row: _of(row.low),
+        Column("high", "to"): lambda row: _of(row.high),
         Column("n", "n"): lambda row: integer(row.n),
     }
     title = "What moves a score of the demo's arms: standard deviations of one draw of each source"

@@ -166,6 +166,13 @@ def _pair(root: Path, reference: Path, claims: list[Claim], runs: Path | None) -
     return Pair(mine, theirs, known.without(values(mine, claims)) if known.runs else known)
 
 
+def compared(pair: Pair, claims: list[Claim], arms: list[str]) -> list[Row]:
+    """A row a claim, and one for each group of numbers: of each of `arms`, and of what is there once."""
+    here, there = groups(pair.mine, arms), groups(pair.theirs, arms)
+    rows = [verify_claim(claim, pair) for claim in claims]
+    return rows + [verify_group(group, here[group], there[group], pair) for group in here]
+
+
 def verify(
     root: Path, reference: Path, claims: Path, out: Path, runs: Path | None = None
 ) -> tuple[list[Row], list[str]]:
@@ -177,9 +184,7 @@ def verify(
     pair = _pair(root, reference, known, runs)
     arms, left_out = common_arms(pair.mine.config, pair.theirs.config)
     by_hash, said = values_row(root, reference)
-    rows = by_hash + [verify_claim(claim, pair) for claim in known]
-    here, there = groups(pair.mine, arms), groups(pair.theirs, arms)
-    rows += [verify_group(group, here[group], there[group], pair) for group in here]
+    rows = by_hash + compared(pair, known, arms)
     said += notes(pair, left_out, rows)
     with files.atomic(out) as folder:
         folder.mkdir()
