@@ -1,7 +1,5 @@
 """EfficientNet-Lite0 out of its package: its weights by their hash, its arithmetic, and that it classifies."""
 
-from importlib.util import find_spec
-
 import matplotlib
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from gillnext.instruments import efficientnet_lite as lite
 from gillnext.instruments.convert import tensors
 from gillnext.runtime.errors import UserError
 
-needed = pytest.mark.skipif(find_spec(lite.PACKAGE) is None, reason="its package is not in this environment")
 MILITARY_UNIFORM = 652  # of ImageNet's classes
 
 
@@ -55,13 +52,11 @@ def plain(state, x):
     return layer(x, "_conv_head", "_bn1").mean((2, 3))
 
 
-@needed
 def test_the_package_has_the_published_number_of_parameters(state):
     counted = [t.numel() for name, t in state.items() if "running" not in name and "tracked" not in name]
     assert sum(counted) == 4_652_008
 
 
-@needed
 @torch.no_grad()
 def test_features_are_those_of_the_unfolded_network(network, state):
     x = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(0)).float()
@@ -70,7 +65,6 @@ def test_features_are_those_of_the_unfolded_network(network, state):
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-@needed
 @torch.no_grad()
 def test_it_tells_what_a_photograph_shows(network, state):
     path = matplotlib.get_data_path() + "/sample_data/grace_hopper.jpg"
