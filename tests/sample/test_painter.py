@@ -50,7 +50,7 @@ def test_what_was_drawn_before_leaves_no_trace(tiny, adapters, tmp_path):
 
 def test_an_adapter_that_is_not_there_is_told(tiny, tmp_path):
     with pytest.raises(UserError, match="no adapter there"):
-        Painter(tiny.config, tiny.base, tmp_path).pipeline(tmp_path / "nothing")
+        Painter(tiny.config, tiny.base, tmp_path / "no planner").pipeline(tmp_path / "no adapter")
 
 
 def test_a_layout_without_boxes_is_remarked_on(tiny, tmp_path):
