@@ -37,6 +37,9 @@ class FakePainter:
     def begin(self):
         self.thread = threading.current_thread()
 
+    def stop(self):
+        self.go.set()
+
     def plan(self, caption):
         if "树" not in caption:
             raise UserError("it names nothing", where="the caption", remedy="name some of 猫、树")
@@ -83,7 +86,6 @@ def visit(painter):
                 get.address = address
                 return await visitor(get)
         finally:
-            painter.go.set()
             stop.set()
             await asyncio.wait_for(server, 20)
 

@@ -83,6 +83,7 @@ class Painter:
 
     def __init__(self, cfg: Config, base: Path, planner: Path) -> None:
         self.cfg, self.base = cfg, base
+        self.stopped = False
         self.begin()
         self.planner = Planner.from_pretrained(planner) if planner.exists() else None
         listed = cfg.annotate.backend != "vlm" and bool(cfg.annotate.vocabulary or cfg.annotate.names)
@@ -147,12 +148,20 @@ class Painter:
         self, layout: layouts.Layout, adapter: Path | None, seed: int, steps: int, guidance: float, local: float = 0.0
     ) -> np.ndarray:
         """The picture (H, W, 3) uint8 of a layout, by this adapter; by the base alone, of its caption, where None."""
+        if self.stopped:
+            raise UserError("nothing more is drawn here", remedy="start the command again")
         pipeline = self.pipeline(adapter)
         (size,) = sizes.wanted([layout], pipeline, self.cfg.sample.size)
         images, _ = pipeline.draw(
             [layout.caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance, size=size, local=local
         )
         return (images[0] * 255).round().astype(np.uint8)
+
+    def stop(self) -> None:
+        """Have another thread end: the picture that it paints leaves out its remaining steps, and no other is begun."""
+        self.stopped = True
+        for pipeline in self.pipelines.values():
+            pipeline._interrupt = True  # diffusers' own way, from a callback or another thread
 
 
 def add_models(parser: argparse.ArgumentParser, of: Sequence[str] = ("base", "adapter", "planner")) -> None:

@@ -193,4 +193,5 @@ async def serve(studio: Studio, port: int, announce: Callable[[str], None], unti
         await until.wait()
     finally:
         studio.turns.close()
+        studio.painter.stop()
         await runner.cleanup()
