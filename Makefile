@@ -38,10 +38,14 @@ OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $
 WORLD ?= drawn
 DEB ?= build/tuxpaint-stamps-default_2022.06.04-1_all.deb
 CUTOUTS := build/photos/objects.csv
+# The npm packages of emoji and of their Chinese names, and the folder of their cut-outs.
+SPRITES ?= build/emoji-datasource-google-16.0.0.tgz
+NAMES ?= build/emojibase-data-17.0.0.tgz
+EMOJI := build/emoji/objects.csv
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference smoke study photos foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -66,6 +70,15 @@ photos: $(PACKAGE) $(CUTOUTS) ## the headline arms in a world of photographs, on
 $(CUTOUTS): src/gillnext/miniatures/photos.csv | $(PACKAGE)
 	test -f '$(DEB)' || { mkdir -p '$(dir $(DEB))' && cd '$(dir $(DEB))' && apt-get download tuxpaint-stamps-default; }
 	$(BIN)/gillnext cutouts --deb '$(DEB)' --out $(@D)
+
+smoke-emoji: $(PACKAGE) $(EMOJI) ## every rule once, tiny, in a world of emoji (config/emoji.yaml)
+	$(BIN)/snakemake --cores $(CORES) --configfile config/smoke.yaml config/emoji.yaml
+
+# npm downloads the packages and runs nothing of them; they are read as archives, and refused unless the code knows their SHA-256.
+$(EMOJI): src/gillnext/miniatures/emoji.csv | $(PACKAGE)
+	test -f '$(SPRITES)' || { mkdir -p '$(dir $(SPRITES))' && cd '$(dir $(SPRITES))' && npm pack --ignore-scripts emoji-datasource-google@16.0.0; }
+	test -f '$(NAMES)' || { mkdir -p '$(dir $(NAMES))' && cd '$(dir $(NAMES))' && npm pack --ignore-scripts emojibase-data@17.0.0; }
+	$(BIN)/gillnext cutouts --emoji '$(SPRITES)' --names '$(NAMES)' --out $(@D)
 
 ifeq ($(WORLD),photos)
 foundations: $(PACKAGE) $(CUTOUTS)

@@ -16,7 +16,7 @@ from gillnext.runtime.orphans import follow_parent
 # command -> (module with `add_arguments(parser)` and `main(args)`, one line of help)
 STAGES: dict[str, tuple[str, str]] = {
     "fetch": ("gillnext.roles.fetch", "fetch the checkpoint that a role's setting names on a hub"),
-    "cutouts": ("gillnext.miniatures.stamps", "make a folder of cut-out photographs from Debian's package of them"),
+    "cutouts": ("gillnext.miniatures.cutouts", "make a folder of cut-outs: photographs of Debian's, or emoji"),
     "world": ("gillnext.miniatures.world.stage", "write Mini-Wukong: caption shards, truth, held-out layouts"),
     "heldout": ("gillnext.miniatures.world.heldout", "write one set of held-out layouts"),
     "prior": ("gillnext.miniatures.world.prior", "draw the boxes of the chance level from the world's prior"),

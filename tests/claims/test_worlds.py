@@ -58,7 +58,7 @@ def test_the_other_worlds_verdicts_stand_below_and_change_no_first_one(results_r
     assert counts[0] == counts[1]
     rows = list(csv.DictReader((tmp_path / "both/claims.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == len(plain) + len(there)
-    assert any(row["verdict"].endswith("among photographs") for row in rows)
+    assert any(row["verdict"].endswith("among cut-out photographs") for row in rows)
 
 
 def test_another_record_gets_another_verdict(results_root, config, photographs, tmp_path):

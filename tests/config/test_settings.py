@@ -21,6 +21,7 @@ TIERS = {
     "study": "config/study.yaml",
     "photos": "config/photos.yaml",
     "foundations-photos": "config/foundations-photos.yaml",
+    "smoke-emoji": "config/emoji.yaml",
     "gpu": "config/gpu.yaml",
     "wukong": "config/wukong.yaml",
 }

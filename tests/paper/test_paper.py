@@ -48,14 +48,17 @@ def test_the_pdf_says_what_the_files_say(run, config):
     assert [p.name for p in out.parent.iterdir()] == ["paper.pdf"]
 
 
-def test_a_paper_on_cut_outs_names_their_authors_and_nothing_of_the_drawn_world(run, config):
+@pytest.mark.parametrize(("medium", "other"), [("photograph", "cut-out drawings"), ("drawing", "cut-out photographs")])
+def test_a_paper_on_cut_outs_names_their_authors_and_nothing_of_the_drawn_world(run, config, medium, other):
     path = run / "tables/numbers.json"
     numbers = json.loads(path.read_text(encoding="utf-8"))
     told = {"all": "128", "kinds": "50", "heldout": "53", "by": "Some Contributors, GPL-2: 128", "pixels": "64"}
+    told["medium"] = medium
     numbers |= {"study.scenes": "photos"} | {f"cutouts.{key}": value for key, value in told.items()}
     path.write_text(json.dumps(numbers), encoding="utf-8")
     text = words(paper(config, run, ROOT / "paper", run / "paper" / "paper.pdf"))
     assert "Attribution. Authors and licences of the cut-outs" in text and "Some Contributors, GPL-2: 128" in text
+    assert f"Mini-Wukong of cut-out {medium}s" in text and other not in text
     assert "50 kinds of objects" in text and "twelve kinds" not in text and "drawings’ own templates" not in text
 
 

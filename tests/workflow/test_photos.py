@@ -46,3 +46,12 @@ def test_the_tier_takes_its_foundations_from_their_run(checkout, given):
             Path(path).rename(made / named.get(role, role))
     jobs, _ = checkout.jobs("--configfile", "config/photos.yaml")
     assert not set(MAKES_SCENES) & set(jobs) and jobs["adapter"] == 18 and jobs["world"] == 1
+
+
+def test_the_smoke_tier_of_emoji_makes_every_model_of_its_own_folder(checkout):
+    tier = ["--configfile", "config/smoke.yaml", "config/emoji.yaml"]
+    status, output = checkout.snakemake("-n", "--cores", "2", *tier)
+    assert status != 0 and "build/emoji: no objects.csv there" in output and "or build/emoji/objects.csv" in output
+    cutout_folder.make(checkout.root / "build/emoji")
+    jobs, _ = checkout.jobs(*tier)
+    assert set(MAKES_SCENES) < set(jobs) and jobs["adapter"] == 2 and jobs["paper"] == 1

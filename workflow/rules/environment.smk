@@ -30,7 +30,7 @@ def source(name):
 def cutouts(folder):
     """All files of a folder of cut-outs, which world.objects names."""
     if not (Path(folder) / "objects.csv").is_file():
-        remedy = "make build/photos/objects.csv, or a folder of your own (docs/photos.md)"
+        remedy = "make build/photos/objects.csv or build/emoji/objects.csv, or a folder of your own (docs/photos.md)"
         raise WorkflowError(f"world.objects: {folder}: no objects.csv there\n  remedy: {remedy}")
     return sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
 

@@ -36,7 +36,8 @@ def lacking(wanted: dict[str, bool]) -> str:
 
 
 MINIATURE_TIERS = (
-    "smoke", "demo", "scratch", "foundations", "seeds", "study", "photos", "foundations-photos", "rehearsal",
+    "smoke", "demo", "scratch", "foundations", "seeds", "study", "photos", "foundations-photos", "smoke-emoji",
+    "rehearsal",
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The same claims in another world: by a kept run whose pictures show other objects.
 
 What one drawn world decides may be an accident of its drawings. Each claim that a miniature can decide is judged by
-the same rule on a kept run of the other world, drawn or of cut-out photographs, and the two words stand side by side.
+the same rule on a kept run of the other world, drawn or of cut-outs, and the two words stand side by side.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gillnext.claims.verdicts import Verdict, Word
 from gillnext.config import Config
 from gillnext.config.load import settings_of
-from gillnext.record.results import Results
+from gillnext.record.results import DATA, Results
 from gillnext.runtime.errors import UserError
 
 DECIDED = (Word.REPRODUCED, Word.CONTRADICTED)
@@ -25,17 +25,20 @@ class Other(NamedTuple):
     results: Results
 
 
-def world_of(config: Config) -> str:
-    """What a run's pictures show, in a word for print."""
-    return "drawings" if config.world.drawn else "photographs"
+def world_of(results: Results) -> str:
+    """What a run's pictures show, in words for print."""
+    if results.config.world.drawn:
+        return "drawn scenes"
+    return f"cut-out {results.protocol(DATA).get('cutouts_medium', 'photograph')}s"
 
 
 def read(folder: Path, config: Config) -> Other:
     """The kept run in `folder`, beside a run of `config`; `UserError` where both are of one world."""
     theirs = settings_of(folder)
-    if theirs.world.release or world_of(theirs) == world_of(config):
+    if theirs.world.release or theirs.world.drawn == config.world.drawn:
         raise UserError("is no run of another world", where=str(folder), remedy="name a kept run of the other world")
-    return Other(world_of(theirs), Results(folder, theirs))
+    results = Results(folder, theirs)
+    return Other(world_of(results), results)
 
 
 def agreement(own: Verdict, other: Verdict) -> str:

@@ -28,8 +28,8 @@ from gillnext.config.split import Split
 @dataclass(frozen=True)
 class Run:
     tier: Literal[
-        "smoke", "demo", "scratch", "foundations", "seeds", "study", "photos", "foundations-photos", "gpu", "wukong",
-        "rehearsal",
+        "smoke", "demo", "scratch", "foundations", "seeds", "study", "photos", "foundations-photos", "smoke-emoji",
+        "gpu", "wukong", "rehearsal",
     ] = s("demo", "which tier this is; names the results folder")  # fmt: skip
     seed: int = s(20260, "root of every random stream that is not a training seed")
     threads: int = s(1, "torch threads of a job; results are equal at equal thread counts")

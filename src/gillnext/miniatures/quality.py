@@ -205,7 +205,7 @@ def order_metrics(rows: int, kept: int, sizes: Sequence[int], alive: float) -> M
 
 
 def told_cutouts(world: World) -> dict[str, Any]:
-    """What a paper says of the cut-outs that scenes are made of: counts, and who made them under which licence."""
+    """What a paper says of the cut-outs that scenes are made of: counts, medium, makers and licences."""
     if world.drawn:
         return {}
     found = cutouts.read(world.objects)
@@ -213,6 +213,7 @@ def told_cutouts(world: World) -> dict[str, Any]:
     return {
         "cutouts": len(found),
         "cutouts_held_out": sum(cut.held_out for cut in found),
+        "cutouts_medium": found[0].medium,
         "cutouts_kinds": len({cut.kind for cut in found}),
         "cutouts_by": "; ".join(f"{author}, {licence}: {count}" for (author, licence), count in sorted(by.items())),
     }

@@ -100,11 +100,12 @@ def _rows(table: Table | None, prefix: str) -> dict[str, str]:
 
 
 def _cutouts(results: Results) -> dict[str, str]:
-    """`cutouts.…`: how many cut-outs the scenes are made of, of how many kinds, how many held out, and by whom."""
+    """`cutouts.…`: how many cut-outs scenes are made of, of what medium, how many kinds, how many held out, by whom."""
     if results.config.world.release or results.config.world.drawn:
         return {}
     told = results.protocol(DATA)
-    keys = {"all": "cutouts", "heldout": "cutouts_held_out", "kinds": "cutouts_kinds", "by": "cutouts_by"}
+    keys = {"all": "cutouts", "heldout": "cutouts_held_out"}
+    keys |= {key: f"cutouts_{key}" for key in ("medium", "kinds", "by")}
     return {f"cutouts.{key}": str(told[name]) for key, name in keys.items()} | {
         "cutouts.pixels": str(results.config.world.size)
     }

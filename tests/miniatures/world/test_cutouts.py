@@ -12,9 +12,7 @@ from PIL import Image
 
 from gillnext.config.data import World
 from gillnext.config.model import Config
-from gillnext.filter.keyword import has_term
-from gillnext.filter.lexicon import read_lexicon
-from gillnext.miniatures import labelled_captions, stamps
+from gillnext.miniatures import labelled_captions
 from gillnext.miniatures.world import captions, corpus, cutouts, heldout, objects, photographs, prior, scenes, stage
 from gillnext.miniatures.world.server import Site
 from gillnext.runtime import files, seeds
@@ -120,6 +118,24 @@ def test_captions_layouts_and_the_prior_are_of_its_kinds(world):
     assert any("公交车" in text for text in texts)
 
 
+def test_captions_call_drawn_cut_outs_drawings(folder, tmp_path):
+    drawn = tmp_path / "drawn"
+    drawn.mkdir()
+    for name, *_ in ROWS:
+        (drawn / name).write_bytes((folder / name).read_bytes())
+    write(drawn, [(*row, "drawing") for row in ROWS], "file,name,measure,medium")
+    said = " ".join(corpus.make(2, "base", 120, objects.Objects.cutouts(drawn, 64)).captions)
+    assert "插画" in said and "卡通" in said and "照片" not in said and "实拍" not in said
+    assert {cut.medium for cut in cutouts.read(drawn)} == {"drawing"}
+    assert {cut.medium for cut in cutouts.read(folder)} == {"photograph"}
+    with pytest.raises(UserError, match="no medium 'film'"):
+        cutouts.read(write(drawn, [(*row, "film") for row in ROWS], "file,name,measure,medium"))
+    mixed = [(*row, "drawing" if i else "photograph") for i, row in enumerate(ROWS)]
+    with pytest.raises(UserError, match="medium drawing, and photograph in line 2") as error:
+        cutouts.read(write(drawn, mixed, "file,name,measure,medium"))
+    assert error.value.where.endswith("line 3")
+
+
 def test_the_world_stage_and_the_server_take_the_cut_outs(folder, tmp_path):
     config = Config(world=World(rows=120, shards=2, strong_share=0.2, weak_share=0.1, objects=str(folder), size=96))
     stage.make(config, tmp_path / "w")
@@ -180,50 +196,3 @@ def test_tables_without_a_column_or_with_too_few_names_are_refused(tmp_path):
         cutouts.read(write(tmp_path / "d", [("x.png", "狗", "条", "both")], "file,name,measure,split"))
     with pytest.raises(UserError, match="100 pixels"):
         objects.of(Config(world=World(size=100)))
-
-
-def deb(path, contents):
-    """A Debian package of these files, by the formats' own rules: `ar` around a `tar.xz`."""
-    import io
-    import tarfile
-
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:xz") as archive:
-        for name, body in contents.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(body)
-            archive.addfile(member, io.BytesIO(body))
-    packed = b"!<arch>\n"
-    for name, body in (("debian-binary", b"2.0\n"), ("control.tar.xz", b"x"), ("data.tar.xz", data.getvalue())):
-        packed += (
-            f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(body):<10}`\n".encode() + body + b"\n" * (len(body) % 2)
-        )
-    path.write_bytes(packed)
-    return files.sha256(path)
-
-
-def test_a_debian_package_becomes_a_folder_of_cut_outs(folder, tmp_path):
-    table = write(tmp_path / "t", [(f"animals/{name}", *rest) for name, *rest in ROWS]) / "objects.csv"
-    contents = {stamps.INSIDE + f"animals/{name}": (folder / name).read_bytes() for name, *_ in ROWS}
-    contents |= {stamps.COPYRIGHT: b"License: GPL-2\n", "./usr/bin/other": b"never read"}
-    sha256 = deb(tmp_path / "some.deb", contents)
-    assert stamps.make(tmp_path / "some.deb", table, tmp_path / "out", sha256) == len(ROWS)
-    made, given = cutouts.read(tmp_path / "out"), cutouts.read(folder)
-    assert [cut.kind for cut in made] == [cut.kind for cut in given]
-    assert all(np.array_equal(one.rgba, other.rgba) for one, other in zip(made, given, strict=True))
-    assert "License: GPL-2" in (tmp_path / "out/ATTRIBUTION.txt").read_text()
-    with pytest.raises(UserError, match="SHA-256"):
-        stamps.make(tmp_path / "some.deb", table, tmp_path / "other")
-    with pytest.raises(UserError, match="lacks"):
-        write(tmp_path / "t", [("gone.png", "羊", "只"), *[(f"animals/{name}", *rest) for name, *rest in ROWS]])
-        stamps.make(tmp_path / "some.deb", table, tmp_path / "other", sha256)
-    assert not (tmp_path / "other").exists()
-
-
-def test_the_committed_table_names_forty_kinds_and_more_that_captions_can_tell_from_places():
-    rows = cutouts.read_table(stamps.CHOSEN)
-    names = {row.name for row in rows}
-    assert len(names) >= 40 and all(row.licence and row.author for row in rows)
-    assert not [name for name in names if has_term(name, read_lexicon())]
-    several = [name for name in names if sum(row.name == name for row in rows) > 1]
-    assert all({row.split for row in rows if row.name == name} == {"train", "heldout"} for name in several)

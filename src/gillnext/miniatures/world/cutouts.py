@@ -1,12 +1,15 @@
 """A folder of cut-outs: pictures with an alpha channel, and `objects.csv`, which names what they show.
 
-The table has the columns file, name and measure; split, licence and author may stand beside them:
+The table has the columns file, name and measure; split, licence, author and medium may stand beside them:
 
-    file,name,measure,split,licence,author
-    dog.png,狗,条,train,GPL-2,…
+    file,name,measure,split,licence,author,medium
+    dog.png,狗,条,train,GPL-2,…,photograph
 
 Rows of one name are pictures of one kind, and kinds are numbered in the table's order. `split` is train or heldout;
 where no row of a name has one, the last of two rows or more is held out. A name's only picture belongs to both sides.
+`medium` is what all pictures of the folder are, photograph or drawing (photograph where nothing is said): what captions
+call a scene of them.
+
 The folder is anybody's: nothing outside it is read, and no picture is decoded that is larger than `PIXELS`.
 """
 
@@ -15,7 +18,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -26,8 +30,9 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 TABLE = "objects.csv"
-NEEDED, BESIDE = ("file", "name", "measure"), ("split", "licence", "author")
+NEEDED, BESIDE = ("file", "name", "measure"), ("split", "licence", "author", "medium")
 TRAIN, HELD_OUT = "train", "heldout"
+PHOTOGRAPH, DRAWING = "photograph", "drawing"
 FORMATS = ("PNG", "WEBP")
 PIXELS = 16_000_000  # width times height of the largest picture that is decoded
 LEAST = 5  # kinds: a scene has up to four, and a caption may name one more
@@ -46,11 +51,12 @@ class Cutout:
     rgba: np.ndarray
     licence: str = ""
     author: str = ""
+    medium: str = PHOTOGRAPH
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table, with the line that it ends on."""
+    """A row of the table, with the line that it ends on; `more` has the cells of columns that no folder needs."""
 
     line: int
     file: str
@@ -59,6 +65,8 @@ class Row:
     split: str = ""
     licence: str = ""
     author: str = ""
+    medium: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_table(path: Path) -> list[Row]:
@@ -72,7 +80,8 @@ def read_table(path: Path) -> list[Row]:
     rows = []
     for cells in reader:
         here = {name: (cells.get(name) or "").strip() for name in (*NEEDED, *BESIDE)}
-        rows.append(Row(reader.line_num, **here))
+        more = {name: (cells[name] or "").strip() for name in columns if name not in here}
+        rows.append(Row(reader.line_num, **here, more=more))
     for row in rows:
         _check(row, f"{path}, line {row.line}")
     _check_names(rows, path)
@@ -90,6 +99,8 @@ def _check(row: Row, where: str) -> None:
             raise UserError(said, where=where, remedy="a noun and its measure word, such as 狗 and 条")
     if row.split not in ("", TRAIN, HELD_OUT):
         raise UserError(f"no split {row.split!r}", where=where, remedy=f"{TRAIN}, {HELD_OUT}, or nothing")
+    if row.medium not in ("", PHOTOGRAPH, DRAWING):
+        raise UserError(f"no medium {row.medium!r}", where=where, remedy=f"{PHOTOGRAPH}, {DRAWING}, or nothing")
 
 
 def _check_names(rows: list[Row], path: Path) -> None:
@@ -102,6 +113,9 @@ def _check_names(rows: list[Row], path: Path) -> None:
         if first.measure != row.measure:
             said = f"{row.name} has the measure word {row.measure}, and {first.measure} in line {first.line}"
             raise UserError(said, where=where, remedy="give one of them")
+        if row.medium != rows[0].medium:
+            said = f"the medium {row.medium or 'of no name'}, and {rows[0].medium or 'none'} in line {rows[0].line}"
+            raise UserError(said, where=where, remedy="give all rows one medium: a scene is photographed or drawn")
         if (other := seen.setdefault(row.file, row)) is not row:
             raise UserError(f"{row.file} stands in line {other.line} too", where=where, remedy="leave one of them out")
     for row in measures.values():
@@ -152,12 +166,17 @@ def read(folder: Path | str) -> tuple[Cutout, ...]:
         if not path.resolve().is_relative_to(root):
             raise UserError(f"{row.file} leads out of the folder", where=where, remedy="copy the picture into it")
         kind = Kind(names.index(row.name), row.name, row.measure)
-        found.append(Cutout(row.file, kind, id(row) in held, decode(path, where), row.licence, row.author))
+        found.append(Cutout(row.file, kind, id(row) in held, decode(path, where), *told(row)))
     for name, same in of_name.items():
         if len(same) > 1 and len(held & {id(row) for row in same}) == len(same):
             said = f"every picture of {name} is held out"
             raise UserError(said, where=f"{table}, line {same[0].line}", remedy=f"leave one in {TRAIN}")
     return tuple(found)
+
+
+def told(row: Row) -> tuple[str, str, str]:
+    """Licence, author and medium of a row's picture."""
+    return row.licence, row.author, row.medium or PHOTOGRAPH
 
 
 def _held_out(same: list[Row]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""Scenes of cut-out photographs: which stand where, and the picture of it, at any size.
+"""Scenes of cut-outs, photographs or drawings: which stand where, and the picture of it, at any size.
 
 As in the drawn world a scene has one to four objects of different kinds, all of each inside the picture, and a box is
 that of the whole object, also where another stands before it: it is computed from the cut-out's opaque pixels, turned
@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from gillnext.miniatures.world.classes import Colour
-from gillnext.miniatures.world.cutouts import HELD_OUT, OPAQUE, TRAIN, Cutout
+from gillnext.miniatures.world.cutouts import DRAWING, HELD_OUT, OPAQUE, PHOTOGRAPH, TRAIN, Cutout
 from gillnext.miniatures.world.drawing import gradient
 from gillnext.miniatures.world.scenes import COUNT_SHARES, SIDES, Box, Scene, Thing, cover
 from gillnext.runtime import seeds
@@ -58,10 +58,16 @@ class PhotoScene(Scene):
     of its small copy; None where the ground is a gradient from `top` to `bottom`.
     """
 
-    medium: ClassVar[str] = "photograph"
+    medium: ClassVar[str] = PHOTOGRAPH
 
     behind: int | None = None
     piece: tuple[int, int, int] = (0, 0, CELLS)
+
+
+class SpriteScene(PhotoScene):
+    """The same of drawn cut-outs, such as emoji: captions speak of it as of a drawing."""
+
+    medium: ClassVar[str] = DRAWING
 
 
 class Source:
@@ -131,6 +137,7 @@ class Photographs:
 
     def __init__(self, cutouts: Sequence[Cutout]) -> None:
         self.sources = [Source(cutout) for cutout in cutouts]
+        self.scene = SpriteScene if cutouts[0].medium == DRAWING else PhotoScene
         self.kinds = tuple(sorted({cutout.kind for cutout in cutouts}, key=lambda kind: kind.id))
         combinations: list[tuple[str, ...]] = [(TRAIN,), (HELD_OUT,), (TRAIN, HELD_OUT)]
         self.of_kind = {sides: [self._numbers(kind.id, sides) for kind in self.kinds] for sides in combinations}
@@ -155,7 +162,7 @@ class Photographs:
         x, y = (int(v) for v in rng.integers(0, CELLS - side, 2, endpoint=True))
         kind = self.of_kind[sides][int(rng.integers(len(self.kinds)))]
         behind = kind[int(rng.integers(len(kind)))]
-        return PhotoScene(top, bottom, objects, behind if ground == 2 else None, (x, y, side))
+        return self.scene(top, bottom, objects, behind if ground == 2 else None, (x, y, side))
 
     def boxes(self, rng: np.random.Generator, count: int) -> list[Box]:
         """`count` boxes from the world's prior (fewer only where 200 tries found no room)."""
