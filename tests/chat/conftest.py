@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from gillnext.gill.talker import Read
 
 WORDS = ("红", "绿", "蓝")  # a picture's channels
-IMAGES, HIDDEN, STATES, WIDTH, POOLED = 2, 6, 32, 96, 64
+IMAGES, HIDDEN, STATES, WIDTH, POOLED = 2, 6, 32, 96, 96
 
 
 class StandIn:

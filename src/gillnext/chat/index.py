@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gillnext import conversations, layouts
 from gillnext.chat.parts import add_talker, open_talker
@@ -169,11 +169,11 @@ def _shown(row: Any, where: str) -> Iterator[tuple[str, int | None]]:
 
 
 def read_picture(path: Path) -> tuple[np.ndarray, str]:
-    """(H, W, 3) uint8 RGB and the SHA-256 of the file; `ValueError` that says why it cannot be read."""
+    """(H, W, 3) uint8 RGB, upright, and the SHA-256 of the file; `ValueError` that says why it cannot be read."""
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(image.convert("RGB")), hashlib.sha256(data).hexdigest()
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
         raise ValueError("no such file") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
