@@ -65,6 +65,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "ceilings": ("gillnext.miniatures.ceilings", "make and score the reference images"),
     "real": ("gillnext.score.real", "score the held-out pictures of a release, and keep the reference features"),
     "quality": ("gillnext.miniatures.quality", "score filter, download and annotation against the world's truth"),
+    "gill": ("gillnext.gill.train", "train GILL's parts around a frozen language model, its eyes and the base"),
     "memory": ("gillnext.memory.stage", "measure summed, split, accumulated and checkpointed backward"),
     "tally": ("gillnext.record.tally", "count what the data stages kept and lost of a release"),
     "gather": (
