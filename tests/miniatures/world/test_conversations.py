@@ -189,11 +189,13 @@ def test_what_an_answer_says_of_places_is_so():
 
 def test_every_sentence_is_used_and_can_be_mirrored():
     text = "\n".join(text_of(row.turns) for kind in ("story", "dialogue") for row in made(kind, count=300))
-    for name in "OPENING OPENING_PLACED OPENING_TWO OPENING_PAIR BESIDE ADDED MOVED MOVED_BESIDE LEFT".split():
-        for template in getattr(sentences, name):
+    opening = (sentences.OPENING, sentences.OPENING_PLACED, sentences.OPENING_TWO, sentences.OPENING_PAIR)
+    later = (sentences.BESIDE, sentences.ADDED, sentences.MOVED, sentences.MOVED_BESIDE, sentences.LEFT)
+    for templates in (*opening, *later):
+        for template in templates:
             parts = re.split(r"\{.\}", template)
             assert re.search(".{1,5}".join(map(re.escape, parts)), text), template
-        assert len(getattr(sentences, name)) >= 6
+        assert len(templates) >= 6
     for line in text.splitlines():
         assert mirror_caption(line, 0) is not None and mirror_caption(line, 1) is not None, line
 
