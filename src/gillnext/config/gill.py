@@ -46,6 +46,7 @@ class Gill:
     images: int = s(8, "[IMG] tokens")
     prefix: int = s(4, "embeddings that a picture enters as")
     retrieval: int = s(64, "width of the embeddings that find pictures")
+    length: int = s(768, "tokens of a conversation at most; of a longer one the oldest turns are left out")
     mapper_width: int = s(128, "width of the mapper")
     mapper_layers: int = s(2, "layers of its encoder, and of its decoder")
     generation: Literal["matching", "denoising"] = s(
