@@ -41,7 +41,7 @@ CUTOUTS := build/photos/objects.csv
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference smoke study photos foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference supplement smoke study photos foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -57,6 +57,9 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
+
+supplement: $(PACKAGE) ## end-to-end GILL on this tier's models, to results/TIER/supplement/supplement.pdf (docs/gill.md)
+	$(BIN)/snakemake --cores $(CORES) $(OVERLAY) -- results/$(TIER)/supplement/supplement.pdf
 
 photos: $(PACKAGE) $(CUTOUTS) ## the headline arms in a world of photographs, on foundations of its own (config/photos.yaml)
 	@test -d results/foundations-photos/models/base || { echo "no foundations of this world yet: make foundations WORLD=photos"; exit 1; }

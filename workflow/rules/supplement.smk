@@ -24,9 +24,9 @@ rule conversations:
         config=CONFIG,
         settings=settings("run.seed", "world.medium", "gill.conversations"),
     log:
-        "<results>/logs/supplement/conversations.log",
+        "<results>/supplement/logs/conversations.log",
     benchmark:
-        "<results>/benchmarks/supplement/conversations.tsv"
+        "<results>/supplement/benchmarks/conversations/all.tsv"
     message:
         "conversations: stories and dialogues, and the pictures of what they say"
     shell:
@@ -43,9 +43,9 @@ rule language:
         config=CONFIG,
         settings=settings("run.seed", "run.threads", "run.device", "gill.language_model"),
     log:
-        "<results>/logs/supplement/language.log",
+        "<results>/supplement/logs/language.log",
     benchmark:
-        "<results>/benchmarks/supplement/language.tsv"
+        "<results>/supplement/benchmarks/language/all.tsv"
     threads: cfg.run.threads
     resources:
         gpu=GPU,
@@ -66,9 +66,9 @@ rule conversation_planner:
         config=CONFIG,
         settings=settings("run.seed", "run.threads", "run.device", "run.precision", "planner"),
     log:
-        "<results>/logs/supplement/planner.log",
+        "<results>/supplement/logs/planner.log",
     benchmark:
-        "<results>/benchmarks/supplement/planner.tsv"
+        "<results>/supplement/benchmarks/planner/all.tsv"
     threads: cfg.run.threads
     resources:
         gpu=GPU,
@@ -92,9 +92,9 @@ rule gill:
         config=CONFIG,
         settings=settings("run", "gill"),
     log:
-        "<results>/logs/supplement/gill.log",
+        "<results>/supplement/logs/gill.log",
     benchmark:
-        "<results>/benchmarks/supplement/gill.tsv"
+        "<results>/supplement/benchmarks/gill/all.tsv"
     threads: cfg.run.threads
     resources:
         gpu=GPU,
@@ -103,60 +103,3 @@ rule gill:
     shell:
         "gillnext gill --config {params.config:q} --conversations {input.conversations:q}/train.jsonl "
         "--language {input.language:q} --eyes {input.eyes:q} --base {input.base:q} --out {output.model:q} > {log:q} 2>&1"
-
-
-# An album holds pictures of few things: those of the training conversations with two objects or fewer.
-rule album:
-    input:
-        conversations=rules.conversations.output.conversations,
-        gill=rules.gill.output.model,
-        language=language,
-        eyes=eyes,
-        code=code("gillnext.chat.index"),
-    output:
-        index=directory("<results>/supplement/index"),
-    params:
-        config=CONFIG,
-        settings=settings("run"),
-    log:
-        "<results>/logs/supplement/index.log",
-    benchmark:
-        "<results>/benchmarks/supplement/index.tsv"
-    threads: cfg.run.threads
-    resources:
-        gpu=GPU,
-    message:
-        "index: embedding the pictures that may be found"
-    shell:
-        "gillnext index --config {params.config:q} --gill {input.gill:q} --language {input.language:q} --eyes {input.eyes:q} "
-        "--pictures {input.conversations:q}/train.jsonl --objects 2 --out {output.index:q} > {log:q} 2>&1"
-
-
-rule respond:
-    input:
-        conversations=rules.conversations.output.conversations,
-        gill=rules.gill.output.model,
-        language=language,
-        eyes=eyes,
-        base=model("base"),
-        adapter=f"<results>/adapters/{FIRST}",
-        planner=rules.conversation_planner.output.model,
-        code=code("gillnext.chat.respond"),
-    output:
-        pictures=directory("<results>/supplement/pictures"),
-    params:
-        config=CONFIG,
-        settings=settings("run", "sample.steps", "sample.guidance", "sample.batch"),
-    log:
-        "<results>/logs/supplement/respond.log",
-    benchmark:
-        "<results>/benchmarks/supplement/respond.tsv"
-    threads: cfg.run.threads
-    resources:
-        gpu=GPU,
-    message:
-        "respond: drawing what conversations end with, in every way"
-    shell:
-        "gillnext respond --config {params.config:q} --conversations {input.conversations:q}/test.jsonl --gill {input.gill:q} "
-        "--language {input.language:q} --eyes {input.eyes:q} --base {input.base:q} --adapter {input.adapter:q} "
-        "--planner {input.planner:q} --out {output.pictures:q} > {log:q} 2>&1"
