@@ -3,12 +3,12 @@
     gillnext language --config config.yaml --conversations results/demo/supplement/conversations --out models/language
 
 It learns to go on from the first turns of training conversations, and to say what their picture then holds
-(`miniatures.retelling`), as a published language model could. Its texts are a conversation, a line break, a retelling and
-END, or a caption of the world and END. The loss is the cross-entropy of what ends a text, and with a weight of `READING`
-that of the conversation before it.
+(`miniatures.retelling`), as a published language model could. Its texts are a conversation, a line break, a retelling
+and END, or a caption of the world and END. The loss is the cross-entropy of what ends a text, and with a weight of
+`READING` that of the conversation before it.
 
-language.json beside the model tells, of validation conversations that it has not read, the perplexity of their text, and
-the share of which a greedy retelling names exactly the objects in the picture; chance is another conversation's retelling.
+language.json beside the model tells, of validation conversations that it has not read, the perplexity of their text,
+and of which share a greedy retelling names exactly the objects in the picture; chance is another one's retelling.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def passages(conversation: Conversation) -> Iterator[Passage]:
 
 
 def world_captions(seed: int, count: int, objects: Objects) -> Iterator[Passage]:
-    """Captions of `count` scenes of the stream "language", half of them naming, half spatial where a scene allows it."""
+    """Captions of `count` scenes of the stream "language", half naming, half spatial where a scene allows it."""
     for i in range(count):
         scene, rng = objects.sample(seed, "language", i), seeds.rng("language-caption", seed, i)
         stated = captions.spatial(scene, rng, "world") if i % 2 else None
@@ -74,7 +74,7 @@ def world_captions(seed: int, count: int, objects: Objects) -> Iterator[Passage]
 
 
 class Texts:
-    """Training texts by kind; `of(step)` gives those of a step, each as the tokens of its passage and of what follows."""
+    """Training texts by kind; `of(step)` gives those of a step, each as its passage and what follows."""
 
     def __init__(self, found: Sequence[Passage], objects: Objects, seed: int, batch: int) -> None:
         self.by_kind = {kind: [p for p in found if p.kind == kind] for kind in SHARES}
@@ -105,7 +105,7 @@ def make_tokenizer(texts: Texts, nouns: Sequence[str]) -> PreTrainedTokenizerBas
 
 def loss_of(network: Any, tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, str]]) -> torch.Tensor:
     """The mean cross-entropy of what follows, and `READING` times that of the passages."""
-    encoded = [(tokenizer(a).input_ids, tokenizer(b).input_ids + [tokenizer.eos_token_id]) for a, b in texts]
+    encoded = [(tokenizer(a).input_ids, [*tokenizer(b).input_ids, tokenizer.eos_token_id]) for a, b in texts]
     sums, counts = [torch.zeros(()), torch.zeros(())], [0, 0]
     for rows in by_length([len(a) + len(b) for a, b in encoded], GROUP):
         tokens = [encoded[i][0] + encoded[i][1] for i in rows]

@@ -94,8 +94,8 @@ class Example(NamedTuple):
 class Rows:
     """Layouts fit for training. A row with `"complete": true` lacks nothing: what else its caption names is not there.
 
-    `nouns`: what they name most often; `unlisted`: whether they name others as well; `counts`: rows left out or changed,
-    by reason.
+    `nouns`: what they name most often; `unlisted`: whether they name others as well; `counts`: rows left out or
+    changed, by reason.
     """
 
     def __init__(self, paths: Sequence[Path], settings: Settings) -> None:
