@@ -21,6 +21,10 @@ STAGES: dict[str, tuple[str, str]] = {
     "heldout": ("gillnext.miniatures.world.heldout", "write one set of held-out layouts"),
     "prior": ("gillnext.miniatures.world.prior", "draw the boxes of the chance level from the world's prior"),
     "swap": ("gillnext.miniatures.world.swap", "held-out layouts with their phrases swapped between boxes"),
+    "conversations": (
+        "gillnext.miniatures.world.conversations",
+        "write stories, dialogues and captioned pictures of the world, for end-to-end GILL",
+    ),
     "serve": ("gillnext.miniatures.world.serve", "serve Mini-Wukong's images and faults on loopback"),
     "rehearse": ("gillnext.miniatures.rehearsal.stage", "rehearse what a lab does, on miniatures of what it has"),
     "classifier": ("gillnext.miniatures.classifier", "train the caption classifier (a small Qwen2ForCausalLM)"),
