@@ -22,7 +22,7 @@ rule conversations:
         conversations=directory("<results>/supplement/conversations"),
     params:
         config=CONFIG,
-        settings=settings("run.seed", "world.medium", "gill.conversations"),
+        settings=settings("run.seed", "gill.conversations"),
     log:
         "<results>/supplement/logs/conversations.log",
     benchmark:
