@@ -2,11 +2,31 @@
 
 SUPPLEMENT = RUN if cfg.from_reference else f"{RESULTS}/supplement"
 
+SUPPLEMENT_HASHES = [] if cfg.from_reference else [f"{RESULTS}/supplement/hashes.json"]
+
+
+rule supplement_hashes:
+    input:
+        scores=f"{SUPPLEMENT}/converse.json",
+        code=code("gillnext.verify.hashes"),
+    output:
+        hashes="<results>/supplement/hashes.json",
+    params:
+        results=folder(),
+        settings=everything,
+    log:
+        "<results>/supplement/logs/hashes.log",
+    message:
+        "hashes: hashing the values of the supplement's stages"
+    shell:
+        "gillnext hashes --supplement --results {params.results:q} --out {output.hashes:q} > {log:q} 2>&1"
+
 
 rule supplement:
     input:
         scores=f"{SUPPLEMENT}/converse.json",
         shown=f"{SUPPLEMENT}/shown.zip",
+        hashes=SUPPLEMENT_HASHES,
         costs=f"{SUPPLEMENT}/jobs.parquet" if cfg.from_reference else [],
         sources=tree("paper"),
         code=code("gillnext.supplement.stage"),
