@@ -82,6 +82,7 @@ SUPPLEMENT: dict[str, tuple[str, ...]] = {
     ),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
+EVERY = NEEDS | SUPPLEMENT
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
     "distances": "distance", "conversation_planner": "planner", "album": "index",
@@ -102,12 +103,11 @@ class Stage:
 
 def upstream(name: str) -> list[str]:
     """A rule and all that it needs, however indirectly, in the workflow's order."""
-    needs = NEEDS | SUPPLEMENT
     found, todo = {name}, [name]
     while todo:
-        todo += [one for one in needs[todo.pop()] if one not in found]
+        todo += [one for one in EVERY[todo.pop()] if one not in found]
         found.update(todo)
-    return [one for one in needs if one in found]
+    return [one for one in EVERY if one in found]
 
 
 def _seeds(config: Config, arms: Iterable[str]) -> list[str]:

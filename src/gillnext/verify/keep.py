@@ -51,7 +51,7 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
 
 
 def keep_supplement(root: Path, out: Path) -> dict[str, Any]:
-    """The same of the supplement of the run in `root`: its scores, the pictures that it shows, hashes, costs, settings."""
+    """The same of the supplement of the run in `root`: scores, pictures that it shows, hashes, costs, settings."""
     place, remedy = root / "supplement", "run `make supplement` to its end, then keep it"
     with files.atomic(out) as folder:
         folder.mkdir()
