@@ -61,7 +61,7 @@ def test_without_pictures_the_tokens_are_those_of_the_whole_text(tokenizer):
     for some in (tokenizer, joined):
         row = sequence.passage(some, TURNS, [False] * 4, 2, 100)
         assert row.ids == some.encode(text_of(TURNS), add_special_tokens=False)
-    assert any("。\n" == joined.decode([token]) for token in row.ids)
+    assert any(joined.decode([token]) == "。\n" for token in row.ids)
 
 
 def test_rows_of_a_batch_name_their_own_pictures(tokenizer):
