@@ -40,7 +40,7 @@ def batch(tiny_cache, tiny_language):
 
 @pytest.fixture(scope="session")
 def conversations(tmp_path_factory, tiny_layouts):
-    """train.jsonl: four captions, three stories of three pictures, a dialogue of four turns, and one without a picture."""
+    """train.jsonl: four captions, three stories of three pictures, a dialogue of four turns, one without a picture."""
     from PIL import Image
 
     from gillnext.conversations import Conversation, Turn, write

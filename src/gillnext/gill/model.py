@@ -88,7 +88,8 @@ class Gill(nn.Module):
         self.denoiser = denoiser
         if denoiser:
             denoiser.unet.requires_grad_(False)
-        words_WH: Tensor = self.language.get_input_embeddings().weight.detach().float()
+        table: Any = language.get_input_embeddings()
+        words_WH = table.weight.detach().float()
         hidden, spread = words_WH.shape[1], words_WH.std().item()
         self.word_norm = words_WH.norm(dim=1).mean().item()
         self.image_RH = nn.Parameter(torch.randn(sizes.images, hidden) * spread)  # the new words' rows
@@ -139,6 +140,22 @@ class Gill(nn.Module):
         )
         before_BLH = hidden_BQH[:, seen - 1 : -1].to(self.language.dtype)
         return self.language.get_output_embeddings()(before_BLH).float()
+
+    def caption(self, features_BV: Tensor, end: int, most: int) -> list[list[int]]:
+        """Captions of pictures, token by token the likeliest, without the token `end`; at most `most` tokens."""
+        language, rows_BLH = self.language, self.seen(features_BV)
+        said: list[list[int]] = [[] for _ in features_BV]
+        going, past = set(range(len(said))), None
+        for _ in range(most):
+            output = language(inputs_embeds=rows_BLH.to(language.dtype), past_key_values=past, use_cache=True)
+            likeliest_B, past = output.logits[:, -1].argmax(-1), output.past_key_values
+            rows_BLH = language.get_input_embeddings()(likeliest_B)[:, None]
+            going -= {i for i in going if likeliest_B[i] == end}
+            for i in going:
+                said[i].append(int(likeliest_B[i]))
+            if not going:
+                break
+        return said
 
     def image_states(self, texts: Texts) -> Tensor:
         """Hidden states (B, R, H) of the [IMG] tokens that follow what was said."""

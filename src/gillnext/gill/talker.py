@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
 
 from gillnext.conversations import Turn
 from gillnext.gill import folder, sequence
@@ -116,15 +115,11 @@ class Talker:
     @torch.no_grad()
     def caption(self, pictures: Sequence[Path | np.ndarray], most: int = 48, batch: int = 64) -> list[str]:
         """A caption of each picture, token by token the likeliest, up to the LM's end or `most` tokens."""
-        language, tokenizer, captions = self.gill.language, self.reading.tokenizer, list[str]()
-        end = self.reading.end
-        how = GenerationConfig(max_new_tokens=most, do_sample=False, eos_token_id=end, pad_token_id=end)
+        captions: list[str] = []
         for i in range(0, len(pictures), batch):
             features = self.eyes.features(pictures[i : i + batch], batch).to(self.device)
-            prefix = self.gill.seen(features).to(language.dtype)
-            mask = torch.ones(prefix.shape[:2], dtype=torch.int64, device=self.device)
-            found = language.generate(inputs_embeds=prefix, attention_mask=mask, generation_config=how)
-            captions += tokenizer.batch_decode(found, skip_special_tokens=True)
+            said = self.gill.caption(features, self.reading.end, most)
+            captions += [str(self.reading.tokenizer.decode(row, skip_special_tokens=True)) for row in said]
         return captions
 
     @torch.no_grad()
