@@ -25,6 +25,7 @@ STAGES: dict[str, tuple[str, str]] = {
         "gillnext.miniatures.world.conversations",
         "write stories, dialogues and captioned pictures of the world, for end-to-end GILL",
     ),
+    "language": ("gillnext.miniatures.language", "train the frozen language model of end-to-end GILL"),
     "serve": ("gillnext.miniatures.world.serve", "serve Mini-Wukong's images and faults on loopback"),
     "rehearse": ("gillnext.miniatures.rehearsal.stage", "rehearse what a lab does, on miniatures of what it has"),
     "classifier": ("gillnext.miniatures.classifier", "train the caption classifier (a small Qwen2ForCausalLM)"),
