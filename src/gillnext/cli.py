@@ -83,6 +83,8 @@ STAGES: dict[str, tuple[str, str]] = {
     "claims": ("gillnext.claims.stage", "give every claim of the design notes its verdict"),
     "figure": ("gillnext.paper.figure", "draw one of the paper's figures"),
     "paper": ("gillnext.paper.stage", "typeset the paper"),
+    "illustrate": ("gillnext.supplement.illustrate", "keep the pictures that the supplement shows"),
+    "supplement": ("gillnext.supplement.stage", "tables, figures and PDF of the supplement"),
     "keep": ("gillnext.verify.keep", "keep of a finished run what its paper is made of"),
     "hashes": ("gillnext.verify.hashes", "hash what each stage of a run made, over values; compare two runs' hashes"),
     "runs": ("gillnext.verify.runs", "add a whole run's numbers to the table of its tier's runs"),
