@@ -34,7 +34,7 @@ from gillnext.chat.artist import Artist
 from gillnext.chat.index import Index, tell
 from gillnext.chat.measures import Share
 from gillnext.chat.parts import add_talker, open_talker
-from gillnext.chat.policy import ABOUT, Policy, chosen, features_of
+from gillnext.chat.policy import ABOUT, chosen, features_of
 from gillnext.chat.respond import add_artist, true_layout
 from gillnext.chat.score import add_judges
 from gillnext.chat.similarity import ImageText
@@ -50,6 +50,8 @@ from gillnext.runtime.progress import Progress
 from gillnext.sample.stage import Keys, name_of, open_work, save_png
 from gillnext.score.images import ImageSet
 from gillnext.score.models import confident, detected, evaluator, weights
+
+SPARE = 8  # pictures that are looked at for each example beyond its own, at first; then four times as many
 
 
 @dataclass(frozen=True)
@@ -119,22 +121,29 @@ def nearest(index: Index, asked: Sequence[Example], embeddings_NE: np.ndarray) -
     """For each example the score and path of the nearest picture that is there, unchanged, and not its own."""
     own = [{(e.root / turn.picture).resolve() for turn in e.row.turns if turn.picture} for e in asked]
     problems: dict[int, str] = {}
-    scores, places = index.find(embeddings_NE, len(index))
-    best, paths = np.zeros(len(asked), np.float32), list[Path]()
-    for i, row in enumerate(places):
-        for k, place in enumerate(row.tolist()):
-            if place not in problems:
-                problems[place] = index.problem(place)
-            path = index.path(place).resolve()
-            if not problems[place] and path not in own[i]:
-                best[i] = scores[i, k]
-                paths.append(path)
-                break
-        else:
-            what = f"the index has no picture for {asked[i].row.id!r} but its own"
-            raise UserError(what, where="--index", remedy="make an index of more pictures")
+
+    def fits(i: int, place: int) -> bool:
+        if place not in problems:
+            problems[place] = index.problem(place)
+        return not problems[place] and index.path(place).resolve() not in own[i]
+
+    best, paths = np.zeros(len(asked), np.float32), dict[int, Path]()
+    k, left = SPARE + max(map(len, own)), list(range(len(asked)))
+    while left:
+        scores, places = index.find(embeddings_NE[left], k)
+        for i, values, row in zip(left, scores, places.tolist(), strict=True):
+            first = next((n for n, place in enumerate(row) if fits(i, place)), None)
+            if first is not None:
+                best[i], paths[i] = values[first], index.path(row[first])
+        left = [i for i in left if i not in paths]
+        if k >= len(index):
+            break
+        k *= 4
     tell({index.paths[place]: problem for place, problem in problems.items() if problem}, "--index", len(index))
-    return best, paths
+    if left:
+        what = f"the index has no picture for {asked[left[0]].row.id!r} but its own"
+        raise UserError(what, where="--index", remedy="make an index of more pictures")
+    return best, [paths[i] for i in range(len(asked))]
 
 
 def compare(
@@ -178,17 +187,21 @@ def judged(
     }  # fmt: skip
     shares = {name: Share(values, rows) for name, values in policies.items()}
     differs = found_N != drawn_N
-    told = measures.group({
-        "accuracy": Share((retrieve_N == labels_N).astype(float), rows),
-        "accuracy_evaluator": Share(((retrieve_N == (found_N > drawn_N)) & differs).astype(float), differs.astype(float)),
-        "retrieved": Share(retrieve_N.astype(float), rows),
-        "f1": shares["decided"],
-    })  # fmt: skip
+    agrees = (retrieve_N == (found_N > drawn_N)) & differs
+    told = measures.group(
+        {
+            "accuracy": Share((retrieve_N == labels_N).astype(float), rows),
+            "accuracy_evaluator": Share(agrees.astype(float), differs.astype(float)),
+            "retrieved": Share(retrieve_N.astype(float), rows),
+            "f1": shares["decided"],
+        }
+    )
+    labelled = round(float(labels_N.mean()), 6)
     value = {name: round(float(share.value or 0.0), 6) for name, share in shares.items()}
     told["chance"] = {"accuracy": 0.5, "f1": value["coin"]}
     told["baseline"] = {
         "f1_retrieve": value["retrieve"], "f1_generate": value["generate"],
-        "accuracy_retrieve": round(float(labels_N.mean()), 6), "accuracy_generate": round(float(1 - labels_N.mean()), 6),
+        "accuracy_retrieve": labelled, "accuracy_generate": round(1 - labelled, 6),
     }  # fmt: skip
     told["ceiling"] = {"f1": value["best"]}
     told["contrasts"] = {
@@ -220,7 +233,8 @@ def decide(
         asked = examples(path, cfg.run.seed, cfg.gill.decisions if name == "train" else None)
         splits[name] = compare(cfg, talker, index, artist, asked, name, work / name)
     labels = {name: split.labels(clip) for name, split in splits.items()}
-    policy, penalty = chosen(*((splits[name].features_ND, labels[name]) for name in ("train", "val")))
+    train, val = ((splits[name].features_ND, labels[name]) for name in ("train", "val"))
+    policy, penalty = chosen(train, val)
     scores = {}
     for name in ("val", "test"):
         split = splits[name]

@@ -1,9 +1,9 @@
 """The decision head: is a conversation's picture found in the index or drawn?
 
-As in GILL (Koh et al., 2023, section 3.4) a linear layer on the [IMG] states and the highest retrieval score. Upstream
-reads the first state, is trained with dropout by gradient steps, and its labels are people's votes. Here it reads the
-mean of the r states, and is fitted to the end: the logistic loss with a penalty on the squared weights, which validation
-chooses among `PENALTIES`, is convex, so that seed and step size are no part of it.
+As in GILL (Koh et al., 2023, arXiv:2305.17216) a linear layer on the [IMG] states and the highest retrieval score.
+Upstream reads the first state, trains with dropout, and its labels are people's votes. Here it reads the mean of the r
+states, and is fitted to the end: the logistic loss with a penalty on the squared weights is convex, so that seed and
+step size are no part of it. Validation chooses the penalty among `PENALTIES`.
 
 Letters: N conversations, R [IMG] tokens, H width of the LM, D = H + 1 features.
 """
@@ -94,7 +94,7 @@ def fit(features_ND: np.ndarray, labels_N: np.ndarray, penalty: float) -> Policy
         return loss
 
     optimiser.step(closure)
-    return Policy(mean_D, deviation_D, weights_D.detach().numpy(), float(bias))
+    return Policy(mean_D, deviation_D, weights_D.detach().numpy(), bias.item())
 
 
 def chosen(

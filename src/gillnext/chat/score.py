@@ -168,7 +168,8 @@ def drawn(
     """Generation, placement and their contrasts, by kind and way, of the folders of `gillnext respond`; and the hashes
     of the pictures. `UserError` where a folder is of other conversations.
     """
-    labels, generation, placement, contrasts, hashes = labels_of(detector), {}, {}, {}, dict[str, str]()
+    labels, hashes = labels_of(detector), dict[str, str]()
+    generation, placement, contrasts = dict[str, Any](), dict[str, Any](), dict[str, Any]()
     shares: dict[str, dict[str, dict[str, Share]]] = {}
     for folder in folders:
         if [row.id for row in layouts.read(folder / TRUTH)] != [row.id for row in rows.truth]:
@@ -179,8 +180,9 @@ def drawn(
             found = confident(detected(samples, detector, rows.truth), detector)
             for kind in rows.kinds:
                 own = [i for i, row in enumerate(rows.rows) if row.kind == kind]
-                parts = ([part[i] for i in own] for part in (rows.truth, samples.layouts, found))
-                classes, places, chance = pictures_scores(*parts, labels)
+                truth, given = ([part[i] for i in own] for part in (rows.truth, samples.layouts))
+                seen = [found[i] for i in own]
+                classes, places, chance = pictures_scores(truth, given, seen, labels)
                 generation.setdefault(kind, {})[name] = measures.group(classes, chance={"recall": chance.pop("recall")})
                 placement.setdefault(kind, {})[name] = measures.group(places, chance=chance)
                 shares.setdefault(kind, {})[name] = classes | places

@@ -22,12 +22,12 @@ class ImageText:
     """The Chinese-CLIP in a folder. `description` tells what it is, `hash` is the digest of its weights."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self.model, self.processor = for_torchmetrics(folder)
+        loaded: Any = for_torchmetrics(folder)
+        self.model, self.processor = loaded
         self.model.to(device)
         self.device, self.description, self.hash = device, describe(folder), weights(folder)
-        tokenizer: Any = self.processor.tokenizer
-        self.tokenizer = tokenizer
-        self.most = min(tokenizer.model_max_length, self.model.config.text_config.max_position_embeddings)
+        self.tokenizer = self.processor.tokenizer
+        self.most = min(self.tokenizer.model_max_length, self.model.config.text_config.max_position_embeddings)
 
     @torch.no_grad()
     def pictures(self, pictures: Sequence[Path | np.ndarray]) -> np.ndarray:

@@ -122,8 +122,7 @@ def draw(
     warnings = ["there are no boxes: the caption alone is drawn"] if no_boxes else []
     if folders["planner"].exists():
         planner = Planner.from_pretrained(folders["planner"])
-        listed = cfg.annotate.backend != "vlm" and bool(cfg.annotate.vocabulary or cfg.annotate.names)
-        closed = (listed or cfg.annotate.backend == "detector") and bool(planner.nouns)
+        closed = remarks.closed(cfg, planner)
         if layout is None:
             layout = plan(planner, caption, closed)
             warnings += remarks.of_plan(layout, planner.nouns)
