@@ -42,7 +42,7 @@ def test_layouts_without_an_object_of_their_caption_are_left_out_or_kept(tmp_pat
 
 
 def test_of_a_complete_layout_what_else_its_caption_names_is_not_there(tmp_path):
-    absent = Layout("有船吗？没有。有猫和树", ("猫", "树"), (LEFT, RIGHT), extra={"complete": True})
+    absent = Layout("有船吗？没有。有猫和树", ("猫", "树"), (LEFT, SMALL), extra={"complete": True})
     found = [absent, Layout("一艘船", ("船",), (SMALL,)), Layout("有船吗？没有。有猫", ("猫",), (LEFT,))]
     rows = rows_of(tmp_path, found)
     assert [rows[i].layout.names for i in range(len(rows))] == [("猫", "树"), ("船",)]
