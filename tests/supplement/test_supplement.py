@@ -52,6 +52,12 @@ def test_every_way_has_its_own_number():
     assert cells(found["retrieval"], "asked")[:3] == ["caption", "last 1 turn", "last 2 turns"]
 
 
+def test_rows_stand_in_the_order_of_the_ways_however_the_file_sorts_them():
+    shuffled = json.loads(json.dumps(scores(), sort_keys=True))
+    ours, theirs = ([table.rows for table in gill.tables(record)] for record in (scores(), shuffled))
+    assert ours == theirs
+
+
 def test_a_difference_is_told_with_its_sign_and_ends():
     (table,) = [table for table in gill.tables(scores()) if table.name == "contrasts"]
     assert cells(table, "recall") == ["+0.200 (0.100 to 0.300)"] * 2

@@ -16,7 +16,7 @@ TEXT, GAP, TITLE = 0.30, 0.04, 0.22  # inches: a sentence, what lies between, a 
 COLUMNS = {"last": "last turn,\ntext encoder", "gill-pictures": "GILL", "next": "GILL-Next,\nplanned boxes"}
 
 
-def _wrapped(words: str, width: int = 12) -> str:
+def _wrapped(words: str, width: int = 10) -> str:
     return "\n".join(words[i : i + width] for i in range(0, len(words), width))
 
 

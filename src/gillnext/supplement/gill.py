@@ -5,6 +5,7 @@ Every score stands beside its chance level, its baseline and its ceiling, with n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gillnext.tables.table import Cell, Column, Table, number, span, text
@@ -28,6 +29,12 @@ WAYS = {
     "next-true": ("all turns and their pictures, mapper", "true"),
     "caption-true": ("true caption, text encoder (ceiling)", "true"),
 }
+
+
+def in_order(found: Scores, order: Iterable[str]) -> list[tuple[str, Scores]]:
+    """The parts of a record in this order, and then what it does not name."""
+    known = [name for name in order if name in found]
+    return [(name, found[name]) for name in (*known, *(name for name in found if name not in known))]
 
 
 def ends(group: Scores, metric: str) -> Cell:
@@ -64,7 +71,7 @@ def retrieval(scores: Scores) -> Table:
     columns += [Column("clip", "Chinese-CLIP R@1"), Column("chance", "chance R@1")]
     asked = {"all": "all turns", "pictures": "all turns and pictures"}
     rows = []
-    for among, parts in scores["retrieval"].items():
+    for among, parts in in_order(scores["retrieval"], ("gallery", *KINDS)):
         for name, found in parts.items():
             words = "caption" if among == "gallery" else asked.get(name, f"last {name} turn{'s' * (name != '1')}")
             own, other = found["metrics"], found["baseline"]["metrics"]
@@ -87,8 +94,8 @@ def generation(scores: Scores) -> Table:
     columns += [Column("boxes", "boxes", left=True), Column("recall", "wanted classes found"), Column("ends", "95%")]
     columns += [Column("extra", "others a picture"), Column("chance", "chance")]
     rows = []
-    for kind, ways in scores["generation"].items():
-        for way, found in ways.items():
+    for kind, ways in in_order(scores["generation"], KINDS):
+        for way, found in in_order(ways, WAYS):
             read, boxes = WAYS[way]
             own = found["metrics"]
             rows.append([
@@ -107,8 +114,8 @@ def placement(scores: Scores) -> Table:
     columns += [Column("relations", "told relations"), Column("relations_ends", "95%")]
     columns += [Column("relations_chance", "chance")]
     rows = []
-    for kind, ways in scores["placement"].items():
-        for way, found in ways.items():
+    for kind, ways in in_order(scores["placement"], KINDS):
+        for way, found in in_order(ways, WAYS):
             if way in ("gill-1", "gill-2", "gill-3", "gill-4", "gill-5"):
                 continue
             own, chance = found["metrics"], found["chance"]
@@ -156,7 +163,7 @@ def contrasts(scores: Scores) -> Table:
     parts = {"recall": "wanted classes found", "success50": "success@0.5", "relations": "told relations"}
     columns += [Column(key, title) for key, title in parts.items()]
     rows = []
-    for kind, found in scores["contrasts"].items():
+    for kind, found in in_order(scores["contrasts"], KINDS):
         for name, differences in found.items():
             cells = []
             for key in parts:
