@@ -173,7 +173,7 @@ def read_picture(path: Path) -> tuple[np.ndarray, str]:
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), hashlib.sha256(data).hexdigest()
+            return np.array(ImageOps.exif_transpose(image).convert("RGB")), hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
         raise ValueError("no such file") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
