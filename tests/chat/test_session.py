@@ -258,3 +258,27 @@ def test_parts_that_are_not_there_are_named(tmp_path, capsys, monkeypatch):
     assert "the gill is not there" in err and "make supplement" in err
     assert cli.main(["chat", "--top-p", "0"]) == 2
     assert "above 0" in capsys.readouterr().err
+
+
+def test_the_parts_are_those_of_the_results_unless_they_are_named(tmp_path, tiny_config, capsys):
+    import argparse
+    import dataclasses
+
+    results, eyes = tmp_path / "results", tmp_path / "eyes"
+    for name in ("supplement/gill", "supplement/language", "supplement/index", "models/base", "adapters/attn2/0"):
+        (results / name).mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    eyes.mkdir()
+    cfg = dataclasses.replace(tiny_config, gill=dataclasses.replace(tiny_config.gill, eyes=str(eyes)))
+    named = dict.fromkeys(stage.PARTS) | {"results": results, "index": tmp_path / "other"}
+    parts = stage.folders(cfg, argparse.Namespace(**named))
+    assert parts == {
+        "gill": results / "supplement/gill", "language": results / "supplement/language", "eyes": eyes,
+        "base": results / "models/base", "adapter": results / "adapters/attn2/0", "index": tmp_path / "other",
+    }  # fmt: skip
+    err = capsys.readouterr().err
+    assert "no planner" in err and "no decision" in err
+    (results / "supplement/gill/adapter").mkdir()  # trained with GILL, through the UNet
+    assert stage.folders(cfg, argparse.Namespace(**named))["adapter"] == results / "supplement/gill/adapter"
+    with pytest.raises(UserError, match="the decision is not there"):
+        stage.folders(cfg, argparse.Namespace(**named | {"decision": tmp_path / "none"}))
