@@ -59,6 +59,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "curve": ("gillnext.curve.stage", "draw and score validation layouts with an adapter's snapshots"),
     "sample": ("gillnext.sample.stage", "sample images for held-out layouts"),
     "draw": ("gillnext.sample.draw", "draw one picture from a caption, or a caption and boxes"),
+    "studio": ("gillnext.studio.stage", "a local page to draw on: a sentence, boxes, pictures"),
     "score": ("gillnext.score.stage", "score a set of images"),
     "index": ("gillnext.chat.index", "embed pictures for GILL to find"),
     "decide": ("gillnext.chat.decision", "learn whether a conversation's picture is found or drawn"),

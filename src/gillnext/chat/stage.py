@@ -37,7 +37,7 @@ from gillnext.conversations import Turn
 from gillnext.gill.talker import Talker
 from gillnext.roles import sources
 from gillnext.runtime.errors import UserError
-from gillnext.sample import draw
+from gillnext.sample import painter
 
 PARTS = ("gill", "language", "eyes", "base", "adapter", "planner", "index", "decision")
 NEEDED = ("gill", "language", "eyes", "base")
@@ -62,7 +62,7 @@ def folders(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
         "gill": supplement / "gill",
         "language": supplement / "language" if cfg.gill.language == "made" else Path(cfg.gill.language),
         "eyes": role(cfg, cfg.gill.eyes, results) if cfg.gill.eyes in sources.ROLES else Path(cfg.gill.eyes),
-        "base": draw.base_of(cfg, results),
+        "base": painter.base_of(cfg, results),
         "adapter": next((place for place in (trained, own, kept) if place.exists()), own),
         **{name: supplement / name for name in ("planner", "index", "decision")},
     }
@@ -173,7 +173,7 @@ def main(args: argparse.Namespace) -> None:
     if args.temperature < 0 or not 0 < args.top_p <= 1:
         what = f"--temperature {args.temperature:g}, --top-p {args.top_p:g}"
         raise UserError(what, remedy="a temperature of 0 or more, a share above 0 and up to 1")
-    cfg = draw.settings(args)
+    cfg = painter.settings(args.config, args.results)
     parts = folders(cfg, args)
     held = models(cfg, parts, Sampling(args.temperature, args.top_p, args.seed, args.opening))
     about = f"GILL {held.talker.hash[:12]} · {cfg.run.tier}"

@@ -83,5 +83,5 @@ def of_plan(layout: Layout, names: Sequence[str]) -> list[str]:
     overlaps = boxes.iou(places, places)
     pairs = itertools.combinations(range(len(layout.names)), 2)
     covered = [f"{layout.names[i]} and {layout.names[j]}" for i, j in pairs if overlaps[i, j] >= NEAR]
-    remarks += [f"{pair} are planned on each other; --boxes can part them" for pair in dict.fromkeys(covered)]
+    remarks += [f"{pair} are planned on each other; boxes of your own can part them" for pair in dict.fromkeys(covered)]
     return remarks
