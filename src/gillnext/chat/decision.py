@@ -226,7 +226,8 @@ def decide(
     """
     hashes = hashes | {"gill": talker.hash} | {name: files.sha256(path) for name, path in files_.items()}
     work = out.with_name(out.name + ".work")
-    settings = [dataclasses.asdict(cfg.run), dataclasses.asdict(cfg.sample), cfg.gill.decisions]
+    sampled = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch
+    settings = [dataclasses.asdict(cfg.run), sampled, cfg.gill.decisions]
     open_work(work, provenance.fingerprint(settings, hashes, code=["gillnext.chat.decision"]))
     splits = {}
     for name, path in files_.items():
