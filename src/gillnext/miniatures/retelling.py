@@ -26,9 +26,14 @@ LINES = 3  # of a retelling, at most: what repeats another line teaches a small 
 SHARES = {"listed": 0.4, "captioned": 0.2, "placed": 0.2, "counted": 0.05, "numbered": 0.05, "checked": 0.1}
 
 
+def third(box: Box) -> list[int]:
+    """The third that a box's centre lies in, from left to right and from top to bottom, 0 to 2."""
+    return [min(int(3 * (box[i] + box[i + 2]) / 2), 2) for i in (0, 1)]
+
+
 def part(box: Box) -> str:
     """左上, 上, 右上, 左, 中 …: the ninth of the picture that a box's centre lies in."""
-    x, y = (min(int(3 * (box[i] + box[i + 2]) / 2), 2) for i in (0, 1))
+    x, y = third(box)
     return (COLUMNS[x] + ROWS[y]).replace("中", "") or "中"
 
 
