@@ -24,7 +24,7 @@ from gillnext.instruments import evaluators
 from gillnext.layouts import Layout
 from gillnext.miniatures.world import heldout
 from gillnext.runtime import files, training
-from gillnext.sample.draw import base_of
+from gillnext.sample.painter import base_of
 from gillnext.score.boxes import fidelity
 from gillnext.score.models import asked, confident
 from gillnext.score.strata import KINDS

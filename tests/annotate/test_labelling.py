@@ -11,13 +11,13 @@ import chromium
 import pytest
 from PIL import Image
 
-from gillnext import layouts
+from gillnext import editor, layouts
 from gillnext.annotate import labels
 from gillnext.annotate.review import review
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 
-LOGIC = Path(labels.__file__).with_name("label.js")
+LOGIC = [Path(editor.__file__).with_name("boxes.js"), Path(labels.__file__).with_name("label.js")]
 in_browser = pytest.mark.skipif(
     not chromium.find(),
     reason="no Chromium on PATH, and the variable CHROMIUM names none: test_logic_… covers the rest",
@@ -148,7 +148,8 @@ async def ended(path):
 
 def node(script):
     """The JSON that a script of Node prints, with the page's logic as `page`."""
-    text = f"const page = require({json.dumps(str(LOGIC))}); console.log(JSON.stringify((() => {{ {script} }})()))"
+    page = ", ".join(f"...require({json.dumps(str(path))})" for path in LOGIC)
+    text = f"const page = {{ {page} }}; console.log(JSON.stringify((() => {{ {script} }})()))"
     return json.loads(subprocess.run(["node", "-e", text], check=True, capture_output=True, text=True).stdout)
 
 

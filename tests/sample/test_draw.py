@@ -167,7 +167,7 @@ class FakePlanner:
 
 def test_without_boxes_the_planner_places_the_objects(draw, tiny, adapter_folder, tmp_path, monkeypatch, capsys):
     expected = draw(UNIT)[2]
-    monkeypatch.setattr("gillnext.sample.draw.Planner", FakePlanner)
+    monkeypatch.setattr("gillnext.sample.painter.Planner", FakePlanner)
     monkeypatch.setattr("gillnext.sample.remarks.unread", lambda *_: [])
     arguments = ["draw", CAPTION, "--config", tiny.config_file, "--base", tiny.base, "--adapter", adapter_folder,
                  "--planner", tmp_path, "--out", tmp_path / "planned.png", "--scale", 2]  # fmt: skip
@@ -275,7 +275,7 @@ def test_told_objects_are_a_boxes_file(tell, tmp_path):
 def test_a_caption_that_names_nothing_known_is_refused_with_what_is_known(tell, caption):
     code, _, errors = tell(caption)
     assert code == 2
-    assert "names nothing" in errors and "猫、树、气球" in errors and "--boxes" in errors
+    assert "names nothing" in errors and "猫、树、气球" in errors and "boxes of your own" in errors
 
 
 @pytest.mark.parametrize(

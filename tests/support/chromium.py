@@ -1,4 +1,4 @@
-"""Headless Chromium by its DevTools protocol: a page from a file, a real mouse and keyboard, no network."""
+"""Headless Chromium by its DevTools protocol: a page of this machine, a real mouse and keyboard, no network."""
 
 import asyncio
 import json
@@ -39,7 +39,8 @@ class Page:
         return answer["result"].get("value")
 
     async def until(self, expression):
-        for _ in range(100):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
             if value := await self.js(expression):
                 return value
             await asyncio.sleep(0.05)
@@ -90,7 +91,11 @@ class Page:
 async def browser(profile):
     """A page of a browser whose data is kept in the folder `profile`, and which resolves no name."""
     command = [find(), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--no-first-run"]
-    command += [f"--user-data-dir={profile}", "--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1200,900"]
+    command += [
+        f"--user-data-dir={profile}",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        "--window-size=1200,900",
+    ]
     told = profile / "DevToolsActivePort"
     told.unlink(missing_ok=True)
     process = subprocess.Popen([*command, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -59,3 +59,6 @@ RECORD = ["<run>/scores.parquet", "<run>/curves.parquet", "<run>/protocols.json"
 ON_GPU = [source(f"reference/measured/{name}.json") for name in ("kolors", "language")]
 # How far scores move with seed and noise in the drawn world (docs/variance.md): a table.
 VARIANCE = [] if RELEASE else [source("reference/measured/variance.json")]
+# A kept run whose pictures show other objects: claims' second verdicts by another world.
+WORLDS = ["reference/photos"] if cfg.world.drawn else ["reference/study", "reference/demo"]
+OTHER_WORLD = [] if RELEASE else [source(name) for name in WORLDS if Path(source(name)).is_dir()][:1]

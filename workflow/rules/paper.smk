@@ -38,6 +38,7 @@ rule claims:
         claims=source("reference/claims.yaml"),
         record=RECORD,
         measured=ON_GPU,
+        other=[f"{folder}/{kept.MANIFEST}" for folder in OTHER_WORLD],
         code=code("gillnext.claims.stage"),
     output:
         claims=report(
@@ -50,6 +51,7 @@ rule claims:
     params:
         config=CONFIG,
         results=folder(of=RUN),
+        other=["--other-world", *OTHER_WORLD] if OTHER_WORLD else [],
         settings=everything,
     log:
         "<results>/logs/claims.log",
@@ -59,7 +61,7 @@ rule claims:
         "claims: what the scores say of every claim"
     shell:
         "gillnext claims --config {params.config:q} --claims {input.claims:q} --results {params.results:q} "
-        "--out {output.claims:q} --gpu {input.measured:q} > {log:q} 2>&1"
+        "--out {output.claims:q} --gpu {input.measured:q} {params.other:q} > {log:q} 2>&1"
 
 
 rule figure:

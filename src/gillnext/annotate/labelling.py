@@ -1,7 +1,7 @@
 """The page on which a person corrects boxes: one HTML file with the pictures in it, which works without a network.
 
-`label.html` is the page, `label.js` what it does with boxes and with the CSV, `label_page.js` the mouse, the keyboard
-and what the browser keeps. The CSV has the form of `labels`.
+`label.html` is the page, `label.js` what it does with the CSV, `label_page.js` one image after the other and what the
+browser keeps; the boxes are the `editor`'s. The CSV has the form of `labels`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup
 
+from gillnext import editor
 from gillnext.annotate import labels
 from gillnext.annotate.thumbnails import picture_of, thumbnail
 from gillnext.layouts import Layout
@@ -47,12 +48,13 @@ def write(rows: Sequence[Layout], images: Path | None, out: Path) -> int:
         "names": sorted({name for row in once for name in row.names}),
         "items": items,
     }
-    scripts = {
+    parts = {
+        "style": editor.text("editor.css"),
         "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),  # nothing in it ends the element
-        "logic": _text("label.js"),
+        "logic": editor.text("boxes.js") + editor.text("editor.js") + _text("label.js"),
         "page": _text("label_page.js"),
     }
     page = Environment(autoescape=True).from_string(_text("label.html"))
-    files.write_text(out, page.render(count=len(once), **{key: Markup(text) for key, text in scripts.items()}))
+    files.write_text(out, page.render(count=len(once), **{key: Markup(text) for key, text in parts.items()}))
     labels.write_blank(table, [row.image_path for row in once])
     return len(once)

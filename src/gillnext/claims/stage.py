@@ -7,7 +7,9 @@ miniature, where it is the demo), measured, by construction, not shown, not test
 this run. A claim that the demo world makes true or false by construction is never “reproduced”.
 
 With `--gpu kolors.json language.json`, files of `reference/measured`, claims about Kolors' real size get a second
-verdict, by what these hold (`claims/on_gpu.py`), unless the run itself is of that size."""
+verdict, by what these hold (`claims/on_gpu.py`), unless the run itself is of that size. With `--other-world`, the
+folder of a kept run whose pictures show other objects, every claim that is decided in miniature is judged there too
+(`claims/worlds.py`)."""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gillnext.claims import on_gpu
+from gillnext.claims import on_gpu, worlds
 from gillnext.claims.rules import RULES
 from gillnext.claims.verdicts import MINIATURE_TIERS, Verdict, Word, in_print
 from gillnext.config import Config, arguments
@@ -30,6 +32,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.tables.table import NOTHING, Column, Table, text, to_csv, to_tex
 
 KEYS = {"id", "claim", "source", "claimed", "test", "in_miniature", "at_size", "rule", "doubt", "on_gpu"}
+SECOND = ("on_gpu", "other_world")  # verdicts below a claim's own
 POWERS = ("decide", "measure", "construct", "none")
 
 
@@ -107,9 +110,18 @@ def judge_on_gpu(claim: Claim, own: Verdict, results: Results, gpu: Gpu | None) 
     return found | {"word": str(verdict.word), "reason": verdict.reason}
 
 
-def judge_all(claims: list[Claim], results: Results, gpu: Gpu | None = None) -> list[dict[str, Any]]:
-    """One record a claim: what was claimed, what was measured, the verdict and its reason; under `on_gpu` the second
-    verdict, where there is one.
+def judge_there(claim: Claim, own: Verdict, power: str, other: worlds.Other | None) -> dict[str, str] | None:
+    """The verdict of another world, as a record; None of a claim that a miniature cannot decide."""
+    if other is None or power != "decide":
+        return None
+    return worlds.second(own, judge(claim, other.results), other.world)
+
+
+def judge_all(
+    claims: list[Claim], results: Results, gpu: Gpu | None = None, other: worlds.Other | None = None
+) -> list[dict[str, Any]]:
+    """One record a claim: what was claimed, what was measured, the verdict and its reason; under `on_gpu` and
+    `other_world` the second verdicts, where there are some.
     """
     tier, records = results.config.run.tier, []
     for claim in claims:
@@ -123,25 +135,30 @@ def judge_all(claims: list[Claim], results: Results, gpu: Gpu | None = None) -> 
         found |= {"power": power, "reason": verdict.reason, "doubt": " ".join(claim.doubt.split())}
         if there := judge_on_gpu(claim, verdict, results, gpu):
             found |= {"on_gpu": there}
+        if there := judge_there(claim, verdict, power, other):
+            found |= {"other_world": there}
         records.append(stated | found)
     return records
 
 
 def claims_table(records: list[dict[str, Any]]) -> Table:
-    """A row a claim, and below it one for its second verdict."""
+    """A row a claim, and below it one for each of its second verdicts."""
     keys = ("id", "claim", "claimed", "measured", "verdict", "reason", "source")
     columns = [Column(key, key, left=True) for key in keys]
-    told = [row for record in records for row in (record, record.get("on_gpu") and record | record["on_gpu"]) if row]
+    told = [record | more for record in records for more in ({}, *(record[key] for key in SECOND if key in record))]
     rows = [[text(str(record[key]) or NOTHING) for key in keys] for record in told]
     return Table("claims", "The design notes' claims", columns, rows)
 
 
-def claims(config: Config, source: Path, root: Path, out: Path, gpu: Sequence[Path] = ()) -> list[dict[str, Any]]:
+def claims(
+    config: Config, source: Path, root: Path, out: Path, gpu: Sequence[Path] = (), other: Path | None = None
+) -> list[dict[str, Any]]:
     """Judge the claims in `source` by the score files in `root`; write and return the records.
 
-    `gpu`: the files of what was measured on a GPU at Kolors' size.
+    `gpu`: the files of what was measured on a GPU at Kolors' size. `other`: the folder of a kept run of another world.
     """
-    records = judge_all(read_claims(source), Results(root, config), read(gpu))
+    beside = worlds.read(other, config) if other else None
+    records = judge_all(read_claims(source), Results(root, config), read(gpu), beside)
     table, seeds = claims_table(records), config.study.seeds_of(config.study.reference)
     counts = Counter(record["verdict"] for record in records)
     with files.atomic(out) as folder:
@@ -158,12 +175,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--claims", type=Path, required=True, metavar="FILE", help="reference/claims.yaml")
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results/{tier}")
     parser.add_argument("--gpu", type=Path, nargs="+", default=[], metavar="FILE", help="kolors.json and language.json")
+    parser.add_argument(
+        "--other-world", type=Path, metavar="FOLDER", help="a kept run whose pictures show other objects"
+    )
     arguments.add_out(parser, "folder of claims.json and claims.csv")
 
 
 def main(args: argparse.Namespace) -> None:
-    for record in claims(arguments.config(args), args.claims, args.results, args.out, args.gpu):
-        for told in (record, record.get("on_gpu")):
+    for record in claims(arguments.config(args), args.claims, args.results, args.out, args.gpu, args.other_world):
+        for told in (record, *(record.get(key) for key in SECOND)):
             if told:
                 measured = f": {told['measured']}" if told["measured"] else ""
                 print(f"{record['id']:>4}  {told['verdict']:<26} {record['claim']}{measured}")

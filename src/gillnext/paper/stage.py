@@ -39,7 +39,7 @@ def _collect(root: Path, source: Path, build: Path) -> None:
     shutil.copy(build / "data" / "tables" / "numbers.json", build / "data" / "numbers.json")
 
 
-def _explain(error: typst.TypstError, source: Path) -> UserError:
+def _explain(error: typst.TypstError, main: Path) -> UserError:
     """Typst's error as one that a user can act on; a missing key is named."""
     message = str(error.message)
     if found := MISSING.search(message):
@@ -48,22 +48,24 @@ def _explain(error: typst.TypstError, source: Path) -> UserError:
         return UserError(
             f"the paper quotes the {kind} {key!r}, which the results do not hold",
             where=where,
-            remedy=f"make the results that it comes from, or take the {kind} out of {source / 'paper.typ'}",
+            remedy=f"make the results that it comes from, or take the {kind} out of {main}",
         )
     return UserError(
         f"Typst: {message}",
-        where=str(source / "paper.typ"),
+        where=str(main),
         remedy="; ".join(error.hints) or "see the place below\n" + str(error.diagnostic),
     )
 
 
-def compile_pdf(build: Path, source: Path) -> bytes:
-    """`build`/paper.typ as PDF bytes, with the embedded Latin fonts and Noto CJK only, and no date."""
+def compile_pdf(build: Path, source: Path, main: str = "paper.typ") -> bytes:
+    """`main` of the folder `build`, which is copied from `source`, as PDF bytes, with the embedded Latin fonts and Noto
+    CJK only, and no date.
+    """
     fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=True, font_paths=[font_folder()])
     try:
-        pdf = typst.compile(build / "paper.typ", root=build, font_paths=fonts, format="pdf", timestamp=0)
+        pdf = typst.compile(build / main, root=build, font_paths=fonts, format="pdf", timestamp=0)
     except typst.TypstError as error:
-        raise _explain(error, source) from error
+        raise _explain(error, source / main) from error
     assert isinstance(pdf, bytes)
     return pdf
 

@@ -34,11 +34,12 @@ POLL = 1.0  # seconds between two looks at what is free
 PATIENCE = 10.0  # seconds until a job says what it waits for, and again after ever longer times
 ASK = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
 ACTORS = ("filter", "annotate")  # stages whose model lives on `ray.actors` devices
-# Those whose model lives on one: what rules ask GPUs for, and `draw` (tests/workflow/test_rules.py).
+# Those whose model lives on one: what rules ask GPUs for, `draw` and `studio` (tests/workflow/test_rules.py).
 STAGES = {
     *("classifier", "annotator", "evaluator", "second_evaluator", "features", "clip", "quality"),
     *("vae", "text_encoder", "base_on_windows", "base", "distance"),
-    *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "draw", "curve", "ceilings", "real", "score"),
+    *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "curve", "ceilings", "real", "score"),
+    *("draw", "studio"),
 }
 
 _held: list[IO[str]] = []  # open, and so locked, for as long as this process lives

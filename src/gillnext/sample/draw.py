@@ -25,120 +25,31 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from gillnext import layouts
-from gillnext.adapter import pipeline as grounded
-from gillnext.adapter.phrases import PREFIX, text_length
-from gillnext.config.load import load
-from gillnext.config.model import Config
 from gillnext.overlay import draw_boxes
-from gillnext.planner.model import Planner
-from gillnext.roles import sources
-from gillnext.runtime import files, manifest, training
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
-from gillnext.sample import remarks, sizes
-from gillnext.sample.stage import dtype
+from gillnext.sample.painter import GIVEN_STEPS, Painter, add_models, places, settings, steps_of
 
-GIVEN_STEPS = 25  # of a base that no settings are named for: the demo's few would leave its pictures unfinished
 SIDE = 512  # pixels that small pictures are enlarged to
 
 
-def settings(args: argparse.Namespace) -> Config:
-    """The settings of --config, else those that the run of the results was made with, else config.yaml."""
-    if args.config:
-        return load(*args.config)
-    default = Path("config.yaml")
-    results = args.results or Path("results") / load(default).run.tier
-    own = results / "config.json"
-    return load(own if own.exists() else default)
+def parse_boxes(data: Any, caption: str, where: str, convention: str) -> layouts.Layout:
+    """A layout of `caption` from boxes out of JSON, in any of their three forms; errors name `where` and the object."""
+    if isinstance(data, dict) and "objects" not in data:
+        data = [{"name": name, "bbox": box} for name, box in data.items()]
+    objects = data["objects"] if isinstance(data, dict) else data
+    size = {key: data[key] for key in ("width", "height") if isinstance(data, dict) and key in data}
+    return layouts.from_row({"caption": caption, "objects": objects, **size}, where, convention)
 
 
 def read_boxes(path: Path, caption: str, convention: str) -> layouts.Layout:
     """A layout from a boxes file; errors name the file and the object."""
     if not path.exists():
         raise UserError("no such file", where=str(path), remedy="give --boxes a JSON file of names and boxes")
-    data: Any = files.read_json(path)
-    if isinstance(data, dict) and "objects" not in data:
-        data = [{"name": name, "bbox": box} for name, box in data.items()]
-    objects = data["objects"] if isinstance(data, dict) else data
-    size = {key: data[key] for key in ("width", "height") if isinstance(data, dict) and key in data}
-    return layouts.from_row({"caption": caption, "objects": objects, **size}, str(path), convention)
-
-
-def base_of(cfg: Config, results: Path) -> Path:
-    """The folder of the base that a run with these results drew with."""
-    source = sources.read("base", cfg.models.base)
-    return results / "given/base" if source.hub else Path(source.path or results / "models/base")
-
-
-def models(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
-    """The folders of base, adapter and planner: named, or those of a run's results, or the kept ones where no run is
-    named and none has an adapter; these are checked against their manifest.
-    """
-    results, study = args.results or Path("results") / cfg.run.tier, cfg.study
-    own, kept = results / "adapters" / study.reference / str(study.seeds_of(study.reference)[0]), Path(sources.MODELS)
-    if own.exists() or args.results or not (kept / sources.DRAWING).exists():
-        places = {"adapter": own, "planner": results / "models/planner"}
-    else:
-        if not (args.adapter and args.planner):
-            manifest.check(kept / sources.DRAWING)
-        places = {name: kept / sources.DRAWING / name for name in ("adapter", "planner")}
-    found = {
-        "base": args.base or base_of(cfg, results),
-        **{name: getattr(args, name) or place for name, place in places.items()},
-    }
-    for name, folder in found.items():
-        if not folder.exists() and not (name == "planner" and args.boxes):
-            raise UserError(
-                f"the {name} is not there",
-                where=str(folder),
-                remedy=f"run `make paper` first, or name it with --{name}",
-            )
-    return found
-
-
-def plan(planner: Planner, caption: str, closed: bool) -> layouts.Layout:
-    """The planner's layout; a `UserError` where the caption names no object, or none of a `closed` vocabulary."""
-    (layout,) = planner.plan([caption])
-    if not layout.names or (closed and not set(layout.names) & set(planner.nouns)):
-        known = f"name some of {remarks.listed(planner.nouns)}" if planner.nouns else "name what is to be drawn"
-        raise UserError(
-            "it names nothing that these models can draw",
-            where=f"the caption {caption[:40]!r}",
-            remedy=f"{known}, or place objects with --boxes",
-        )
-    return layout
-
-
-def draw(
-    cfg: Config, folders: dict[str, Path], caption: str, layout: layouts.Layout | None,
-    seed: int, steps: int, guidance: float, local: float = 0.0,
-) -> tuple[np.ndarray, layouts.Layout, list[str]]:  # fmt: skip
-    """The picture (H, W, 3) uint8, the layout that it follows (the planner's where None is given), and warnings."""
-    training.setup(cfg.run.threads, cfg.run.device)
-    no_boxes = layout is not None and not layout.names
-    warnings = ["there are no boxes: the caption alone is drawn"] if no_boxes else []
-    if folders["planner"].exists():
-        planner = Planner.from_pretrained(folders["planner"])
-        listed = cfg.annotate.backend != "vlm" and bool(cfg.annotate.vocabulary or cfg.annotate.names)
-        closed = (listed or cfg.annotate.backend == "detector") and bool(planner.nouns)
-        if layout is None:
-            layout = plan(planner, caption, closed)
-            warnings += remarks.of_plan(layout, planner.nouns)
-        if closed:
-            warnings += remarks.of_words(layout, planner)
-    assert layout is not None  # `models` has looked for the planner
-    pipeline = grounded.load(folders["base"], folders["adapter"], cfg.run.device, dtype(cfg))
-    (size,) = sizes.wanted([layout], pipeline, cfg.sample.size)
-    tokens, most = len(pipeline.tokenizer.tokenize(caption)) + PREFIX, text_length(pipeline)
-    if tokens > most:
-        warnings.append(f"the caption has {tokens} tokens; the text encoder reads {most}")
-    images, _ = pipeline.draw(
-        [caption], [layout], keys=[("draw", seed)], steps=steps, guidance=guidance, size=size, local=local
-    )
-    return (images[0] * 255).round().astype(np.uint8), layout, warnings
+    return parse_boxes(files.read_json(path), caption, str(path), convention)
 
 
 def count(text: str) -> int:
@@ -173,26 +84,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--local", type=float, default=0.0, help="share of the first steps in which a box's pixels attend to it alone"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
-    parser.add_argument("--results", type=Path, help="results of the run whose models draw (default: results/TIER)")
-    for name in ("base", "adapter", "planner"):
-        parser.add_argument(f"--{name}", type=Path, help=f"folder of the {name} (default: that of the results)")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="settings; later files go on top (default: config.json of the results, without it config.yaml)",
-    )
+    add_models(parser)
 
 
 def main(args: argparse.Namespace) -> None:
-    cfg = settings(args)
-    given = args.base and not (args.config or args.results)
-    steps = args.steps or (GIVEN_STEPS if given else cfg.sample.steps)
+    cfg = settings(args.config, args.results)
+    steps = args.steps or steps_of(cfg, args)
     guidance = cfg.sample.guidance if args.guidance is None else args.guidance
-    layout = read_boxes(args.boxes, args.caption, args.convention) if args.boxes else None
-    folders = models(cfg, args)
-    picture, used, warnings = draw(cfg, folders, args.caption, layout, args.seed, steps, guidance, args.local)
+    given = read_boxes(args.boxes, args.caption, args.convention) if args.boxes else None
+    folders = places(cfg, args.results, vars(args), planned=given is None)
+    painter = Painter(cfg, folders["base"], folders["planner"])
+    used, warnings = (given, []) if given else painter.plan(args.caption)
+    picture = painter.paint(used, folders["adapter"], args.seed, steps, guidance, args.local)
+    warnings += painter.remarks(used)
     scale = args.scale or max(SIDE // max(picture.shape[:2]), 1)
     if args.show_boxes:
         image = draw_boxes(picture, used, scale)

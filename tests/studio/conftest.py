@@ -1,0 +1,6 @@
+"""Shares the headless browser of tests/support."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
