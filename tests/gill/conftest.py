@@ -119,7 +119,7 @@ def trainer(settings, given, alone, tmp_path):
 
 @pytest.fixture(scope="session")
 def trained(settings, given, tmp_path_factory):
-    """Folder of a training of four steps."""
+    """Folder of a training of four steps, on cells."""
     from accelerate.state import AcceleratorState
 
     from gillnext.gill import train

@@ -7,7 +7,7 @@ from PIL import Image
 from support import eyes
 from transformers import AutoImageProcessor, AutoModel
 
-from gillnext.gill.visual import Eyes
+from gillnext.gill.visual import Eyes, on_grid
 from gillnext.runtime.errors import UserError
 
 
@@ -32,6 +32,25 @@ def test_features_are_what_the_models_own_embedding_is_projected_from(model, pic
     projection = getattr(whole, "visual_projection", None)  # SigLIP has none
     assert found.shape == (5, 24) and found.dtype == torch.float32
     assert torch.allclose(projection(found) if projection else found, expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_on_the_grid_each_cell_has_its_patches_states(model, pictures):
+    """16 patches are 16 cells; of what the model itself gives, in rows from the top."""
+    seen = Eyes.load(model, features="grid")
+    found = seen.features(pictures, batch=2)
+    assert found.shape == (5, 16, 24) and seen.cells == 16
+    whole = AutoModel.from_pretrained(model).eval()
+    pixels = AutoImageProcessor.from_pretrained(model)(images=pictures, return_tensors="pt")["pixel_values"]
+    states = whole.vision_model(pixels).last_hidden_state
+    assert torch.allclose(found, states[:, states.shape[1] - 16 :], atol=1e-5)
+
+
+def test_of_many_patches_a_cell_has_the_mean():
+    patches = torch.arange(16 * 16 * 2.0).reshape(1, 256, 2)
+    found = on_grid(patches, 16)
+    assert found.shape == (1, 64, 2)
+    assert torch.equal(found[0, 9], torch.stack([patches[0, i] for i in (34, 35, 50, 51)]).mean(0))
 
 
 def test_half_precision_is_near_and_files_give_what_arrays_give(model, pictures, tmp_path):

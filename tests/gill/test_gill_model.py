@@ -6,6 +6,7 @@ import torch
 from gillnext.gill import batches
 from gillnext.gill.batches import latent_features
 from gillnext.gill.losses import TASKS
+from gillnext.gill.model import Resampler
 from gillnext.gill.sequence import WORD, Texts
 from gillnext.runtime.errors import UserError
 
@@ -58,6 +59,24 @@ def test_a_row_without_a_word_has_states_too(gill):
     assert found.isfinite().all()
     alone = gill.language.base_model(inputs_embeds=gill.image_RH[None])[0]
     assert torch.allclose(found[1], alone[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_query_finds_a_mean_of_cells_that_attention_weighs():
+    """One head's arithmetic by hand, for each of four."""
+    torch.manual_seed(5)
+    resampler = Resampler(features=6, cells=9, queries=2, inner=8, width=3)
+    torch.nn.init.normal_(resampler.places_GM)
+    features = torch.randn(4, 9, 6)
+    cells = resampler.enter(features) + resampler.places_GM
+    q, k, v = resampler.attention.in_proj_weight.chunk(3)
+    heads = []
+    for h in range(4):
+        part = slice(2 * h, 2 * h + 2)
+        scores = (resampler.queries_KM @ q[part].T) @ (cells @ k[part].T).transpose(1, 2) / 2**0.5
+        heads.append(scores.softmax(-1) @ (cells @ v[part].T))
+    found = resampler.leave(torch.cat(heads, -1) @ resampler.attention.out_proj.weight.T)
+    assert torch.allclose(resampler(features), found.reshape(4, 6), atol=1e-5)
 
 
 @torch.no_grad()

@@ -48,7 +48,7 @@ def test_no_row_of_the_language_models_embedding_changes_by_a_bit(trainer, tiny_
 
 def test_a_training_writes_what_it_trained_and_what_it_was_trained_with(trained, given, settings):
     about = folder.about(trained)
-    assert set(tensors(trained)) >= {"image_RH", "prefix.weight", "find_text.weight", "logit_scale"}
+    assert set(tensors(trained)) >= {"image_RH", "prefix.queries_KM", "find_text.weight", "logit_scale"}
     assert not any(name.startswith(("language", "denoiser")) for name in tensors(trained))
     assert set(about["hashes"]) == {"conversations", "language", "eyes", "base"}
     assert about["counts"] == {
@@ -147,7 +147,7 @@ def test_two_processes_end_where_one_ends(settings, given, trained, tmp_path):
         assert two[name] == pytest.approx(values, rel=1e-4), name
     assert folder.about(tmp_path / "two")["processes"] == 2
     for name, value in tensors(trained).items():
-        torch.testing.assert_close(tensors(tmp_path / "two")[name], value, atol=1e-3, rtol=0)
+        torch.testing.assert_close(tensors(tmp_path / "two")[name], value, atol=1e-3, rtol=0, msg=name)
 
 
 def test_which_pictures_and_turns_a_step_sees_depends_on_the_step_alone(trainer):
@@ -225,7 +225,8 @@ def test_published_classes_train_in_half_precision(settings, given, alone, tmp_p
         assert AutoTokenizer.from_pretrained(small_qwen.without_pad(language)).pad_token is None
     eyes = some_eyes.save(tmp_path / kind, kind)
     other = Given(given.conversations, language, eyes, given.base)
-    train.train(settings(precision="bf16", steps=2), other, tmp_path / "gill")
+    train.train(settings(precision="bf16", steps=2, features="pooled"), other, tmp_path / "gill")
+    assert folder.about(tmp_path / "gill")["sizes"]["cells"] == 0
     assert all(value.dtype == torch.float32 for value in tensors(tmp_path / "gill").values())
     assert folder.about(tmp_path / "gill")["precision"] == "bf16"
 

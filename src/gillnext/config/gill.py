@@ -43,6 +43,9 @@ class Gill:
     language_model: ConversationLanguage = field(
         default_factory=ConversationLanguage, metadata={"doc": "the language model that is made"}
     )
+    features: Literal["pooled", "grid"] = s(
+        "grid", "of a picture: what its encoder pools, as GILL's are, or its patches' states on at most 8 x 8 cells"
+    )
     images: int = s(8, "[IMG] tokens")
     prefix: int = s(4, "embeddings that a picture enters as")
     retrieval: int = s(64, "width of the embeddings that find pictures")

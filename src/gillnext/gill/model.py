@@ -9,8 +9,8 @@ by its distance to the text encoder's output, as GILL's is, or through the UNet 
     loss = losses.captioning(gill, batch) + losses.retrieval(gill, batch) + losses.matching(gill, batch)
 
 Letters of shapes: B samples, L tokens, K prefix tokens, R [IMG] tokens, Q all that the LM reads, H its width, W its
-words, V visual features, P pictures among the texts, T text states, C their width, E retrieval width, M width of the
-mapper. Pooled states have a width of their own.
+words, V visual features (G of them a picture, where they are not pooled), P pictures among the texts, T text states, C
+their width, E retrieval width, M width of the mapper and of what looks at cells. Pooled states have their own width.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ HEADS = 4  # of the mapper's attention
 
 @dataclass(frozen=True)
 class Sizes:
-    """features: V, the visual encoder's. states, width, pooled: T, C and the pooled width of what the UNet gets. The
-    rest are settings: R, K, E, M, and the layers of the mapper's encoder and of its decoder.
+    """features: V, the visual encoder's, and cells: G, 0 where it pools. states, width, pooled: T, C and the pooled
+    width of what the UNet gets. The rest are settings: R, K, E, M, and the layers of the mapper's encoder and decoder.
     """
 
     features: int
@@ -46,6 +46,30 @@ class Sizes:
     retrieval: int = 64
     mapper_width: int = 128
     mapper_layers: int = 2
+    cells: int = 0
+
+
+class Resampler(nn.Module):
+    """Learned queries that attend to a picture's cells, after an MLP over each (Alayrac et al., 2022, with one layer).
+
+    GILL has a linear map of pooled features in this place, which small encoders leave too little in.
+    """
+
+    def __init__(self, features: int, cells: int, queries: int, inner: int, width: int) -> None:
+        super().__init__()
+        mlp = nn.Linear(features, 2 * inner), nn.GELU(), nn.Linear(2 * inner, inner)
+        self.enter = nn.Sequential(nn.LayerNorm(features), *mlp)
+        self.places_GM = nn.Parameter(torch.zeros(cells, inner))
+        self.queries_KM = nn.Parameter(torch.randn(queries, inner))
+        self.attention = nn.MultiheadAttention(inner, HEADS, bias=False, batch_first=True)
+        self.leave = nn.Linear(inner, width)
+
+    def forward(self, features_BGV: Tensor) -> Tensor:
+        """What each query finds, one after the other: (B, K · width)."""
+        cells_BGM = self.enter(features_BGV) + self.places_GM
+        queries_BKM = repeat(self.queries_KM, "k m -> b k m", b=len(features_BGV))
+        found_BKM, _ = self.attention(queries_BKM, cells_BGM, cells_BGM, need_weights=False)
+        return rearrange(self.leave(found_BKM), "b k w -> b (k w)")
 
 
 class Mapper(nn.Module):
@@ -93,8 +117,13 @@ class Gill(nn.Module):
         hidden, spread = words_WH.shape[1], words_WH.std().item()
         self.word_norm = words_WH.norm(dim=1).mean().item()
         self.image_RH = nn.Parameter(torch.randn(sizes.images, hidden) * spread)  # the new words' rows
-        self.prefix = nn.Linear(sizes.features, sizes.prefix * hidden)
-        self.find_picture = nn.Linear(sizes.features, sizes.retrieval)
+        if sizes.cells:
+            seen = sizes.features, sizes.cells
+            self.prefix: nn.Module = Resampler(*seen, sizes.prefix, sizes.mapper_width, hidden)
+            self.find_picture: nn.Module = Resampler(*seen, 1, sizes.mapper_width, sizes.retrieval)
+        else:
+            self.prefix = nn.Linear(sizes.features, sizes.prefix * hidden)
+            self.find_picture = nn.Linear(sizes.features, sizes.retrieval)
         self.find_text = nn.Linear(hidden, sizes.retrieval)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.mapper = Mapper(hidden, sizes.states, sizes.width, sizes.pooled, sizes.mapper_width, sizes.mapper_layers)

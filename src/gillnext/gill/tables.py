@@ -2,7 +2,8 @@
 
 Each table is a file of the work folder, named by what it is made from, so that a run that was killed finds it again.
 
-Letters: N pictures, V visual features, B captions looked up, T text states, C their width, P pooled width.
+Letters: N pictures, V visual features, G their cells, B captions looked up, T text states, C their width, P that of
+the pooled state.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ def encoded(work: Path, name: str, count: int, part: Callable[[slice], Table], *
 
 
 def features(eyes: Eyes, pictures: Sequence[Path], work: Path) -> Tensor:
-    """Features (N, V) of pictures, which are read as they are needed."""
+    """Features (N, V) or (N, G, V) of pictures, which are read as they are needed."""
     about = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in pictures]
     return encoded(
         work, "features", len(pictures), lambda rows: {"features": eyes.features(pictures[rows])},
-        about, eyes.hash, str(eyes.dtype),
+        about, eyes.hash, eyes.cells, str(eyes.dtype),
     )["features"]  # fmt: skip
 
 

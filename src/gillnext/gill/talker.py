@@ -69,7 +69,8 @@ class Talker:
         model, tokenizer = language_model.load(language, device, dtype=dtype, use_safetensors=True)
         trained = folder.load(gill, model).to(device)
         reading = Reading(tokenizer, sequence.end_of(tokenizer, language), trained.sizes.prefix, told["length"])
-        return cls(trained, Eyes.load(eyes, device, dtype), reading, contents.sha256(gill), told["hashes"])
+        seen = Eyes.load(eyes, device, dtype, "grid" if trained.sizes.cells else "pooled")
+        return cls(trained, seen, reading, contents.sha256(gill), told["hashes"])
 
     @property
     def device(self) -> torch.device:

@@ -91,7 +91,7 @@ def prepared(cfg: Config, given: Given, reading: Reading, device: torch.device, 
     """The examples, with all that is looked up: read from `work`, or encoded and kept there."""
     corpus = Corpus(conversations.read(given.conversations), given.conversations)
     dtype, precision = training.TYPES[cfg.run.precision], cfg.cache.precision
-    features = tables.features(Eyes.load(given.eyes, str(device), dtype), corpus.pictures, work)
+    features = tables.features(Eyes.load(given.eyes, str(device), dtype, cfg.gill.features), corpus.pictures, work)
     encoder = Encoder(given.base, str(device), dtype)
     shown = [corpus.turns(i)[-1] for i in range(len(corpus.targets))]
     layouts = [turn.layout for turn in shown if turn.layout]
@@ -115,7 +115,8 @@ def build(cfg: Config, given: Given, accelerator: Accelerator, work: Path) -> Tr
         examples = prepared(cfg, given, reading, accelerator.device, work)
     states, pooled = (examples.captions.table[name].shape for name in ("states", "pooled"))
     asked = {name: getattr(cfg.gill, name) for name in SETTINGS}
-    sizes = Sizes(features=examples.features.shape[1], states=states[1], width=states[2], pooled=pooled[1], **asked)
+    *cells, features = examples.features.shape[1:]
+    sizes = Sizes(features, states[1], states[2], pooled[1], cells=sum(cells), **asked)
     denoiser = denoiser_of(cfg, given)
     torch.manual_seed(seeds.key("gill", cfg.run.seed))
     return Trainer(cfg, Gill(language, sizes, denoiser), examples, accelerator)
