@@ -5,7 +5,7 @@ import pytest
 
 from gillnext import conversations, layouts
 from gillnext.chat import index, score
-from gillnext.chat.respond import TRUTH, true_layout
+from gillnext.chat.ways import TRUTH, true_layout
 from gillnext.conversations import Conversation, Turn
 from gillnext.instruments.detections import Detections
 from gillnext.layouts import Layout

@@ -35,9 +35,10 @@ from gillnext.chat.index import Index, tell
 from gillnext.chat.measures import Share
 from gillnext.chat.parts import add_talker, open_talker
 from gillnext.chat.policy import ABOUT, chosen, features_of
-from gillnext.chat.respond import add_artist, true_layout
+from gillnext.chat.respond import add_artist
 from gillnext.chat.score import add_judges
 from gillnext.chat.similarity import ImageText
+from gillnext.chat.ways import true_layout
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.conversations import Conversation
@@ -47,7 +48,7 @@ from gillnext.layouts import Layout
 from gillnext.runtime import contents, files, provenance, seeds
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.stage import Keys, name_of, open_work, save_png
+from gillnext.sample.work import Keys, name_of, open_work, save_png
 from gillnext.score.images import ImageSet
 from gillnext.score.models import confident, detected, evaluator, weights
 
