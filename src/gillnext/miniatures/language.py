@@ -9,8 +9,8 @@ and END, or a caption of the world and END. The loss is the cross-entropy of wha
 
 A small model learns from a few million words what large ones learn from all that is written. So while it is trained
 its state at the end of every turn is asked which kinds of objects are there by then, and where, by two linear heads
-that are thrown away afterwards, as the demo's text encoder's is. Beside the texts alone, 100 steps with these heads knew more
-than 400 without.
+that are thrown away afterwards, as the demo's text encoder's is. A hundred steps with these heads knew more of what is
+there than 400 without.
 
 language.json beside the model tells, of validation conversations that it has not read, the perplexity of their text,
 and of which share a greedy retelling names exactly the objects in the picture; chance is another one's retelling.
@@ -79,8 +79,9 @@ def shown_by(conversation: Conversation) -> tuple[Layout, ...]:
     for k, turn in enumerate(conversation.turns, 1):
         layout, text = turn.layout or last or Layout("", (), ()), text_of(conversation.turns[:k])
         known = [i for i, name in enumerate(layout.names) if turn.layout or name in text]
-        found.append(Layout("", tuple(layout.names[i] for i in known), tuple(layout.boxes[i] for i in known)))
-    return tuple(ordered(layout) for layout in found) if conversation.kind == "caption" else tuple(found)
+        names, boxes = tuple(layout.names[i] for i in known), tuple(layout.boxes[i] for i in known)
+        found.append(ordered(Layout(text if conversation.kind == "caption" else layout.caption, names, boxes)))
+    return tuple(found)
 
 
 def passages(conversation: Conversation) -> Iterator[Passage]:
