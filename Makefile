@@ -34,6 +34,9 @@ PACKAGE := .venv/.package-$(shell sha256sum < pyproject.toml | cut -c1-16)
 OVERLAY := $(if $(filter demo,$(TIER)),,--configfile config/$(TIER).yaml) $(if $(filter gpu,$(TIER)),--profile profiles/gpu) \
   $(if $(ARITHMETIC),--config "run={arithmetic: $(ARITHMETIC)}")
 
+# The tier whose supplement is kept.
+KEPT_SUPPLEMENT := $(if $(wildcard reference/supplement/hashes.json),demo)
+
 # The world whose foundations are made: drawn, or photos. Debian's package of photographs, and the folder of its cut-outs.
 WORLD ?= drawn
 DEB ?= build/tuxpaint-stamps-default_2022.06.04-1_all.deb
@@ -45,7 +48,7 @@ EMOJI := build/emoji/objects.csv
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference supplement supplement-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -61,6 +64,13 @@ study: ## the same for the study: every arm, five seeds for the headline contras
 
 paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in reference/TIER/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/$(TIER) -- results/$(TIER)-reference/paper/paper.pdf
+
+supplement: $(PACKAGE) ## end-to-end GILL on this tier's models, to results/TIER/supplement/supplement.pdf (docs/gill.md)
+	$(BIN)/snakemake --cores $(CORES) $(OVERLAY) -- results/$(TIER)/supplement/supplement.pdf
+	$(if $(filter $(TIER),$(KEPT_SUPPLEMENT)),$(BIN)/gillnext hashes --supplement --results results/$(TIER) --against reference/supplement/hashes.json)
+
+supplement-from-reference: $(PACKAGE) ## the supplement of the kept run in reference/supplement/, without training
+	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/supplement -- results/demo-reference/supplement/supplement.pdf
 
 photos: $(PACKAGE) $(CUTOUTS) ## the headline arms in a world of photographs, on foundations of its own (config/photos.yaml)
 	@test -d results/foundations-photos/models/base || { echo "no foundations of this world yet: make foundations WORLD=photos"; exit 1; }

@@ -24,15 +24,15 @@ def difference(one, other):
 
 
 def test_captions_of_a_batch_differ_in_length(batch):
-    assert len(set(batch.mask.sum(1).tolist())) > 1
-    assert (batch.mask.diff(dim=1) <= 0).all()  # padded on the right
+    assert len(set(batch.captions.mask.sum(1).tolist())) > 1
+    assert (batch.captions.mask.diff(dim=1) <= 0).all()  # padded on the right
 
 
 @torch.no_grad()
 def test_captioning_is_the_mean_negative_log_likelihood_of_each_caption_alone(gill, batch):
     expected = []
     for i in range(len(batch)):  # without padding: the prefix, then the tokens one after another
-        ids = batch.ids[i][batch.mask[i] == 1]
+        ids = batch.captions.ids[i][batch.captions.mask[i] == 1]
         prefix = gill.prefix(batch.features[i]).view(-1, gill.image_RH.shape[1])
         words = gill.language.get_input_embeddings()(ids)
         logits = gill.language(inputs_embeds=torch.cat([prefix, words])[None]).logits[0].double()
@@ -91,10 +91,10 @@ def test_each_task_trains_its_own_part(gill, batch):
 
 @torch.no_grad()
 def test_matching_is_the_mean_squared_distance_to_the_text_encoders_states(gill, batch):
-    states, pooled = gill.text_states(batch.ids, batch.mask)
+    states, pooled = gill.text_states(batch.texts)
     expected = sum(
         float(((found - wanted) ** 2).sum()) / wanted.numel()
-        for found, wanted in ((states, batch.denoising.states), (pooled, batch.denoising.pooled))
+        for found, wanted in ((states, batch.states), (pooled, batch.pooled))
     )
     assert float(losses.matching(gill, batch)) == pytest.approx(expected, rel=1e-5)
 

@@ -6,13 +6,16 @@ import torch
 from gillnext.gill import batches
 from gillnext.gill.batches import latent_features
 from gillnext.gill.losses import TASKS
+from gillnext.gill.model import Resampler
+from gillnext.gill.sequence import WORD, Texts
 from gillnext.runtime.errors import UserError
 
 
 @torch.no_grad()
 def test_the_new_words_change_nothing_for_ordinary_tokens(gill, batch):
-    ids = batch.ids[:1, : int(batch.mask[0].sum())]
-    mask, words = torch.ones_like(ids), gill.words(ids)
+    ids = batch.texts.ids[:1, : int(batch.texts.mask[0].sum())]
+    mask = torch.ones_like(ids)
+    words = gill.words(Texts(ids, mask))
     alone = gill.language(input_ids=ids).logits
     after = gill.read(torch.cat([words, gill.image_RH[None]], 1), torch.ones(1, len(words[0]) + len(gill.image_RH)))
     logits = gill.language.get_output_embeddings()(after[:, : ids.shape[1]])
@@ -23,18 +26,75 @@ def test_the_new_words_change_nothing_for_ordinary_tokens(gill, batch):
 
 @torch.no_grad()
 def test_padding_changes_no_state(gill, batch):
-    padded = gill.image_states(batch.ids, batch.mask)
+    padded = gill.image_states(batch.texts)
     for i in range(len(batch)):
-        length = int(batch.mask[i].sum())
-        alone = gill.image_states(batch.ids[i : i + 1, :length], batch.mask[i : i + 1, :length])
-        assert torch.allclose(padded[i], alone[0], atol=1e-5)
+        length = int(batch.texts.mask[i].sum())
+        alone = Texts(batch.texts.ids[i : i + 1, :length], batch.texts.mask[i : i + 1, :length])
+        assert torch.allclose(padded[i], gill.image_states(alone)[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_picture_among_the_words_is_what_the_prefix_makes_of_it(gill):
+    """Two rows, the second with one picture in slots 1 and 3 of its own; against a sequence put together by hand."""
+    generator = torch.Generator().manual_seed(2)
+    pictures = torch.randn(3, 256, generator=generator)
+    ids = torch.tensor([[5, 6, 0, 0, 0, 0], [7, 0, 0, 0, 0, 8]])
+    mask = torch.tensor([[1, 1, 0, 0, 0, 0], [1] * 6])
+    slots = torch.full_like(ids, WORD)
+    slots[1, 1:5] = torch.arange(8, 12)  # the third picture's four
+    found = gill.image_states(Texts(ids, mask, slots, pictures))
+    word = gill.language.get_input_embeddings().weight
+    prefix = gill.prefix(pictures[2]).view(4, -1)
+    by_hand = torch.cat([word[7:8], prefix, word[8:9], gill.image_RH])[None]
+    expected = gill.language.base_model(inputs_embeds=by_hand)[0][:, -len(gill.image_RH) :]
+    assert torch.allclose(found[1], expected[0], atol=1e-5)
+    plain = gill.image_states(Texts(ids[:1, :2], mask[:1, :2]))
+    assert torch.allclose(found[0], plain[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_row_without_a_word_has_states_too(gill):
+    ids, mask = torch.tensor([[5, 6], [0, 0]]), torch.tensor([[1, 1], [0, 0]])
+    found = gill.image_states(Texts(ids, mask))
+    assert found.isfinite().all()
+    alone = gill.language.base_model(inputs_embeds=gill.image_RH[None])[0]
+    assert torch.allclose(found[1], alone[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_query_finds_a_mean_of_cells_that_attention_weighs():
+    """One head's arithmetic by hand, for each of four."""
+    torch.manual_seed(5)
+    resampler = Resampler(features=6, cells=9, queries=2, inner=8, width=3)
+    torch.nn.init.normal_(resampler.places_GM)
+    features = torch.randn(4, 9, 6)
+    cells = resampler.enter(features) + resampler.places_GM
+    q, k, v = resampler.attention.in_proj_weight.chunk(3)
+    heads = []
+    for h in range(4):
+        part = slice(2 * h, 2 * h + 2)
+        scores = (resampler.queries_KM @ q[part].T) @ (cells @ k[part].T).transpose(1, 2) / 2**0.5
+        heads.append(scores.softmax(-1) @ (cells @ v[part].T))
+    found = resampler.leave(torch.cat(heads, -1) @ resampler.attention.out_proj.weight.T)
+    assert torch.allclose(resampler(features), found.reshape(4, 6), atol=1e-5)
+
+
+@torch.no_grad()
+def test_norms_are_reset_to_the_vocabularys_mean(gill):
+    gill.image_RH.mul_(7)
+    direction = torch.nn.functional.normalize(gill.image_RH, dim=1)
+    gill.reset_norms()
+    mean = sum(row.norm().item() for row in gill.language.get_input_embeddings().weight) / 326
+    assert len(gill.language.get_input_embeddings().weight) == 326
+    assert gill.image_RH.norm(dim=1).tolist() == pytest.approx([mean] * 8, rel=1e-5)
+    assert torch.allclose(torch.nn.functional.normalize(gill.image_RH, dim=1), direction, atol=1e-6)
 
 
 @torch.no_grad()
 def test_the_unet_gets_states_of_its_text_encoders_shape(gill, batch, tiny_pipeline):
-    states, pooled = gill.text_states(batch.ids, batch.mask)
-    assert states.shape == batch.denoising.states.shape
-    assert pooled.shape == batch.denoising.pooled.shape
+    states, pooled = gill.text_states(batch.texts)
+    assert states.shape == batch.states.shape
+    assert pooled.shape == batch.pooled.shape
 
 
 def test_features_are_the_means_of_the_latents_cells():

@@ -62,3 +62,13 @@ def save(folder, texts, hidden=32, layers=2, seed=0, template=TEMPLATE):
     network.save_pretrained(folder)
     made.save_pretrained(folder)
     return folder
+
+
+def without_pad(folder):
+    """The folder, whose tokenizer and model name no pad token any more."""
+    for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
+        told = json.loads((folder / name).read_text())
+        (folder / name).write_text(
+            json.dumps({k: v for k, v in told.items() if k != "pad_token_id"} | {"pad_token": None})
+        )
+    return folder

@@ -181,3 +181,14 @@ def test_a_table_of_names_is_hashed_by_its_text(tmp_path):
         (tmp_path / f"{name}.tsv").write_text(text, encoding="utf-8")
     a, b, c = (of_file(tmp_path / f"{name}.tsv") for name in "abc")
     assert a == b != c
+
+
+def test_an_array_counts_by_type_shape_and_bytes(tmp_path):
+    def hash_of(array):
+        np.save(tmp_path / "array.npy", array)
+        return of_file(tmp_path / "array.npy")
+
+    plain = hash_of(np.arange(6.0))
+    assert hash_of(np.arange(6.0)) == plain
+    others = (np.arange(6.0).reshape(2, 3), np.arange(6.0, dtype=np.float32), np.arange(6.0) + 1e-12)
+    assert len({plain, *map(hash_of, others)}) == 4

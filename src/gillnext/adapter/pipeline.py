@@ -180,20 +180,26 @@ class GroundedMixin:
         guidance: float = 3.0,
         size: Size | None = None,
         local: float = 0.0,
+        embeds: tuple[Tensor, Tensor] | None = None,
         output_type: str = "np",
     ) -> tuple[Any, list[Layout]]:
         """Pictures (N, H, W, 3) in [0, 1] of `captions`, and the layouts that they follow.
 
         Without `layouts` the planner makes them; without an adapter the captions alone are drawn. `keys` name each
         sample's noise; by default its position. `size` is height and width in pixels, by default the pipeline's own.
-        `local` is the share of the steps that are instance-local.
+        `local` is the share of the steps that are instance-local. `embeds`, text states (N, T, C) and pooled states
+        (N, P), are drawn in place of the text encoder's of `captions`, which then serve the planner alone.
         """
         if layouts is None:
             layouts = self.planner.plan(list(captions)) if self.planner else [Layout(c, (), ()) for c in captions]
         size = size or (self.image_size, self.image_size)
         noise = self.noise(keys or [(i,) for i in range(len(captions))], size)
+        prompt: dict[str, Any] = {"prompt": list(captions)}
+        if embeds is not None:
+            states_NTC, pooled_NP = (part.to(self._execution_device, self.unet.dtype) for part in embeds)
+            prompt = {"prompt_embeds": states_NTC, "pooled_prompt_embeds": pooled_NP}
         result = self(
-            prompt=list(captions),
+            **prompt,
             negative_prompt=self.negatives(len(captions)),
             latents=noise.to(self._execution_device, self.unet.dtype),
             height=size[0],

@@ -22,12 +22,12 @@ def captioning(gill: Gill, batch: Batch) -> Tensor:
 
     The mean over each caption's tokens, then over captions, so that micro-batches of captions of any length add up.
     """
-    logits_BLW = gill.caption_logits(batch.features, batch.ids, batch.mask)
-    targets_BL = batch.ids.masked_fill(batch.mask == 0, IGNORE)
+    logits_BLW = gill.caption_logits(batch.features, batch.captions)
+    targets_BL = batch.captions.ids.masked_fill(batch.captions.mask == 0, IGNORE)
     each_BL = F.cross_entropy(
         rearrange(logits_BLW, "b l w -> b w l"), targets_BL, ignore_index=IGNORE, reduction="none"
     )
-    return (each_BL.sum(1) / batch.mask.sum(1)).mean()
+    return (each_BL.sum(1) / batch.captions.mask.sum(1)).mean()
 
 
 def info_nce(picture_BE: Tensor, text_BE: Tensor, logit_scale: Tensor) -> Tensor:
@@ -40,22 +40,26 @@ def info_nce(picture_BE: Tensor, text_BE: Tensor, logit_scale: Tensor) -> Tensor
     return (F.cross_entropy(logits_BB, own_B) + F.cross_entropy(logits_BB.T, own_B)) / 2
 
 
-def retrieval(gill: Gill, batch: Batch) -> Tensor:
-    """InfoNCE between pictures and captions, with the learned temperature."""
-    pictures_BE = gill.picture_embedding(batch.features)
-    return info_nce(pictures_BE, gill.text_embedding(batch.ids, batch.mask), gill.logit_scale)
+def retrieval(gill: Gill, batch: Batch, everyones: Callable[[Tensor], Tensor] = lambda own: own) -> Tensor:
+    """InfoNCE between pictures and what was said, with the learned temperature.
+
+    `everyones` gives the embeddings of all processes' samples for those of this one's (`trainer.everyones`).
+    """
+    pictures_BE = everyones(gill.picture_embedding(batch.features))
+    return info_nce(pictures_BE, everyones(gill.text_embedding(batch.texts)), gill.logit_scale)
 
 
 def generation(gill: Gill, batch: Batch) -> Tensor:
     """The frozen UNet's denoising loss, conditioned on the mapper's states and, through the adapter, on boxes."""
-    states_BTC, pooled_BP = gill.text_states(batch.ids, batch.mask)
+    assert gill.denoiser is not None and batch.denoising is not None
+    states_BTC, pooled_BP = gill.text_states(batch.texts)
     return gill.denoiser(dataclasses.replace(batch.denoising, states=states_BTC, pooled=pooled_BP))
 
 
 def matching(gill: Gill, batch: Batch) -> Tensor:
     """GILL's own generation loss: the mapper's squared distance to the text encoder's states and pooled state."""
-    states_BTC, pooled_BP = gill.text_states(batch.ids, batch.mask)
-    return F.mse_loss(states_BTC, batch.denoising.states) + F.mse_loss(pooled_BP, batch.denoising.pooled)
+    states_BTC, pooled_BP = gill.text_states(batch.texts)
+    return F.mse_loss(states_BTC, batch.states) + F.mse_loss(pooled_BP, batch.pooled)
 
 
 TASKS: dict[str, Callable[[Gill, Batch], Tensor]] = {

@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from gillnext.gill.backward import Loss, step
 from gillnext.memory.live_bytes import LiveBytes
-from gillnext.memory.step import Loss, Work, step
+from gillnext.memory.step import Work
 
 TRACED = ("summed", "split", "checkpointed")
 

@@ -1,21 +1,19 @@
 """A step's work: its losses as functions of a micro-batch, what they train, and the ways to run backward over them.
 
-`summed` runs one backward over the losses' sum, `split` one after each loss, `accumulated` one after each loss on each
-of two halves of the batch (gradients are cleared after all of them), `checkpointed` is `summed` with activations
-recomputed, `single` the largest loss alone, and `full` that loss with the whole UNet trained.
+`summed`, `split` and `accumulated` are `gill.backward`'s; `checkpointed` is `summed` with activations recomputed,
+`single` the largest loss alone, and `full` that loss with the whole UNet trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-Loss = Callable[[int, int], Tensor]  # of micro-batch `index` of `parts`, weighted so that the micro-batches' sum counts
-PARTS = 2  # micro-batches of the mode `accumulated`
+from gillnext.gill.backward import Loss, step
+
 ALONE = ("single", "full")
 
 
@@ -48,26 +46,6 @@ class Work:
         """The compared parameters' gradient, (P,) float64; 0 where none came."""
         parts = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.compared]
         return torch.cat([g.flatten() for g in parts]).double().cpu().numpy()
-
-
-def step(losses: Iterable[Loss], mode: str, live: Callable[[], int] = lambda: 0) -> int:
-    """Forward and backward of one step; returns the most bytes held when the last forward before a backward ended."""
-    held = 0
-    if mode in ("split", "accumulated"):
-        parts = PARTS if mode == "accumulated" else 1
-        for index in range(parts):
-            for loss in losses:
-                value = loss(index, parts)
-                held = max(held, live())
-                value.backward()
-                del value
-        return held
-    total: Tensor | float = 0.0
-    for loss in losses:
-        total = total + loss(0, 1)
-    held = live()
-    total.backward()  # type: ignore[union-attr]
-    return held
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:

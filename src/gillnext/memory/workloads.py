@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gillnext.adapter import cache as cached
 from gillnext.adapter import objective
@@ -26,11 +26,12 @@ from gillnext.adapter.trainer import arm_of, build_adapter, recompute
 from gillnext.config.model import Config
 from gillnext.diffusion.objective import training_scheduler
 from gillnext.gill import batches
+from gillnext.gill.backward import of_part
 from gillnext.gill.losses import MATCHED, TASKS
-from gillnext.gill.model import Gill
+from gillnext.gill.model import Gill, Sizes
 from gillnext.language import model as language_model
 from gillnext.memory import kolors
-from gillnext.memory.step import ALONE, Loss, Work
+from gillnext.memory.step import ALONE, Work
 from gillnext.runtime import seeds
 
 
@@ -56,18 +57,6 @@ def tasks(first: Callable[[int], objective.Batch], count: int) -> list[objective
         drawn[1] = dataclasses.replace(drawn[1], **empty)
         drawn[2] = dataclasses.replace(drawn[2], dropped=torch.ones_like(drawn[2].dropped))
     return drawn
-
-
-def of_part(loss: Callable[[Any], Tensor], batch: Any) -> Loss:
-    """`loss` of a micro-batch of `batch`, times its share of the samples."""
-
-    def weighted(index: int, parts: int) -> Tensor:
-        if parts == 1:
-            return loss(batch)
-        part = batch.part(index, parts)
-        return loss(part) * (len(part) / len(batch))
-
-    return weighted
 
 
 def awake_adapter(cfg: Config, unet: nn.Module) -> SpatialAdapter:
@@ -123,7 +112,8 @@ def gill(cfg: Config, mode: str, folders: Folders, tasks: dict[str, Any] = TASKS
     batch = batches.draw(rows, captions, tokenizer, scheduler, cfg.memory.batch, names)
     denoiser = objective.Denoiser(awake_adapter(cfg, pipeline.unet), pipeline.unet)
     torch.manual_seed(seeds.key("gill", cfg.run.seed))
-    model = Gill(language, denoiser, batch.features.shape[1], rows.tokens).to(cfg.run.device)
+    features, (states, width), pooled = batch.features.shape[1], batch.states.shape[1:], batch.pooled.shape[1]
+    model = Gill(language, Sizes(features, states, width, pooled), denoiser).to(cfg.run.device)
     if mode == "checkpointed":
         recompute(pipeline.unet)
         language.activation_checkpointing_enable({"use_reentrant": False})
@@ -132,8 +122,8 @@ def gill(cfg: Config, mode: str, folders: Folders, tasks: dict[str, Any] = TASKS
     losses = {name: of_part(partial(task, model), batch) for name, task in tasks.items()}
     trained = list(model.trainable_parameters().values())
     count = sum(p.numel() for p in trained)
-    sizes = {"trained": count, "frozen": language_model.parameters(model) - count}
-    return Work(losses, model, trained, sizes, len(batch))
+    counts = {"trained": count, "frozen": language_model.parameters(model) - count}
+    return Work(losses, model, trained, counts, len(batch))
 
 
 def gill_l2(cfg: Config, mode: str, folders: Folders) -> Work:

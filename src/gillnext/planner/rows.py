@@ -92,8 +92,10 @@ class Example(NamedTuple):
 
 
 class Rows:
-    """Layouts fit for training. `nouns`: what they name most often; `unlisted`: whether they name others as well;
-    `counts`: rows left out or changed, by reason.
+    """Layouts fit for training. A row with `"complete": true` lacks nothing: what else its caption names is not there.
+
+    `nouns`: what they name most often; `unlisted`: whether they name others as well; `counts`: rows left out or
+    changed, by reason.
     """
 
     def __init__(self, paths: Sequence[Path], settings: Settings) -> None:
@@ -127,7 +129,8 @@ class Rows:
         """What is trained on of a row."""
         fit = named(layout)
         cut = largest(fit, self.settings.boxes) if len(fit.names) > self.settings.boxes else fit
-        missing = tuple(noun for noun in nouns_in(cut.caption, self.nouns) if noun not in cut.names)
+        known = fit.names if layout.extra.get("complete") is True else nouns_in(cut.caption, self.nouns)
+        missing = tuple(noun for noun in known if noun not in cut.names)
         return Example(ordered(cut), missing, len(fit.names) == len(layout.names))
 
     def _judged(self, layout: Layout) -> tuple[list[str], bool]:

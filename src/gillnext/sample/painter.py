@@ -21,7 +21,7 @@ from gillnext.roles import sources
 from gillnext.runtime import manifest, training
 from gillnext.runtime.errors import UserError
 from gillnext.sample import remarks, sizes
-from gillnext.sample.stage import dtype
+from gillnext.sample.work import dtype
 
 GIVEN_STEPS = 25  # of a base that no settings are named for: the demo's few would leave its pictures unfinished
 
@@ -86,9 +86,7 @@ class Painter:
         self.stopped = False
         self.begin()
         self.planner = Planner.from_pretrained(planner) if planner.exists() else None
-        listed = cfg.annotate.backend != "vlm" and bool(cfg.annotate.vocabulary or cfg.annotate.names)
-        named = self.planner is not None and bool(self.planner.nouns)
-        self.closed = named and (listed or cfg.annotate.backend == "detector")
+        self.closed = self.planner is not None and remarks.closed(cfg, self.planner)
         self.adapters = dict[Path, SpatialAdapter]()
         self.pipelines = dict[Path | None, Any]()  # by the folder of the UNet: None for the base's own
 

@@ -17,6 +17,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from gillnext import boxes
+from gillnext.config.model import Config
 from gillnext.language.words import alternation
 from gillnext.layouts import MAX_BOXES, Layout
 from gillnext.planner.counts import counts_in, stated
@@ -24,6 +25,12 @@ from gillnext.planner.decode import nouns_in
 from gillnext.planner.model import Planner
 
 NEAR = 0.5  # IoU of two boxes from which their objects cover each other
+
+
+def closed(cfg: Config, planner: Planner) -> bool:
+    """Whether a run's planner has a closed vocabulary."""
+    named = cfg.annotate.backend != "vlm" and bool(cfg.annotate.vocabulary or cfg.annotate.names)
+    return (named or cfg.annotate.backend == "detector") and bool(planner.nouns)
 
 
 def listed(words: Sequence[str], most: int = 20) -> str:

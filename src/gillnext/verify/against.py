@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gillnext.verify.inventory import NEEDS, upstream
+from gillnext.verify.inventory import EVERY, upstream
 from gillnext.verify.settings import other_keys
 
 PORTABLE = "portable"
@@ -35,7 +35,7 @@ def differences(mine: Hashes, theirs: Hashes) -> list[Difference]:
     """Every stage whose hash is not the same in the two runs, in the workflow's order."""
     ours, others = by_stage(mine), by_stage(theirs)
     found = []
-    for name in (name for name in NEEDS if name in ours | others):
+    for name in (name for name in EVERY if name in ours | others):
         jobs, kept = (of.get(name, {}).get("jobs", {}) for of in (ours, others))
         other = [job for job in jobs | kept if jobs.get(job) != kept.get(job)]
         if other:
@@ -46,7 +46,7 @@ def differences(mine: Hashes, theirs: Hashes) -> list[Difference]:
 def other_code(mine: Hashes, theirs: Hashes) -> list[str]:
     """Stages that both runs have with another code."""
     ours, others = by_stage(mine), by_stage(theirs)
-    return [name for name in NEEDS if name in ours and name in others and ours[name]["code"] != others[name]["code"]]
+    return [name for name in EVERY if name in ours and name in others and ours[name]["code"] != others[name]["code"]]
 
 
 def conditions(mine: Hashes, theirs: Hashes) -> list[str]:
@@ -65,7 +65,7 @@ def conditions(mine: Hashes, theirs: Hashes) -> list[str]:
 def promised(mine: Hashes, theirs: Hashes) -> list[str]:
     """The stages whose values portable arithmetic promises to be equal in the two runs, in the workflow's order."""
     code, both = set(other_code(mine, theirs)), by_stage(mine).keys() & by_stage(theirs).keys()
-    return [] if conditions(mine, theirs) else [name for name in NEEDS if name in both and not code & {*upstream(name)}]
+    return [] if conditions(mine, theirs) else [name for name in EVERY if name in both and not code & {*upstream(name)}]
 
 
 def unlike(mine: Hashes, theirs: Hashes) -> list[str]:

@@ -69,9 +69,24 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "tables": TOLD,
     "claims": ("heldout", *TOLD),
 }  # fmt: skip
+# The same of the supplement, which is a target of its own: beside them its rules need those of a run.
+SUPPLEMENT: dict[str, tuple[str, ...]] = {
+    "conversations": (),
+    "language": ("conversations",),
+    "conversation_planner": ("conversations",),
+    "gill": ("conversations", "language", "clip", "base"),
+    "album": ("conversations", "language", "clip", "gill"),
+    "respond": ("conversations", "language", "clip", "gill", "base", "adapter", "conversation_planner"),
+    "decide": (
+        "conversations", "language", "clip", "gill", "album", "base", "adapter", "conversation_planner", "evaluator",
+    ),
+    "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
+}  # fmt: skip
+EVERY = NEEDS | SUPPLEMENT
+# Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
-    "distances": "distance"
-}  # of the others the command has their name
+    "distances": "distance", "conversation_planner": "planner", "album": "index",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,9 +105,9 @@ def upstream(name: str) -> list[str]:
     """A rule and all that it needs, however indirectly, in the workflow's order."""
     found, todo = {name}, [name]
     while todo:
-        todo += [one for one in NEEDS[todo.pop()] if one not in found]
+        todo += [one for one in EVERY[todo.pop()] if one not in found]
         found.update(todo)
-    return [one for one in NEEDS if one in found]
+    return [one for one in EVERY if one in found]
 
 
 def _seeds(config: Config, arms: Iterable[str]) -> list[str]:
@@ -173,3 +188,12 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
         for name in NEEDS
         if name not in absent and outputs[name]
     ]
+
+
+def supplement() -> list[Stage]:
+    """The stages of the supplement, in order."""
+    made = {
+        "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
+        "converse": "converse.json",
+    }  # fmt: skip
+    return [Stage(name, {name: [f"supplement/{made.get(name, name)}"]}) for name in SUPPLEMENT]

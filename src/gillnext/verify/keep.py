@@ -1,6 +1,7 @@
 """Keeps of a run what its paper is made of: its record, the jobs behind its costs, settings and hashes.
 
     gillnext keep --results results/demo --out reference/demo
+    gillnext keep --results results/demo --supplement --out reference/supplement
 
 Nine files, copied as they are, so that tables made from them are the run's to the byte; `manifest.json` holds
 their SHA-256 and what the score files say of their making. Appears whole or not at all. Models, data and the other
@@ -21,6 +22,7 @@ from gillnext.runtime import files, manifest
 from gillnext.runtime.errors import UserError
 from gillnext.verify.kept import HASHES
 
+SUPPLEMENT = ("converse.json", "shown.zip", HASHES)
 KEPT = ("config.json", "scores.parquet", "curves.parquet", "protocols.json", "memory.json", pictures.NAME)
 
 
@@ -48,13 +50,28 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
         return manifest.write(folder, about)
 
 
+def keep_supplement(root: Path, out: Path) -> dict[str, Any]:
+    """The same of the supplement of the run in `root`: scores, pictures that it shows, hashes, costs, settings."""
+    place, remedy = root / "supplement", "run `make supplement` to its end, then keep it"
+    with files.atomic(out) as folder:
+        folder.mkdir()
+        for path in (root / "config.json", *(place / name for name in SUPPLEMENT)):
+            if not path.exists():
+                raise UserError("no such file", where=str(path), remedy=remedy)
+            shutil.copyfile(path, folder / path.name)
+        jobs.write(jobs.read(place / "benchmarks"), folder / jobs.NAME)
+        stamp = files.read_json(folder / "converse.json")["provenance"]
+        return manifest.write(folder, {"tier": settings_of(root).run.tier, "provenance": [stamp]})
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results", type=Path, required=True, metavar="FOLDER", help="results of a finished run")
+    parser.add_argument("--supplement", action="store_true", help="of its supplement instead")
     arguments.add_out(parser, "folder of what is kept, as reference/{tier}; replaced if it exists")
 
 
 def main(args: argparse.Namespace) -> None:
-    kept = keep(args.results, args.out)
+    kept = (keep_supplement if args.supplement else keep)(args.results, args.out)
     print(f"{args.out}: {len(kept['files'])} files, {kept['bytes'] / 2**20:.1f} MiB")
     if len(kept["provenance"]) > 1:
         print("The score files name more than one state of code, locks or image; the manifest lists them.")

@@ -110,6 +110,14 @@ def _table(path: Path) -> str:
     return digest(json.dumps(schema), table.write_ndjson())
 
 
+def _array(path: Path) -> str:
+    """Type, shape and bytes of a NumPy array."""
+    import numpy as np
+
+    found = np.load(path, allow_pickle=False)
+    return digest(found.dtype.str, json.dumps(found.shape), found.tobytes())
+
+
 def _bytes(path: Path) -> str:
     return digest(path.read_bytes())
 
@@ -118,6 +126,7 @@ READERS: dict[str, Callable[[Path], str]] = {
     ".json": _json,
     ".jsonl": _rows,
     ".safetensors": _tensors,
+    ".npy": _array,
     ".png": _pixels,
     ".jpg": _pixels,
     ".parquet": _table,

@@ -1,0 +1,1 @@
+"""The supplement: what the other systems of the design notes do, as tables, figures and one PDF."""

@@ -1,0 +1,77 @@
+"""Keep the pictures that the supplement shows: some test conversations, and what was drawn of them.
+
+    gillnext illustrate --conversations S/conversations/test.jsonl --pictures S/pictures --out S/shown.zip
+
+The first conversations of each kind are shown: nothing is picked by how it came out. The archive has
+conversations.json, their turns' pictures, and of every way that is shown its picture and boxes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gillnext import conversations, layouts
+from gillnext.conversations import Conversation
+from gillnext.layouts import Layout
+from gillnext.record.pictures import DATED
+from gillnext.runtime import files
+from gillnext.runtime.errors import UserError
+
+COUNT = 4  # conversations of a kind
+WAYS = ("caption", "last", "gill-pictures", "next")
+ROWS, BOXES = "conversations.json", "boxes.json"
+
+
+def write(test: Path, pictures: Path, out: Path) -> None:
+    """Write the archive `out`; `UserError` where a picture is not there."""
+    rows = conversations.read(test)
+    first = {kind: [i for i, row in enumerate(rows) if row.kind == kind][:COUNT] for kind in ("story", "dialogue")}
+    chosen = [i for indices in first.values() for i in indices]
+    given = {way: layouts.read(pictures / way / "layouts.jsonl") for way in WAYS}
+    boxes = {way: {rows[i].id: given[way][i].to_row() for i in chosen} for way in WAYS}
+    entries = {turn.picture: test.parent / turn.picture for i in chosen for turn in rows[i].turns if turn.picture}
+    entries |= {f"{way}/{rows[i].id}.png": pictures / way / f"{i:05d}.png" for way in WAYS for i in chosen}
+    with files.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in ((ROWS, [rows[i].to_row() for i in chosen]), (BOXES, boxes)):
+            archive.writestr(zipfile.ZipInfo(name, DATED), json.dumps(content, ensure_ascii=False))
+        for name, path in entries.items():
+            if not path.is_file():
+                raise UserError("no such picture", where=str(path), remedy="run `gillnext respond` again")
+            archive.writestr(zipfile.ZipInfo(name, DATED), path.read_bytes())
+
+
+class Shown:
+    """The archive, open: conversations, the pictures of their turns, and each way's picture and boxes."""
+
+    def __init__(self, path: Path) -> None:
+        self.archive = zipfile.ZipFile(path)
+        content: list[Any] = json.loads(self.archive.read(ROWS))
+        self.rows: list[Conversation] = [conversations.from_row(row, f"{path}: {ROWS}") for row in content]
+        self.boxes: dict[str, dict[str, Any]] = json.loads(self.archive.read(BOXES))
+
+    def image(self, name: str) -> np.ndarray:
+        """A picture, (H, W, 3) uint8: a turn's by its path."""
+        return np.asarray(Image.open(io.BytesIO(self.archive.read(name))).convert("RGB"))
+
+    def drawn(self, way: str, row: Conversation) -> tuple[np.ndarray, Layout]:
+        """What a way drew of a conversation, and the boxes that it was given, or the true ones."""
+        layout = layouts.from_row(self.boxes[way][row.id], f"{BOXES}, {way}, {row.id}")
+        return self.image(f"{way}/{row.id}.png"), layout
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--conversations", type=Path, required=True, metavar="JSONL", help="the test conversations")
+    parser.add_argument("--pictures", type=Path, required=True, metavar="FOLDER", help="of `gillnext respond`")
+    parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the archive")
+
+
+def main(args: argparse.Namespace) -> None:
+    write(args.conversations, args.pictures, args.out)

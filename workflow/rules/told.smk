@@ -1,0 +1,48 @@
+# The supplement's PDF, of this run or of what is kept of one.
+
+SUPPLEMENT = RUN if cfg.from_reference else f"{RESULTS}/supplement"
+
+SUPPLEMENT_HASHES = [] if cfg.from_reference else [f"{RESULTS}/supplement/hashes.json"]
+
+
+rule supplement_hashes:
+    input:
+        scores=f"{SUPPLEMENT}/converse.json",
+        code=code("gillnext.verify.hashes"),
+    output:
+        hashes="<results>/supplement/hashes.json",
+    params:
+        results=folder(),
+        settings=everything,
+    log:
+        "<results>/supplement/logs/hashes.log",
+    message:
+        "hashes: hashing the values of the supplement's stages"
+    shell:
+        "gillnext hashes --supplement --results {params.results:q} --out {output.hashes:q} > {log:q} 2>&1"
+
+
+rule supplement:
+    input:
+        scores=f"{SUPPLEMENT}/converse.json",
+        shown=f"{SUPPLEMENT}/shown.zip",
+        hashes=SUPPLEMENT_HASHES,
+        costs=f"{SUPPLEMENT}/jobs.parquet" if cfg.from_reference else [],
+        sources=tree("paper"),
+        code=code("gillnext.supplement.stage"),
+    output:
+        pdf="<results>/supplement/supplement.pdf",
+        tables=directory("<results>/supplement/tables"),
+        figures=directory("<results>/supplement/figures"),
+    params:
+        config=CONFIG,
+        record=lambda wildcards: SUPPLEMENT,
+        source=lambda wildcards: source("paper"),
+        settings=everything,
+    log:
+        "<results>/supplement/logs/supplement.log",
+    message:
+        "supplement: tables, figures and PDF"
+    shell:
+        "gillnext supplement --config {params.config:q} --record {params.record:q} --source {params.source:q} "
+        "--out {output.pdf:q} > {log:q} 2>&1"
