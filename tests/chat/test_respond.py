@@ -13,6 +13,7 @@ from gillnext.adapter import pipeline as grounded
 from gillnext.adapter.model import SpatialAdapter
 from gillnext.chat import respond as stage
 from gillnext.chat.artist import Artist
+from gillnext.chat.ways import WAYS
 from gillnext.conversations import Conversation, Turn, text_of
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
@@ -80,9 +81,9 @@ def pictures(folder):
 
 
 def test_every_way_has_its_pictures_and_rows_as_sample_writes_them(run):
-    out = run(list(stage.WAYS))
-    assert {p.name for p in out.iterdir()} == {*stage.WAYS, "truth.jsonl", "respond.json"}
-    for name, way in stage.WAYS.items():
+    out = run(list(WAYS))
+    assert {p.name for p in out.iterdir()} == {*WAYS, "truth.jsonl", "respond.json"}
+    for name, way in WAYS.items():
         rows = layouts.read(out / name / "layouts.jsonl")
         assert [(row.id, row.image_path) for row in rows] == [(f"s{i}", f"0000{i}.png") for i in range(3)]
         assert pictures(out / name).shape == (3, 64, 64, 3)
@@ -98,7 +99,7 @@ def test_every_way_has_its_pictures_and_rows_as_sample_writes_them(run):
 
 def test_each_way_draws_from_what_it_may_know_and_on_equal_noise(run, tiny, talker, adapter, planner):
     """Against the pipeline itself, asked by hand for each picture."""
-    out, cfg = run(list(stage.WAYS)), tiny.config
+    out, cfg = run(list(WAYS)), tiny.config
     assert planner.asked == [text_of(row.turns) for row in ROWS]
     keys = [(cfg.run.seed, 0, i) for i in range(3)]
     states = {
@@ -126,7 +127,7 @@ def test_each_way_draws_from_what_it_may_know_and_on_equal_noise(run, tiny, talk
         )  # fmt: skip
         # Batches of two and one in the stage, of three here: rounding alone may differ.
         assert np.abs(pictures(out / name) - (images * 255).round()).max() <= 2, name
-    assert len({pictures(out / name).tobytes() for name in stage.WAYS}) >= 12  # of a story of three, gill-3 to -5 agree
+    assert len({pictures(out / name).tobytes() for name in WAYS}) >= 12  # of a story of three, gill-3 to -5 agree
 
 
 def test_a_killed_run_keeps_its_ways_and_pictures(run, monkeypatch):

@@ -75,7 +75,9 @@ rule decide:
         decision=directory("<results>/supplement/decision"),
     params:
         config=CONFIG,
-        settings=settings("run", "gill.decisions", "sample.steps", "sample.guidance", "sample.batch"),
+        settings=settings(
+            "run", "gill.decisions", "sample.steps", "sample.guidance", "sample.batch", "zero_shot"
+        ),
     log:
         "<results>/supplement/logs/decide.log",
     benchmark:
@@ -108,7 +110,7 @@ rule converse:
         scores="<results>/supplement/converse.json",
     params:
         config=CONFIG,
-        settings=settings("run"),
+        settings=settings("run", "zero_shot"),
     log:
         "<results>/supplement/logs/converse.log",
     benchmark:

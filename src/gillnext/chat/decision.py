@@ -35,9 +35,10 @@ from gillnext.chat.index import Index, tell
 from gillnext.chat.measures import Share
 from gillnext.chat.parts import add_talker, open_talker
 from gillnext.chat.policy import ABOUT, chosen, features_of
-from gillnext.chat.respond import add_artist, true_layout
+from gillnext.chat.respond import add_artist
 from gillnext.chat.score import add_judges
 from gillnext.chat.similarity import ImageText
+from gillnext.chat.ways import true_layout
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.conversations import Conversation
@@ -47,7 +48,7 @@ from gillnext.layouts import Layout
 from gillnext.runtime import contents, files, provenance, seeds
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.stage import Keys, name_of, open_work, save_png
+from gillnext.sample.work import Keys, name_of, open_work, save_png
 from gillnext.score.images import ImageSet
 from gillnext.score.models import confident, detected, evaluator, weights
 
@@ -226,7 +227,8 @@ def decide(
     """
     hashes = hashes | {"gill": talker.hash} | {name: files.sha256(path) for name, path in files_.items()}
     work = out.with_name(out.name + ".work")
-    settings = [dataclasses.asdict(cfg.run), dataclasses.asdict(cfg.sample), cfg.gill.decisions]
+    sampled = cfg.sample.steps, cfg.sample.guidance, cfg.sample.batch
+    settings = [dataclasses.asdict(cfg.run), sampled, cfg.gill.decisions]
     open_work(work, provenance.fingerprint(settings, hashes, code=["gillnext.chat.decision"]))
     splits = {}
     for name, path in files_.items():

@@ -35,7 +35,7 @@ from gillnext.gill.talker import Talker
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.stage import open_work
+from gillnext.sample.work import open_work
 
 EMBEDDINGS, ABOUT = "embeddings.npy", "index.json"
 PART = 256  # pictures that are embedded between two saves
@@ -64,9 +64,12 @@ def _top(queries_QE: np.ndarray, rows_NE: np.ndarray, k: int, chunk: int) -> tup
     places = np.zeros((len(queries_QE), 0), np.int64)
     for start in range(0, len(rows_NE), chunk):
         products = queries_QE.astype(np.float32) @ np.asarray(rows_NE[start : start + chunk]).T  # (Q, C)
-        scores = np.concatenate([scores, products], axis=1)
-        here = np.broadcast_to(np.arange(start, start + products.shape[1]), products.shape)
-        places = np.concatenate([places, here], axis=1)
+        columns = np.arange(products.shape[1])
+        if len(columns) > k:  # those that are among the k best of the chunk for any query, ties included
+            least = np.partition(products, len(columns) - k, axis=1)[:, len(columns) - k, None]
+            columns = np.flatnonzero((products >= least).any(0))
+        scores = np.concatenate([scores, products[:, columns]], axis=1)
+        places = np.concatenate([places, np.broadcast_to(start + columns, (len(places), len(columns)))], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         scores, places = np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
     return scores, places
@@ -173,7 +176,7 @@ def read_picture(path: Path) -> tuple[np.ndarray, str]:
     try:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), hashlib.sha256(data).hexdigest()
+            return np.array(ImageOps.exif_transpose(image).convert("RGB")), hashlib.sha256(data).hexdigest()
     except FileNotFoundError as error:
         raise ValueError("no such file") from error
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:

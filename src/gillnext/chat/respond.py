@@ -26,83 +26,23 @@ import dataclasses
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from gillnext import conversations, layouts
 from gillnext.chat.artist import Artist
 from gillnext.chat.parts import add_talker, open_talker
+from gillnext.chat.ways import TRUTH, WAYS, Way, context, others, true_layout
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.conversations import Conversation, Turn, text_of
+from gillnext.conversations import Conversation, text_of
 from gillnext.gill.talker import Talker
 from gillnext.layouts import Layout
 from gillnext.runtime import contents, files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.stage import Keys, name_of, open_work, save_png
+from gillnext.sample.work import Keys, name_of, open_work, save_png
 
-LONGEST = 5  # turns of context that are drawn one by one
-TRUTH, ABOUT = "truth.jsonl", "respond.json"
-
-
-@dataclass(frozen=True)
-class Way:
-    """`by`: what the UNet's text states are made of; of the mapper's, `turns` are how many it reads (None: all).
-    `pictures`: whether it is shown the earlier ones. `shuffled`: those of another conversation.
-    """
-
-    by: Literal["caption", "last", "dialogue", "mapper"]
-    boxes: Literal["none", "planned", "true"] = "none"
-    turns: int | None = None
-    pictures: bool = True
-    shuffled: bool = False
-
-
-WAYS: dict[str, Way] = {
-    "caption": Way("caption"),
-    "last": Way("last"),
-    "dialogue": Way("dialogue"),
-    **{f"gill-{n}": Way("mapper", turns=n, pictures=False) for n in range(1, LONGEST + 1)},
-    "gill-pictures": Way("mapper"),
-    "gill-shuffled": Way("mapper", shuffled=True),
-    "next": Way("mapper", "planned"),
-    "next-true": Way("mapper", "true"),
-    "caption-planned": Way("caption", "planned"),
-    "caption-true": Way("caption", "true"),
-}
-
-
-def true_layout(row: Conversation, where: str = "conversations") -> Layout:
-    """What a conversation's last picture shows, with its id, kind and told relations; `UserError` where not known."""
-    turn = row.turns[-1]
-    if turn.layout is None:
-        remedy = 'give the last turn of every conversation "caption" and "objects"'
-        raise UserError(f"what its last picture shows is not known: {row.id!r}", where=where, remedy=remedy)
-    extra = {"kind": row.kind, "relations": [list(relation) for relation in turn.relations]}
-    return dataclasses.replace(turn.layout, id=row.id, image_path=turn.picture, extra=extra)
-
-
-def others(rows: Sequence[Conversation]) -> list[int]:
-    """For each conversation the place of the next one of its kind, the first again after the last.
-
-    `UserError` where a kind has but one.
-    """
-    found = [0] * len(rows)
-    for kind in dict.fromkeys(row.kind for row in rows):
-        own = [i for i, row in enumerate(rows) if row.kind == kind]
-        if len(own) < 2:
-            what = f"there is but one {kind}: no other conversation whose states could be drawn in its place"
-            raise UserError(what, where="gill-shuffled", remedy="give two or more, or leave the way out (--ways)")
-        for i, other in zip(own, own[1:] + own[:1], strict=True):
-            found[i] = other
-    return found
-
-
-def context(turns: Sequence[Turn], count: int | None) -> Sequence[Turn]:
-    """The last `count` turns, or all."""
-    return turns if count is None else turns[-count:]
+ABOUT = "respond.json"
 
 
 class Responder:

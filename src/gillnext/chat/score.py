@@ -30,8 +30,8 @@ from gillnext import conversations, layouts
 from gillnext.chat import measures
 from gillnext.chat.measures import Share
 from gillnext.chat.parts import add_talker, open_talker
-from gillnext.chat.respond import LONGEST, TRUTH, WAYS, context, true_layout
 from gillnext.chat.similarity import ImageText
+from gillnext.chat.ways import LONGEST, TRUTH, WAYS, context, true_layout
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.conversations import Conversation, text_of

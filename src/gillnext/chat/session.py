@@ -24,7 +24,7 @@ from gillnext.gill.talker import Read, Talker
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 from gillnext.sample import remarks
-from gillnext.sample.stage import save_png
+from gillnext.sample.work import save_png
 
 NEAREST = 20  # pictures of the index that are looked at for one that is still there
 
@@ -150,16 +150,17 @@ class Session:
 
     def _draw(self, entry: Entry, read: Read, boxes: Layout | None) -> None:
         """Draw in the boxes given, or planned; without a planner in none."""
-        artist, counts = self.models.artist, Counter[str]()
+        artist, counts, whose = self.models.artist, Counter[str](), "given"
         if boxes is None and artist.planner is not None:
-            (boxes,) = artist.plan([self.turns], counts)
+            ((boxes,), whose) = artist.plan([self.turns], counts), "planned"
             if counts["broken plans"]:
                 entry.notes.append("the planner's answer is not a whole plan; what could be read of it is drawn")
             if remarks.closed(artist.cfg, artist.planner):
-                entry.notes += remarks.of_words(boxes, artist.planner)
+                before = {note for one in self.transcript.entries for note in one.notes}
+                entry.notes += [note for note in remarks.of_words(boxes, artist.planner) if note not in before]
         keys = [("chat", self.models.seed, self.number)]
         embeds = read.states, read.pooled
         (image,) = artist.draw([text_of(self.turns)], keys, None if boxes is None else [boxes], embeds)
         entry.picture, entry.layout = self.folder / f"{self.number:03d}-drawn.png", boxes
         save_png(entry.picture, image)
-        entry.how = "画的 · drawn" + (", in planned or given boxes" if boxes is not None and boxes.names else "")
+        entry.how = "画的 · drawn" + (f", in {whose} boxes" if boxes is not None and boxes.names else "")

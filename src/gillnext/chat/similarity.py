@@ -34,7 +34,7 @@ class ImageText:
         """(N, E) float64 of length 1, of files or of (H, W, 3) uint8."""
         parts = [np.zeros((0, self.model.config.projection_dim))]
         for i in range(0, len(pictures), BATCH):
-            images = [p if isinstance(p, np.ndarray) else read_image(p) for p in pictures[i : i + BATCH]]
+            images = [np.array(p if isinstance(p, np.ndarray) else read_image(p)) for p in pictures[i : i + BATCH]]
             pixels = self.processor(images=images, return_tensors="pt")["pixel_values"].to(self.device)
             features = self.model.get_image_features(pixel_values=pixels)
             parts.append(F.normalize(features.double(), dim=-1).cpu().numpy())
@@ -55,4 +55,4 @@ class ImageText:
 
     def too_long(self, texts: Sequence[str]) -> int:
         """How many texts are longer than what the model reads."""
-        return sum(len(self.tokenizer(text).input_ids) > self.most for text in texts)
+        return sum(len(self.tokenizer(text, verbose=False).input_ids) > self.most for text in texts)

@@ -37,7 +37,7 @@ from gillnext.conversations import Turn
 from gillnext.gill.talker import Talker
 from gillnext.roles import sources
 from gillnext.runtime.errors import UserError
-from gillnext.sample import draw
+from gillnext.sample import painter
 
 PARTS = ("gill", "language", "eyes", "base", "adapter", "planner", "index", "decision")
 NEEDED = ("gill", "language", "eyes", "base")
@@ -61,8 +61,8 @@ def folders(cfg: Config, args: argparse.Namespace) -> dict[str, Path]:
     places = {
         "gill": supplement / "gill",
         "language": supplement / "language" if cfg.gill.language == "made" else Path(cfg.gill.language),
-        "eyes": role(cfg, "image_text", results) if cfg.gill.eyes == "image_text" else Path(cfg.gill.eyes),
-        "base": draw.base_of(cfg, results),
+        "eyes": role(cfg, cfg.gill.eyes, results) if cfg.gill.eyes in sources.ROLES else Path(cfg.gill.eyes),
+        "base": painter.base_of(cfg, results),
         "adapter": next((place for place in (trained, own, kept) if place.exists()), own),
         **{name: supplement / name for name in ("planner", "index", "decision")},
     }
@@ -165,6 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--answer", choices=("picture", "text"), default="picture", help=what)
     parser.add_argument("--temperature", type=float, default=0.0, help="of the answers; 0: the likeliest (default)")
     parser.add_argument("--top-p", type=float, default=1.0, help="share of the likeliest words that are drawn from")
+    parser.add_argument("--opening", default="", metavar="TEXT", help="what every answer begins with")
     parser.add_argument("--seed", type=int, default=0, help="of answers and pictures (default: 0)")
 
 
@@ -172,9 +173,9 @@ def main(args: argparse.Namespace) -> None:
     if args.temperature < 0 or not 0 < args.top_p <= 1:
         what = f"--temperature {args.temperature:g}, --top-p {args.top_p:g}"
         raise UserError(what, remedy="a temperature of 0 or more, a share above 0 and up to 1")
-    cfg = draw.settings(args)
+    cfg = painter.settings(args.config, args.results)
     parts = folders(cfg, args)
-    held = models(cfg, parts, Sampling(args.temperature, args.top_p, args.seed))
+    held = models(cfg, parts, Sampling(args.temperature, args.top_p, args.seed, args.opening))
     about = f"GILL {held.talker.hash[:12]} · {cfg.run.tier}"
     usual: Want = "decided" if args.answer == "picture" else "none"
     if args.script:

@@ -32,14 +32,14 @@ header p, footer { color: var(--faint); font-size: .8rem; margin: .2rem 0 1.5rem
 .person { align-self: flex-end; background: var(--mine); border-bottom-right-radius: .2rem }
 .gill { align-self: flex-start; background: var(--its); border: 1px solid var(--line); border-bottom-left-radius: .2rem }
 .who { font-size: .72rem; color: var(--faint); display: block; white-space: normal }
-figure { margin: .4rem 0 .2rem; width: 17rem; max-width: 100% }
+figure { margin: .4rem 0 .2rem; width: 17rem; max-width: 100%; white-space: normal }
 .picture { position: relative; line-height: 0 } .picture img { width: 100%; border-radius: .4rem }
 svg { position: absolute; inset: 0; width: 100%; height: 100% }
 rect { fill: none; stroke-width: 2; vector-effect: non-scaling-stroke }
-figcaption { font-size: .78rem; color: var(--faint); line-height: 1.4; margin-top: .35rem; white-space: normal }
+figcaption { font-size: .78rem; color: var(--faint); line-height: 1.4; margin-top: .35rem }
 figcaption b { font-weight: 600 } .name { margin-right: .6rem; white-space: nowrap }
 .note { align-self: stretch; font-size: .8rem; color: var(--faint); border-left: 3px solid #c9853a; padding-left: .6rem;
-  overflow-wrap: anywhere }
+  overflow-wrap: anywhere; white-space: pre-line }
 </style></head><body>
 <header><h1>{{ title }}</h1><p>{{ about }}</p></header>
 <main>{% for e in entries %}

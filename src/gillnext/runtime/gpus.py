@@ -39,7 +39,8 @@ STAGES = {
     *("classifier", "annotator", "evaluator", "second_evaluator", "features", "clip", "quality"),
     *("vae", "text_encoder", "base_on_windows", "base", "distance"),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "curve", "ceilings", "real", "score"),
-    *("draw", "studio"),
+    *("language", "gill", "index", "respond", "decide", "converse"),
+    *("draw", "studio", "chat"),
 }
 
 _held: list[IO[str]] = []  # open, and so locked, for as long as this process lives

@@ -13,13 +13,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
 from gillnext import layouts
 from gillnext.adapter import pipeline as grounded
@@ -30,30 +27,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 from gillnext.sample import guidance, sizes
 from gillnext.sample.captions import with_boxes
-
-Keys = Sequence[tuple[str | int, ...]]  # a name for each picture's noise
-
-
-def save_png(path: Path, image: np.ndarray) -> None:
-    with files.atomic(path) as temporary:
-        Image.fromarray(image).save(temporary, "PNG")
-
-
-def name_of(index: int) -> str:
-    return f"{index:05d}.png"
-
-
-def open_work(work: Path, identity: str) -> None:
-    """The folder of unfinished pictures, emptied if another run left it."""
-    marker = work / "identity.json"
-    if work.exists() and (not marker.exists() or files.read_json(marker) != identity):
-        shutil.rmtree(work)
-    files.write_json(marker, identity)
-
-
-def dtype(cfg: Config) -> torch.dtype:
-    """What pictures are drawn in: the type of `run.precision` on a GPU, float32 on a CPU."""
-    return training.TYPES[cfg.run.precision] if cfg.run.device.startswith("cuda") else torch.float32
+from gillnext.sample.work import Keys, dtype, name_of, open_work, save_png
 
 
 def pictures(
