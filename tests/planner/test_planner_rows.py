@@ -41,6 +41,17 @@ def test_layouts_without_an_object_of_their_caption_are_left_out_or_kept(tmp_pat
     assert rows.counts == {"layouts": 4, "used": 3, "incomplete": 2, "no_objects": 1}
 
 
+def test_of_a_complete_layout_what_else_its_caption_names_is_not_there(tmp_path):
+    absent = Layout("有船吗？没有。有猫和树", ("猫", "树"), (LEFT, SMALL), extra={"complete": True})
+    found = [absent, Layout("一艘船", ("船",), (SMALL,)), Layout("有船吗？没有。有猫", ("猫",), (LEFT,))]
+    rows = rows_of(tmp_path, found)
+    assert [rows[i].layout.names for i in range(len(rows))] == [("猫", "树"), ("船",)]
+    assert (rows[0].missing, rows[0].complete) == ((), True)
+    assert rows.counts == {"layouts": 3, "used": 2, "object_missing": 1}
+    cut = rows_of(tmp_path, [absent], boxes=1, incomplete="keep")[0]
+    assert (cut.layout.names, cut.missing) == (("猫",), ("树",))
+
+
 def test_of_more_objects_than_a_plan_has_the_largest_are_taken_and_counted(tmp_path):
     many = Layout("猫、树和船", ("猫", "树", "船"), (LEFT, SMALL, RIGHT))
     assert largest(many, 2).names == ("猫", "船") and largest(many, 2).boxes == (LEFT, RIGHT)

@@ -24,8 +24,9 @@ class ConversationLanguage(LanguageModel):
     hidden: int = s(128, "width")
     layers: int = s(4, "transformer layers")
     corpus: int = s(4_000, "captions beside the training conversations")
-    steps: int = s(800, "optimiser steps")
+    steps: int = s(1_600, "optimiser steps")
     batch: int = s(24, "texts a step")
+    lr: float = s(3e-3, "peak learning rate (cosine, warm-up of a twentieth)")
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,14 @@ def generation(gill: Gill, batch: Batch) -> Tensor:
     return gill.denoiser(dataclasses.replace(batch.denoising, states=states_BTC, pooled=pooled_BP))
 
 
-def matching(gill: Gill, batch: Batch) -> Tensor:
-    """GILL's own generation loss: the mapper's squared distance to the text encoder's states and pooled state."""
+def matching(gill: Gill, batch: Batch, variances: tuple[float, float] | None = None) -> Tensor:
+    """GILL's own generation loss: the mapper's squared distance to the text encoder's states and pooled state.
+
+    `variances` of these two over captions make it a share of what is to be explained: 1 each for their means.
+    """
     states_BTC, pooled_BP = gill.text_states(batch.texts)
-    return F.mse_loss(states_BTC, batch.states) + F.mse_loss(pooled_BP, batch.pooled)
+    states, pooled = F.mse_loss(states_BTC, batch.states), F.mse_loss(pooled_BP, batch.pooled)
+    return states + pooled if variances is None else states / variances[0] + pooled / variances[1]
 
 
 TASKS: dict[str, Callable[[Gill, Batch], Tensor]] = {

@@ -91,6 +91,13 @@ class Mapper(nn.Module):
         self.states = nn.Linear(mapper_width, width)
         self.pooled = nn.Linear(mapper_width, pooled)
 
+    @torch.no_grad()
+    def begin_at(self, states_NTC: Tensor, pooled_NP: Tensor) -> None:
+        """Let an untrained mapper's output have the mean and the spread of these, which it is to give."""
+        for layer, wanted in ((self.states, states_NTC), (self.pooled, pooled_NP)):
+            layer.bias.copy_(wanted.flatten(0, -2).mean(0))
+            layer.weight.mul_(wanted.std())
+
     def forward(self, images_BRH: Tensor) -> tuple[Tensor, Tensor]:
         """Text states (B, T, C) and pooled states (B, P)."""
         queries_BTM = repeat(self.queries_TM, "t m -> b t m", b=len(images_BRH))

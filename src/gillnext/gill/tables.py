@@ -22,6 +22,7 @@ from gillnext.runtime import files, provenance
 from gillnext.runtime.progress import Progress
 
 PART = 64  # rows that are encoded at a time
+SOME = 1024  # captions that tell the states' mean and spread
 
 Table = dict[str, Tensor]
 
@@ -69,6 +70,15 @@ class Captions:
 
     def __len__(self) -> int:
         return len(self.number)
+
+    def some(self) -> tuple[Tensor, Tensor]:
+        """States and pooled states of the first `SOME` distinct captions, float32."""
+        return self.table["states"][:SOME].float(), self.table["pooled"][:SOME].float()
+
+    def variances(self) -> tuple[float, float]:
+        """Of states and of pooled states, about the mean of each of their T·C and P numbers over some captions."""
+        states, pooled = self.some()
+        return states.var(0).mean().item(), pooled.var(0).mean().item()
 
     def __call__(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """States (B, T, C) and pooled states (B, P), float32."""

@@ -119,7 +119,9 @@ def build(cfg: Config, given: Given, accelerator: Accelerator, work: Path) -> Tr
     sizes = Sizes(features, states[1], states[2], pooled[1], cells=sum(cells), **asked)
     denoiser = denoiser_of(cfg, given)
     torch.manual_seed(seeds.key("gill", cfg.run.seed))
-    return Trainer(cfg, Gill(language, sizes, denoiser), examples, accelerator)
+    gill = Gill(language, sizes, denoiser)
+    gill.mapper.begin_at(*examples.captions.some())
+    return Trainer(cfg, gill, examples, accelerator)
 
 
 def run(trainer: Trainer, identity: str, work: Path) -> list[dict[str, float]]:

@@ -55,7 +55,7 @@ class Trainer:
     def weighted(self) -> dict[str, tuple[float, Callable[[Batch], Tensor]]]:
         """Each loss with its weight, by name; those of weight 0 are not computed."""
         weights = self.settings.weights
-        matching = self.settings.generation == "matching"
+        matching, variances = self.settings.generation == "matching", self.examples.captions.variances()
         tasks: dict[str, tuple[float, Callable[[Batch], Tensor]]] = {
             "captioning": (weights.captioning, partial(losses.captioning, self.gill)),
             "retrieval": (
@@ -64,7 +64,7 @@ class Trainer:
             ),
             "generation": (
                 weights.generation,
-                partial(losses.matching, self.gill) if matching else self.denoising,
+                partial(losses.matching, self.gill, variances=variances) if matching else self.denoising,
             ),
         }
         return {name: task for name, task in tasks.items() if task[0]}

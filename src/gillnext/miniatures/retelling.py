@@ -22,12 +22,18 @@ from gillnext.miniatures.world.sentences import NUMBERS
 
 MARKS = "①②③④⑤⑥"
 COLUMNS, ROWS = "左中右", "上中下"
+LINES = 3  # of a retelling, at most: what repeats another line teaches a small model to copy
 SHARES = {"listed": 0.4, "captioned": 0.2, "placed": 0.2, "counted": 0.05, "numbered": 0.05, "checked": 0.1}
+
+
+def third(box: Box) -> list[int]:
+    """The third that a box's centre lies in, from left to right and from top to bottom, 0 to 2."""
+    return [min(int(3 * (box[i] + box[i + 2]) / 2), 2) for i in (0, 1)]
 
 
 def part(box: Box) -> str:
     """左上, 上, 右上, 左, 中 …: the ninth of the picture that a box's centre lies in."""
-    x, y = (min(int(3 * (box[i] + box[i + 2]) / 2), 2) for i in (0, 1))
+    x, y = third(box)
     return (COLUMNS[x] + ROWS[y]).replace("中", "") or "中"
 
 
@@ -46,9 +52,10 @@ class Retelling:
         }
 
     def write(self, layout: Layout, rng: np.random.Generator) -> str:
-        """The layout in one of the forms."""
-        form = str(rng.choice(list(SHARES), p=list(SHARES.values())))
-        return self.forms[form](layout, rng)
+        """The layout in one to `LINES` of the forms, a line each."""
+        lines = int(rng.integers(1, LINES + 1))
+        forms = rng.choice(list(SHARES), size=lines, p=list(SHARES.values()), replace=False)
+        return "\n".join(self.forms[str(form)](layout, rng) for form in forms)
 
     def _placed(self, layout: Layout, rng: np.random.Generator) -> str:
         return "、".join(name + part(box) for name, box in zip(layout.names, layout.boxes, strict=True)) + "。"

@@ -129,7 +129,7 @@ class Rows:
         """What is trained on of a row."""
         fit = named(layout)
         cut = largest(fit, self.settings.boxes) if len(fit.names) > self.settings.boxes else fit
-        known = [] if layout.extra.get("complete") is True else nouns_in(cut.caption, self.nouns)
+        known = fit.names if layout.extra.get("complete") is True else nouns_in(cut.caption, self.nouns)
         missing = tuple(noun for noun in known if noun not in cut.names)
         return Example(ordered(cut), missing, len(fit.names) == len(layout.names))
 
