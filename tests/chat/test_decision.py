@@ -140,9 +140,11 @@ class Brush:
 def test_a_head_that_is_trained_beats_both_constant_policies(world, talker, tiny_config, tmp_path):
     album = index.build(talker, world["train"], tmp_path / "index", objects=1)
     brush, judge = Brush(), Colours()
+    following = Brush()
     scores = decision.decide(
-        tiny_config, talker, album, brush, judge, judge, world, {"evaluator": "e"}, tmp_path / "decision"
-    )
+        tiny_config, talker, album, brush, judge, judge, world, {"evaluator": "e"}, tmp_path / "decision",
+        lambda: following,
+    )  # fmt: skip
     told = json.loads((tmp_path / "decision" / policy.ABOUT).read_text())
     assert told["scores"] == scores and told["hashes"]["gill"] == talker.hash and told["examples"] == 40
     assert brush.drawn == 64 and not (tmp_path / "decision.work").exists()
@@ -151,6 +153,7 @@ def test_a_head_that_is_trained_beats_both_constant_policies(world, talker, tiny
     assert test["baseline"]["f1_generate"] < 1 and test["baseline"]["f1_retrieve"] < 1
     assert test["metrics"]["f1"] > max(test["baseline"]["f1_retrieve"], test["baseline"]["f1_generate"])
     assert test["metrics"]["accuracy"] == 1.0
+    assert following.drawn == 12 and test["next"]["metrics"]["f1"] == test["baseline"]["f1_generate"]
     head = policy.Policy.load(tmp_path / "decision", talker.hash)
     assert head.weights_D.shape == (7,)
 

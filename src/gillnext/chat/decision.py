@@ -11,7 +11,10 @@ finds in what each would show. A conversation's own pictures are never found for
 
 There is something to decide where the index is an album: it holds pictures of one or two objects, as albums do
 (`gillnext index --objects 2`), and not of every scene that can be told. A story may end after any of its sentences
-here; after the first two the album often has the scene, to the letter, and after more it has not.
+here; after the first two the album often has the scene, and after more it has not.
+
+Drawn is as GILL draws, by the mapper alone. With an adapter and a planner the test conversations are also drawn as
+GILL-Next does, in planned boxes, to tell what drawing always would then be worth.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import argparse
 import dataclasses
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +155,7 @@ def compare(
 ) -> Compared:
     """Find and draw the pictures of examples; drawn ones lie in the folder `work`, and are not drawn again.
 
-    Drawn from the mapper's states; with an adapter and a planner in the boxes that it plans, as `gillnext chat` does.
+    Drawn from the mapper's states; by an artist with a planner in the boxes that it plans.
     """
     roots = [example.root for example in asked]
     read = talker.read([example.row.turns for example in asked], roots)
@@ -219,11 +222,12 @@ def judged(
 
 def decide(
     cfg: Config, talker: Talker, index: Index, artist: Artist, clip: ImageText, detector: Detector,
-    files_: dict[str, Path], hashes: dict[str, str], out: Path,
+    files_: dict[str, Path], hashes: dict[str, str], out: Path, with_boxes: Callable[[], Artist] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train the head and write it with its scores to the folder `out`; returns the scores of "val" and "test".
 
     `files_`: the conversations of "train", "val" and "test"; `hashes`: of all models that have a part in it.
+    `with_boxes`: loads what draws the test conversations as GILL-Next does.
     """
     hashes = hashes | {"gill": talker.hash} | {name: files.sha256(path) for name, path in files_.items()}
     work = out.with_name(out.name + ".work")
@@ -243,13 +247,17 @@ def decide(
         groups = [f"{e.row.kind}, {len(e.truth.names)} objects" for e in split.asked]
         retrieve = policy.retrieve(split.images_NRH, split.scores_N)
         scores[name] = judged(retrieve, labels[name], *split.f1(detector), groups)
+    if with_boxes is not None:
+        drawn = compare(cfg, talker, index, with_boxes(), splits["test"].asked, "test", work / "next")
+        share = Share(drawn.f1(detector)[1], np.ones(len(drawn.asked)))
+        scores["test"]["next"] = measures.group({"f1": share})
     with files.atomic(out) as temporary:
         temporary.mkdir()
         policy.save(temporary)
         files.write_json(temporary / ABOUT, {
             "penalty": penalty, "examples": len(splits["train"].asked),
             "retrieve_labels": round(float(labels["train"].mean()), 6), "scores": scores, "index": len(index),
-            "protocol": {"labels": clip.description, "judge": detector.description, "boxes": bool(artist.planner)},
+            "protocol": {"labels": clip.description, "judge": detector.description},
             "hashes": hashes, "provenance": provenance.stamp(),
         })  # fmt: skip
     shutil.rmtree(work, ignore_errors=True)
@@ -271,13 +279,13 @@ def main(args: argparse.Namespace) -> None:
     cfg = config(args)
     talker = open_talker(cfg, args)
     index = Index.open(args.index, talker.hash)
-    boxes = args.adapter is not None and args.planner is not None
-    artist = Artist.load(cfg, args.base, args.adapter if boxes else None, args.planner if boxes else None)
+    boxes = (lambda: Artist.load(cfg, args.base, args.adapter, args.planner)) if args.adapter and args.planner else None
+    artist = Artist.load(cfg, args.base)
     clip, detector = ImageText(args.clip, cfg.run.device), evaluator(args.evaluator, cfg, args.names)
     drawing = {name: getattr(args, name) for name in ("base", "adapter", "planner", "index")}
     hashes = {name: contents.sha256(path) for name, path in drawing.items() if path}
     hashes |= {"image_text": clip.hash, "evaluator": weights(args.evaluator)}
     paths = {name: getattr(args, name) for name in ("train", "val", "test")}
-    for name, told in decide(cfg, talker, index, artist, clip, detector, paths, hashes, args.out).items():
+    for name, told in decide(cfg, talker, index, artist, clip, detector, paths, hashes, args.out, boxes).items():
         always = ", ".join(f"{key} {value:.3f}" for key, value in (told["metrics"] | told["baseline"]).items())
         print(f"decide, {name}: {always}")

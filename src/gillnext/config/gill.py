@@ -64,4 +64,4 @@ class Gill:
         "split", "a backward after each loss, one over their sum, or split ones on each half of the batch"
     )
     checkpoint_every: int = s(200, "steps between checkpoints")
-    decisions: int = s(300, "training conversations whose picture is both found and drawn, to learn which is better")
+    decisions: int = s(1_000, "training conversations whose picture is both found and drawn, to learn which is better")

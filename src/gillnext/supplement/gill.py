@@ -146,6 +146,9 @@ def decision(scores: Scores) -> Table | None:
         [text("a coin"), number(told["chance"]["f1"]), text("–"), number(0.5)],
         [text("ceiling: the better of both"), number(told["ceiling"]["f1"]), text("–"), text("–")],
     ]
+    if further := told.get("next"):
+        name = text("draw always, in planned boxes: GILL-Next")
+        rows.append([name, number(further["metrics"]["f1"]), ends(further, "f1"), number(0.0)])
     apart = "; ".join(
         f"{name}: {found['f1']['value']:+.3f} ({span(found['f1']['interval'])})"
         for name, found in told["contrasts"].items()
