@@ -136,6 +136,8 @@ rule illustrate:
         shown="<results>/supplement/shown.zip",
     log:
         "<results>/supplement/logs/illustrate.log",
+    benchmark:
+        "<results>/supplement/benchmarks/illustrate/all.tsv"
     message:
         "illustrate: the conversations that the supplement shows"
     shell:

@@ -90,7 +90,7 @@ rule gill:
         model=directory("<results>/supplement/gill"),
     params:
         config=CONFIG,
-        settings=settings("run", "gill"),
+        settings=settings("run", "gill", "adapter", "cache", "study"),
     log:
         "<results>/supplement/logs/gill.log",
     benchmark:

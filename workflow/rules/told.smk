@@ -16,6 +16,8 @@ rule supplement_hashes:
         settings=everything,
     log:
         "<results>/supplement/logs/hashes.log",
+    benchmark:
+        "<results>/supplement/benchmarks/supplement_hashes/all.tsv"
     message:
         "hashes: hashing the values of the supplement's stages"
     shell:
@@ -41,6 +43,8 @@ rule supplement:
         settings=everything,
     log:
         "<results>/supplement/logs/supplement.log",
+    benchmark:
+        "<results>/supplement/benchmarks/supplement/all.tsv"
     message:
         "supplement: tables, figures and PDF"
     shell:

@@ -18,7 +18,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 NAME = "jobs.parquet"
-LATER = {"cost", "paper", "hashes", "verify", "html"}  # rules whose jobs end after the cost table is made
+LATER = {"cost", "paper", "hashes", "verify", "html", "supplement"}  # rules whose jobs end after the cost table is made
 
 
 @dataclass(frozen=True)
