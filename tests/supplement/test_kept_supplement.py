@@ -14,9 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_conversations import pictures, scores
 
 from gillnext.cli import main
-from gillnext.config.load import load
+from gillnext.config.load import load, settings_of
 from gillnext.runtime import manifest
 from gillnext.supplement import illustrate
+from gillnext.supplement.illustrate import Shown
 from gillnext.supplement.stage import supplement
 from gillnext.verify.keep import keep_supplement
 
@@ -77,3 +78,15 @@ def test_a_kept_supplement_makes_the_same_pdf(run, tmp_path):
 def test_an_unfinished_supplement_is_not_kept(run, tmp_path, capsys):
     status = main(["keep", "--supplement", "--results", str(run), "--out", str(tmp_path / "kept")])
     assert status == 2 and "make supplement" in capsys.readouterr().err and not (tmp_path / "kept").exists()
+
+
+def test_the_kept_supplement_is_whole_and_its_pdf_is_made_of_it(tmp_path):
+    """Its files are those that were kept, of today's settings of GILL; each number that the text quotes is there."""
+    kept = ROOT / "reference/supplement"
+    manifest.check(kept)
+    config = settings_of(kept)
+    supplement(config, kept, ROOT / "paper", tmp_path / "supplement.pdf")
+    assert (tmp_path / "supplement.pdf").read_bytes().startswith(b"%PDF")
+    assert config.gill == load(ROOT / "config.yaml").gill
+    shown = Shown(kept / "shown.zip")
+    assert [row.kind for row in shown.rows] == ["story"] * illustrate.COUNT + ["dialogue"] * illustrate.COUNT

@@ -78,10 +78,11 @@ def context(scores: dict[str, Any]) -> Drawn | None:
     line(axes[0], [ways[f"gill-{n}"] for n in counts], "recall", style.COLOURS[0], "GILL")
     line(axes[1], [found[str(n)] for n in counts], "r1", style.COLOURS[0], "GILL")
     line(axes[1], [found[str(n)]["baseline"] for n in counts], "r1", style.COLOURS[1], "Chinese-CLIP")
-    for name, words, colour in (("caption", "true caption", style.GREYS[1]), ("last", "last turn", style.GREYS[0])):
+    marked = (("caption", "true caption", style.GREYS[1], "bottom"), ("last", "last turn", style.GREYS[0], "top"))
+    for name, words, colour, side in marked:
         level = ways[name]["metrics"]["recall"]
         axes[0].axhline(level, color=colour, linewidth=0.8, linestyle="--")
-        axes[0].text(5, level, f"text encoder, {words}", fontsize=5.5, ha="right", va="bottom", color=colour)
+        axes[0].text(5, level, f"text encoder, {words}", fontsize=5.5, ha="right", va=side, color=colour)
     axes[0].axhline(ways["gill-5"]["chance"]["recall"], color=style.PALE, linewidth=0.8)
     axes[0].set(title="wanted classes found", xlabel="last turns that are read", ylim=(0, 1.05), xticks=counts)
     axes[1].set(title="R@1", xlabel="last turns that are read", xticks=counts)

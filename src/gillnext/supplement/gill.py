@@ -150,7 +150,7 @@ def decision(scores: Scores) -> Table | None:
         name = text("draw always, in planned boxes: GILL-Next")
         rows.append([name, number(further["metrics"]["f1"]), ends(further, "f1"), number(0.0)])
     apart = "; ".join(
-        f"{name}: {found['f1']['value']:+.3f} ({span(found['f1']['interval'])})"
+        f"{name}: {found['f1']['value']:+.3f} ({span(found['f1']['interval'])})".replace("-", "−")
         for name, found in told["contrasts"].items()
     )
     notes = [
