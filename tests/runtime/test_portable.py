@@ -188,6 +188,21 @@ def test_every_convolution_and_its_gradients_are_right(shape, kernel, how, trans
         torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("side", [4, 6])
+def test_a_convolution_without_padding_may_say_valid(side):
+    """torch then hands on one number for both sides; by patches and by its own kernels."""
+    found = []
+    for kind in (torch.float32, torch.float64):
+        leaves = [
+            t.to(kind, copy=True).requires_grad_() for t in (normal(2, 3, 12, 12), normal(5, 3, side, side, seed=1))
+        ]
+        y = F.conv2d(*leaves, stride=2, padding="valid")
+        y.sum().backward()
+        found.append([y, *(leaf.grad for leaf in leaves)])
+    for single, double in zip(*found, strict=True):
+        torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
+
+
 def test_memory_formats_are_those_of_torch():
     x, weight = normal(2, 8, 6, 6), normal(4, 8, 3, 3)
     assert F.conv2d(x, weight).is_contiguous()

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from gillnext.adapter.pipeline import GroundedKolorsPipeline
 from gillnext.config.model import Arm, Guided
@@ -106,7 +107,7 @@ def test_such_an_arm_draws_without_an_adapter(way, tiny, tmp_path):
     rows = [row for row in tiny.layouts if row.names][:3]
     for arm in ("base", "other"):
         stage.sample(cfg, arm, 0, tiny.base, None, rows, tmp_path / arm)
-    pixels = [np.stack([np.asarray(stage.Image.open(p)) for p in sorted((tmp_path / a).glob("*.png"))]) for a in
+    pixels = [np.stack([np.asarray(Image.open(p)) for p in sorted((tmp_path / a).glob("*.png"))]) for a in
               ("base", "other")]  # fmt: skip
     assert pixels[0].shape == pixels[1].shape == (3, 64, 64, 3)
     assert not np.array_equal(*pixels)

@@ -163,7 +163,11 @@ def copied(tmp_path):
     root.mkdir()
     folders = [path.name for path in (ROOT / "reference").iterdir() if path.is_dir()]
     kept = [name for name in folders if name != "measured"]  # runs add a rule to their tier
-    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "images", *kept)
+    never = shutil.ignore_patterns("__pycache__", "*.egg-info", "images")
+
+    def ignore(folder, names):
+        return never(folder, names) | (set(kept) if Path(folder) == ROOT / "reference" else set())
+
     for name in PARTS:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, root / name, ignore=ignore)

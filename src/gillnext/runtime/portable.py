@@ -126,6 +126,7 @@ def convolution(
     """What all of torch's convolutions come down to: these where they are of pictures, in one group or a group a
     channel, else torch's.
     """
+    padding = padding if len(padding) > 1 else [*padding] * (x.ndim - 2)  # padding="valid" comes as one number
     each = groups == len(weight) == x.shape[1] > 1 and not transposed
     if each and pictures(x, weight, 1, dilation) and ours(x, weight, bias):
         y = depthwise(x, weight, bias, stride, padding)
@@ -158,6 +159,7 @@ def convolution_backward(
     mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of input, weight and bias, as far as `mask` asks for them."""
+    padding = padding if len(padding) > 1 else [*padding] * (x.ndim - 2)
     if not (pictures(x, weight, groups, dilation) and ours(grad, x, weight)):
         rest = bias_sizes, stride, padding, dilation, transposed, output_padding, groups, mask
         return own.call_boxed(keys, grad, x, weight, *rest)
