@@ -6,7 +6,7 @@ rule album:
     input:
         conversations=rules.conversations.output.conversations,
         gill=rules.gill.output.model,
-        language=language,
+        language=language_model,
         eyes=eyes,
         code=code("gillnext.chat.index"),
     output:
@@ -32,7 +32,7 @@ rule respond:
     input:
         conversations=rules.conversations.output.conversations,
         gill=rules.gill.output.model,
-        language=language,
+        language=language_model,
         eyes=eyes,
         base=model("base"),
         adapter=f"<results>/adapters/{FIRST}",
@@ -62,7 +62,7 @@ rule decide:
     input:
         conversations=rules.conversations.output.conversations,
         gill=rules.gill.output.model,
-        language=language,
+        language=language_model,
         eyes=eyes,
         index=rules.album.output.index,
         base=model("base"),
@@ -99,7 +99,7 @@ rule converse:
     input:
         conversations=rules.conversations.output.conversations,
         gill=rules.gill.output.model,
-        language=language,
+        language=language_model,
         eyes=eyes,
         pictures=rules.respond.output.pictures,
         decision=rules.decide.output.decision,

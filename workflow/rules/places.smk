@@ -86,3 +86,17 @@ def train_layouts(part="{part}"):
 def runs(pattern, arms, seeds=None):
     """`pattern` for every arm of `arms` and each of its seeds, or the first few."""
     return [pattern.format(arm=arm, seed=seed) for arm in arms for seed in cfg.study.seeds_of(arm)[:seeds]]
+
+
+def language_model(wildcards):
+    """The frozen language model of conversations: made here, or given."""
+    return f"{RESULTS}/supplement/language" if cfg.gill.language == "made" else cfg.gill.language
+
+
+def eyes(wildcards):
+    """The frozen visual encoder: that of a role, or given."""
+    return model(cfg.gill.eyes)(wildcards) if cfg.gill.eyes in ROLES else cfg.gill.eyes
+
+
+# The adapter that the supplement draws with: the reference arm's first.
+FIRST = f"{cfg.study.reference}/{cfg.study.seeds_of(cfg.study.reference)[0]}"

@@ -2,19 +2,6 @@
 # make supplement.
 
 
-def language(wildcards):
-    """The frozen language model of conversations: made here, or given."""
-    return f"{RESULTS}/supplement/language" if cfg.gill.language == "made" else cfg.gill.language
-
-
-def eyes(wildcards):
-    """The frozen visual encoder: that of a role, or given."""
-    return model(cfg.gill.eyes)(wildcards) if cfg.gill.eyes in ROLES else cfg.gill.eyes
-
-
-FIRST = f"{cfg.study.reference}/{cfg.study.seeds_of(cfg.study.reference)[0]}"
-
-
 rule conversations:
     input:
         code=code("gillnext.miniatures.world.conversations"),
@@ -82,7 +69,7 @@ rule conversation_planner:
 rule gill:
     input:
         conversations=rules.conversations.output.conversations,
-        language=language,
+        language=language_model,
         eyes=eyes,
         base=model("base"),
         code=code("gillnext.gill.train"),

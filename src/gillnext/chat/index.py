@@ -96,8 +96,8 @@ class Index:
         if not (folder / ABOUT).exists():
             raise UserError("no index here", where=str(folder), remedy="make it: gillnext index")
         about, again = files.read_json(folder / ABOUT), "make the index again: gillnext index"
-        if about["made_by"] != talker:
-            what = f"is the index of another model ({about['made_by'][:12]}, not {talker[:12]})"
+        if (made_by := about["hashes"]["gill"]) != talker:
+            what = f"is the index of another model ({made_by[:12]}, not {talker[:12]})"
             raise UserError(what, where=str(folder), remedy=again)
         try:
             embeddings = np.load(folder / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
@@ -231,8 +231,8 @@ def build(talker: Talker, source: Path, out: Path, objects: int | None = None) -
         assert rows is not None
         rows.flush()
         about = {
-            "made_by": talker.hash, "width": rows.shape[1], "root": os.path.relpath(root, out), "pictures": pictures,
-            "missing": missing, "objects": objects, "provenance": provenance.stamp(),
+            "width": rows.shape[1], "root": os.path.relpath(root, out), "pictures": pictures, "missing": missing,
+            "objects": objects, "hashes": {"gill": talker.hash}, "provenance": provenance.stamp(),
         }  # fmt: skip
         files.write_json(temporary / ABOUT, about)
     shutil.rmtree(work, ignore_errors=True)
