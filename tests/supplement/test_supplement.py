@@ -48,7 +48,7 @@ def test_every_way_has_its_own_number():
     assert cells(found["generation"], "recall") == 2 * [f"{value:.3f}" for value in ways]
     by_way = dict(zip(cells(found["placement"], "way"), cells(found["placement"], "success50"), strict=True))
     assert by_way["next"] == f"{0.3 + 0.02 * list(gill.WAYS).index('next'):.3f}"
-    assert cells(found["decision"], "f1") == ["0.830", "0.600", "0.800", "0.700", "0.950"]
+    assert cells(found["decision"], "f1") == ["0.830", "0.810", "0.600", "0.800", "0.700", "0.950", "0.900"]
     assert cells(found["retrieval"], "asked")[:3] == ["caption", "last 1 turn", "last 2 turns"]
 
 

@@ -48,7 +48,7 @@ class Gill:
         "grid", "of a picture: what its encoder pools, as GILL's are, or its patches' states on at most 8 x 8 cells"
     )
     images: int = s(8, "[IMG] tokens")
-    prefix: int = s(4, "embeddings that a picture enters as")
+    prefix: int = s(8, "embeddings that a picture enters as")
     retrieval: int = s(64, "width of the embeddings that find pictures")
     length: int = s(768, "tokens of a conversation at most; of a longer one the oldest turns are left out")
     mapper_width: int = s(128, "width of the mapper")

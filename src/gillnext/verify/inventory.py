@@ -78,7 +78,7 @@ GILL: dict[str, tuple[str, ...]] = {
     "album": ("conversations", "language", "clip", "gill"),
     "respond": ("conversations", "language", "clip", "gill", "base", "adapter", "conversation_planner"),
     "decide": (
-        "conversations", "language", "clip", "gill", "album", "base", "adapter", "conversation_planner", "evaluator",
+        "conversations", "language", "clip", "gill", "album", "base", "adapter", "conversation_planner", *JUDGES,
     ),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
