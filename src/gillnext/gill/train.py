@@ -97,11 +97,11 @@ def prepared(cfg: Config, given: Given, reading: Reading, device: torch.device, 
     layouts = [turn.layout for turn in shown if turn.layout]
     captions = Captions(encoder, [layout.caption for layout in layouts], precision, work)
     if cfg.gill.generation == "matching":
-        return Examples(corpus, reading, features, captions)
+        return Examples(corpus, reading, features, captions, cfg.gill.captions)
     pictures = [corpus.pictures[corpus.number[turn.picture]] for turn in shown]
     scenes = Scenes(encoder, layouts, pictures, captions, cfg.adapter.slots, precision, work)
     scheduler = training_scheduler(encoder.pipeline.scheduler.config)
-    return Examples(corpus, reading, features, captions, cfg.adapter.drop, scenes, scheduler)
+    return Examples(corpus, reading, features, captions, cfg.gill.captions, cfg.adapter.drop, scenes, scheduler)
 
 
 def build(cfg: Config, given: Given, accelerator: Accelerator, work: Path) -> Trainer:
