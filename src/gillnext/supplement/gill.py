@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gillnext.tables.table import Cell, Column, Table, number, span, text
+from gillnext.tables.table import Cell, Column, Table, integer, number, span, text
 
 Scores = dict[str, Any]
 KINDS = {"story": "stories", "dialogue": "dialogues"}
@@ -165,6 +165,40 @@ def decision(scores: Scores) -> Table | None:
     return Table("decision", "To find a picture or to draw one", columns, rows, notes)
 
 
+def _images(scores: Scores) -> int:
+    return int(scores["trained"]["images"])
+
+
+def trainings(scores: Scores) -> Table | None:
+    """What the number of [IMG] tokens, and learning through the UNet, change; None where there was one training."""
+    if not scores.get("variants"):
+        return None
+    columns = [Column("name", "training", left=True), Column("images", "[IMG] tokens")]
+    columns += [Column("generation", "mapper learns by", left=True), Column("steps", "steps")]
+    columns += [Column("r1", "R@1"), Column("r5", "R@5"), Column("r1_ends", "R@1, 95%")]
+    for kind in scores["generation"]:
+        words = KINDS.get(kind, kind)
+        columns += [Column(f"{kind}_recall", f"{words}: classes found"), Column(f"{kind}_ends", "95%")]
+        columns += [Column(f"{kind}_success50", "success@0.5, planned boxes")]
+    rows = []
+    every = {"GILL": scores, **scores["variants"]}
+    order = sorted(every, key=lambda name: (every[name]["trained"]["generation"] == "denoising", -_images(every[name])))
+    for name, found in ((name, every[name]) for name in order):
+        how, asked = found["trained"], found["retrieval"]["gallery"]["1"]
+        row = [text(name), integer(how["images"]), text(how["generation"]), integer(how["steps"])]
+        row += [number(asked["metrics"]["r1"]), number(asked["metrics"]["r5"]), ends(asked, "r1")]
+        for kind in scores["generation"]:
+            own, placed = found["generation"][kind]["gill-pictures"], found["placement"][kind].get("next")
+            row += [number(own["metrics"]["recall"]), ends(own, "recall")]
+            row += [number(placed["metrics"]["success50"] if placed else None)]
+        rows.append(row)
+    notes = [
+        "R@k: pictures of the gallery by their captions. Retrieval reads the first [IMG] token's state alone, which no"
+    ]
+    notes[0] += " later token changes: with their number it can move by what is trained along with it, and by chance."
+    return Table("trainings", "Further trainings of GILL", columns, rows, notes)
+
+
 def contrasts(scores: Scores) -> Table:
     """Paired differences between ways, over the same conversations."""
     columns = [Column("of", "of", left=True), Column("contrast", "contrast", left=True)]
@@ -185,7 +219,7 @@ def contrasts(scores: Scores) -> Table:
 
 def tables(scores: Scores) -> list[Table]:
     """All tables of GILL."""
-    made = (captioning, retrieval, generation, placement, decision, contrasts)
+    made = (captioning, retrieval, generation, placement, decision, trainings, contrasts)
     return [table for make in made if (table := make(scores)) is not None]
 
 
