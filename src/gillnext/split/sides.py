@@ -86,8 +86,8 @@ def by_hash(pictures: Pictures, side_N: np.ndarray, states_N: np.ndarray, config
     return Sides(side_N, spare)
 
 
-def told(pictures: Pictures, side_N: np.ndarray, states_N: np.ndarray) -> Sides:
-    """Sides that a manifest tells; held-out relations whose boxes agree no longer are left out."""
+def by_manifest(pictures: Pictures, side_N: np.ndarray, states_N: np.ndarray) -> Sides:
+    """Sides as a manifest names them; held-out relations whose boxes agree no longer are left out."""
     pictures.drop(pictures.good_N & (side_N == RELATIONS) & ~states_N, UNSTATED)
     return Sides(np.where(pictures.good_N, side_N, NOWHERE).astype(np.int8), {})
 

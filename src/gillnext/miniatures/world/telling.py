@@ -27,7 +27,7 @@ TRIES = 60  # places that are tried for an object
 
 
 @dataclass(frozen=True)
-class Told:
+class Passage:
     """A text, the scene once it has been said, its objects' names in the order of first mention, and the facts."""
 
     text: str
