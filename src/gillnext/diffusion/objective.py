@@ -11,9 +11,12 @@ from torch import Tensor
 CENTRE = 0.6  # logit of the timestep about which half of the training steps lie
 
 
-def size_conditions(count: int, original: int, target: int = 0) -> Tensor:
-    """SDXL's and Kolors' size conditions (count, 6): original size, crop corner (y, x) at 0, target size, in pixels."""
-    side = target or original
+def size_conditions(count: int, original: int, target: int | None = None) -> Tensor:
+    """SDXL's and Kolors' size conditions (count, 6): original size, crop corner (y, x) at 0, target size, in pixels.
+
+    `target` None: as large as the original.
+    """
+    side = original if target is None else target
     return torch.tensor([[original, original, 0, 0, side, side]], dtype=torch.float32).repeat(count, 1)
 
 
