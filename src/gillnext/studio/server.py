@@ -35,7 +35,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.sample.painter import Painter
 from gillnext.studio import asks
-from gillnext.studio.turns import Superseded, Turns
+from gillnext.studio.one_at_a_time import Superseded, Turns
 
 HOST = "127.0.0.1"
 KEPT = 64  # pictures that are not drawn again

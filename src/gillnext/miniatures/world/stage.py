@@ -137,9 +137,9 @@ def shard_rows(
         label, fault = LABELS[labels[k]], names[faults[k]]
         scene = None
         if fault == "duplicate":
-            pool = earlier[label]
-            scene = pool[seeds.key("world-duplicate", seed, k) % len(pool)] if pool else None
-            fault = fault if pool else ""
+            scenes = earlier[label]
+            scene = scenes[seeds.key("world-duplicate", seed, k) % len(scenes)] if scenes else None
+            fault = fault if scenes else ""
         if label == "none":
             kind, caption = noise_family(seeds.rng("world-caption", seed, k), "world", objects.kinds)
             written = (kind, caption, k if scene is None else scene, "[]", "")
