@@ -5,6 +5,8 @@
 phrases.safetensors the embeddings (K, C) of the distinct names, in the order of the shards' names, and the states
                     (T, D) and pooled states (P,) of the empty caption
 cache.json          the base, the counts, and each shard's rows, bucket and SHA-256
+
+Letters: R rows of a shard, N box slots, K names, T tokens, C, D and P widths of an embedding and of the states.
 """
 
 from __future__ import annotations

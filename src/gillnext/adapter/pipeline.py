@@ -7,6 +7,8 @@
 They are diffusers pipelines, with the adapter as one more component: `to`, offloading and `save_pretrained` take it
 along, and a call with `layouts` draws boxes. Classifier-free guidance pairs each sample with one that has neither
 caption nor boxes.
+
+Letters: N pictures, T caption tokens, C and P widths of the text states and of the pooled ones.
 """
 
 from __future__ import annotations
