@@ -74,7 +74,7 @@ def version_of(package: str, lock: Path) -> str:
 
 
 def described(command: str) -> str:
-    """A stage's line of help; of one that has another name by now, that it is of the run's own code."""
+    """A stage's line of help, or a sentence instead of it where no stage has the name any more."""
     return STAGES[command][1] if command in STAGES else "a stage by the name that it had when the run was made"
 
 

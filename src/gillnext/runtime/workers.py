@@ -1,4 +1,4 @@
-"""A model on several devices: one Ray actor a device, batches handed out as actors get free, dead actors replaced.
+"""Runs a model on several devices: one Ray actor a device. A free actor gets the next batch; a dead one is replaced.
 
     with Workers(partial(load, folder), config) as workers:
         for batch, answer in workers.map(batches):
@@ -261,7 +261,9 @@ class Workers(Generic[Item, Answer]):
         yield from self._died(hand, waiting, f"raised {type(cause).__name__}: {reason[:300]}")
 
     def _died(self, hand: _Hand, waiting: deque[_Task[Item]], how: str) -> Iterator[tuple[Sequence[Item], None]]:
-        """Replace an actor and take its batches back; the one that it was at is told apart from the one that waited."""
+        """Replace an actor and take its batches back. Its death counts against the batch that it was working on, not
+        against the one that waited.
+        """
         self.replaced += 1
         if self.replaced - self.forgiven > self.settings.restarts:
             raise UserError(
