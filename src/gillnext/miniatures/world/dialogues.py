@@ -13,9 +13,9 @@ import numpy as np
 
 from gillnext.miniatures.world import sentences
 from gillnext.miniatures.world.kinds import Kind
-from gillnext.miniatures.world.phrases import OPPOSITE
 from gillnext.miniatures.world.scenes import Scene, Thing
 from gillnext.miniatures.world.sentences import Pairs
+from gillnext.miniatures.world.spatial_templates import OPPOSITE
 from gillnext.miniatures.world.telling import Fact, Passage, is_at, pick, sides, words
 from gillnext.relations import DIRECTIONS
 
