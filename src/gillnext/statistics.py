@@ -1,5 +1,6 @@
-"""Means and intervals. Student's t over training seeds, which are the unit of replication; bootstrap over
-images.
+"""Means and intervals: Student's t over training seeds, which are the unit of replication; bootstrap over images.
+
+Letters: S seeds, N images, B resamples; in `components` B groups, A in each, K values in those.
 """
 
 from __future__ import annotations

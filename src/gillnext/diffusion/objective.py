@@ -44,7 +44,9 @@ def training_scheduler(config: dict[str, Any]) -> DDPMScheduler:
 
 
 def target(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What the UNet predicts: the noise, or v = α·ε − σ·x₀ (Salimans & Ho, 2022, appendix D)."""
+    """What the UNet predicts: the noise, or v = α·ε − σ·x₀ (Salimans & Ho, 2022, appendix D); (B, C, h, w), as latents
+    and noise are.
+    """
     if scheduler.config.prediction_type == "epsilon":
         return noise
     return scheduler.get_velocity(latents, noise, timesteps)

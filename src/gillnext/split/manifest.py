@@ -1,6 +1,8 @@
 """A manifest of a split: URL, SHA-256 of the picture and side, a row a picture, no captions.
 
 Another lab makes the same split from it, of what it could still fetch.
+
+Letters: N rows of all parts, in their order.
 """
 
 from __future__ import annotations

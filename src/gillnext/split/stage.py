@@ -12,6 +12,8 @@ by reason.
 
 The memory is some 55 bytes a row and what one part's fingerprints take. The folder appears whole; a killed run begins
 anew.
+
+Letters: N rows of all parts, in their order.
 """
 
 from __future__ import annotations
