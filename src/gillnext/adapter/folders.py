@@ -71,7 +71,7 @@ def variant(base: Path, leave: Container[str] = ()) -> str | None:
 
 
 def check_adapter(adapter: Path, base: Path) -> None:
-    """`UserError` unless `adapter` is the folder of an adapter, trained, as far as it tells, on a base of this class.
+    """`UserError` unless `adapter` is the folder of an adapter whose record names no base of another class.
 
     Kolors' UNet and SDXL's have the same blocks and widths: only the record tells them apart.
     """
