@@ -1,0 +1,44 @@
+"""The settings of InstructPix2Pix over frames: its clips, its training, how it draws, and what it is scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gillnext.config.setting import s
+
+
+@dataclass(frozen=True)
+class Clips:
+    train: int = s(1_500, "training clips of the drawn world, a third of each task")
+    val: int = s(48, "validation clips: what choices are made on")
+    test: int = s(180, "test clips, which are scored")
+    jitter: float = s(0.01, "deviation of the camera's place, as a fraction of the picture; it drifts from frame to frame")
+
+
+@dataclass(frozen=True)
+class Frames:
+    clips: Clips = field(default_factory=Clips, metadata={"doc": "of the drawn world"})
+    count: int = s(20, "frames that are read of a clip; the one after them is the target")
+    broken: Literal["error", "drop"] = s("error", "a clip that cannot be used ends the stage, or is left out and counted")
+    variants: int = s(1, "versions of a training clip, augmented each in its own way and encoded once")
+    flip: float = s(0.5, "share of versions whose frames and target are mirrored, all of them or none")
+    crop: float = s(0.85, "least side of the window, as a share of the whole, that frames and target are cut to together")
+    scaled: bool = s(False, "frame latents are scaled as the noisy ones are; InstructPix2Pix has them unscaled")
+    drop: float = s(0.05, "share of samples without the instruction, as many without the frames, as many without both")
+    steps: int = s(1_800, "optimiser steps")
+    batch: int = s(16, "clips a micro-batch, of all processes together")
+    accumulation: int = s(1, "micro-batches a step")
+    lr: float = s(1e-3, "peak learning rate (cosine, warm-up of a twentieth)")
+    clip_norm: float = s(1.0, "gradient norm is clipped to this")
+    ema: float = s(0.995, "decay of the averaged weights that are saved; 0: none")
+    checkpoint_every: int = s(200, "steps between checkpoints")
+    validate_every: int = s(600, "steps between validation pictures; 0: none")
+    gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
+    tracker: Literal["tensorboard", "wandb"] = s("tensorboard", "where scalars and validation pictures go")
+    sampling_steps: int = s(10, "steps of the base's own sampler")
+    text_guidance: float = s(2.0, "guidance scale of the instruction")
+    image_guidance: float = s(1.25, "guidance scale of the frames")
+    text_scales: list[float] = s([1.0, 2.0, 4.0, 7.5], "of the instruction, in the sweep on validation clips")
+    image_scales: list[float] = s([1.0, 1.25, 1.5, 2.0], "of the frames, in the same sweep")
+    draw_batch: int = s(32, "clips drawn at a time")
