@@ -92,6 +92,7 @@ STAGES: dict[str, tuple[str, str]] = {
     "figure": ("gillnext.paper.figure", "draw one of the paper's figures"),
     "paper": ("gillnext.paper.stage", "typeset the paper"),
     "illustrate": ("gillnext.supplement.illustrate", "keep the pictures that the supplement shows"),
+    "storyboard": ("gillnext.supplement.storyboard", "keep the clips that the supplement shows"),
     "supplement": ("gillnext.supplement.stage", "tables, figures and PDF of the supplement"),
     "keep": ("gillnext.verify.keep", "keep of a finished run what its paper is made of"),
     "hashes": ("gillnext.verify.hashes", "hash what each stage of a run made, over values; compare two runs' hashes"),

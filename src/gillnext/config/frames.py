@@ -13,17 +13,23 @@ class Clips:
     train: int = s(1_500, "training clips of the drawn world, a third of each task")
     val: int = s(48, "validation clips: what choices are made on")
     test: int = s(180, "test clips, which are scored")
-    jitter: float = s(0.01, "deviation of the camera's place, as a fraction of the picture; it drifts from frame to frame")
+    jitter: float = s(
+        0.01, "deviation of the camera's place, as a fraction of the picture; it drifts from frame to frame"
+    )
 
 
 @dataclass(frozen=True)
 class Frames:
     clips: Clips = field(default_factory=Clips, metadata={"doc": "of the drawn world"})
     count: int = s(20, "frames that are read of a clip; the one after them is the target")
-    broken: Literal["error", "drop"] = s("error", "a clip that cannot be used ends the stage, or is left out and counted")
+    broken: Literal["error", "drop"] = s(
+        "error", "a clip that cannot be used ends the stage, or is left out and counted"
+    )
     variants: int = s(1, "versions of a training clip, augmented each in its own way and encoded once")
     flip: float = s(0.5, "share of versions whose frames and target are mirrored, all of them or none")
-    crop: float = s(0.85, "least side of the window, as a share of the whole, that frames and target are cut to together")
+    crop: float = s(
+        0.85, "least side of the window, as a share of the whole, that frames and target are cut to together"
+    )
     scaled: bool = s(False, "frame latents are scaled as the noisy ones are; InstructPix2Pix has them unscaled")
     drop: float = s(0.05, "share of samples without the instruction, as many without the frames, as many without both")
     steps: int = s(1_800, "optimiser steps")

@@ -1,7 +1,7 @@
 """Augmentation of a clip: one window and one mirroring for all of its frames and its target.
 
-The original draws them anew for each picture, which moves what stands still; a target that lies elsewhere than its frames
-teaches the model noise.
+The original draws them anew for each picture, which moves what stands still; a target that lies elsewhere than its
+frames teaches the model noise.
 """
 
 from __future__ import annotations

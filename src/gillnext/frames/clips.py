@@ -2,10 +2,10 @@
 
 Two forms, told apart by the file that is there:
 
-- `metadata.json`: a list of `{"video_path": FOLDER, "instruction": TEXT}`; the folder of a clip has `00.jpg`, `01.jpg`, …,
-  one more than the frames that are read, and the last is the target.
-- `metadata.jsonl`: a row a pair of pictures, `{"file_name", "input_image", "edit_prompt", "edited_image"}`, as data sets of
-  single pictures have it; `file_name` stands in where there is no `input_image`.
+- `metadata.json`: a list of `{"video_path": FOLDER, "instruction": TEXT}`; the folder of a clip has `00.jpg`, `01.jpg`,
+  …, one more than the frames that are read, and the last is the target.
+- `metadata.jsonl`: a row a pair of pictures, `{"file_name", "input_image", "edit_prompt", "edited_image"}`, as data
+  sets of single pictures have it; `file_name` stands in where there is no `input_image`.
 
 Paths are relative to the file. All that is wrong with a clip is told with clip and frame.
 """
@@ -31,7 +31,7 @@ SMALLEST = 16  # pixels a side of a frame
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of a folder: its name, the paths of its frames and of its target in that folder, and what is to be done."""
+    """A clip of a folder: its name, the paths of frames and target in that folder, and what is to be done."""
 
     name: str
     frames: tuple[str, ...]
@@ -51,7 +51,8 @@ def _refuse(what: str, where: str, form: str) -> NoReturn:
 def _text(row: Any, key: str, where: str, form: str) -> str:
     if not isinstance(row, dict):
         _refuse(f"{row!r:.60} is no object", where, form)
-    if not files.is_text(value := row.get(key)):
+    value = row.get(key)
+    if not isinstance(value, str) or not files.is_text(value):
         _refuse(f"{key!r} is {value!r:.60} and not text" if key in row else f"{key!r} is missing", where, form)
     return value
 
@@ -98,8 +99,8 @@ def _frames(folder: Path, name: str, count: int) -> Clip:
 def read(folder: Path, count: int, drop: Callable[[UserError], None] | None = None) -> Iterator[Clip]:
     """The clips of a folder, of `count` frames and the target; no picture is opened.
 
-    What is wrong with a clip raises, or is handed to `drop`, and the clip is left out. What is wrong with the file itself
-    raises.
+    What is wrong with a clip raises, or is handed to `drop`, and the clip is left out. What is wrong with the file
+    itself raises.
     """
     if (folder / CLIPS).is_file():
         for name, instruction in _clips(folder / CLIPS):

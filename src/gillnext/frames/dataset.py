@@ -2,10 +2,10 @@
 
     gillnext frames --config config.yaml --clips results/demo/supplement/clips --out results/demo/supplement/frames
 
-CLIPS has the folders train, val and test (`clips.py` has their forms), or any of them. OUT is what `datasets.load_from_disk`
-reads: of each split `input_frames` (list of paths, relative to the split's folder), `edit_prompt` and `edited_image` (the
-target, with its bytes). `frames.json` beside them counts what was left out, by reason. With `frames.broken: error` the
-first clip that cannot be used ends the stage.
+CLIPS has the folders train, val and test (`clips.py` has their forms), or any of them. OUT is what
+`datasets.load_from_disk` reads: of each split `input_frames` (list of paths, relative to the split's folder),
+`edit_prompt` and `edited_image` (the target, with its bytes). `frames.json` beside them counts what was left out, by
+reason. With `frames.broken: error` the first clip that cannot be used ends the stage.
 """
 
 from __future__ import annotations

@@ -1,19 +1,22 @@
 """Draw the targets of test clips in every way, and those of validation clips at every pair of guidance scales.
 
-    gillnext edits --config config.yaml --latents results/demo/supplement/latents --data results/demo/supplement/frames \\
-        --clips results/demo/supplement/clips --model results/demo/supplement/pix2pix/20 \\
-        --single results/demo/supplement/pix2pix/1 --out results/demo/supplement/edits
+    gillnext edits --config config.yaml --latents results/demo/supplement/latents --data results/demo/supplement/frames
+    \\ --clips results/demo/supplement/clips --model results/demo/supplement/pix2pix/20 \\ --single
+    results/demo/supplement/pix2pix/1 --out results/demo/supplement/edits
 
 Ways: `frames`, the model of all frames; `untold`, the same without the instruction; `repeated`, the same with the last
 frame in the place of all; `one`, the model of the last frame; `last` and `mean`, the last frame and the mean of all, as
-they are; `rebuilt`, the target through the autoencoder; `target` itself. OUT/test/WAY.npy are pictures (N, H, W, 3) uint8,
-OUT/sweep/TEXT-IMAGE.npy those of validation clips; the noise of a clip is the same in all. A killed stage goes on.
+they are; `rebuilt`, the target through the autoencoder; `target` itself. OUT/test/WAY.npy are pictures (N, H, W, 3)
+uint8, OUT/sweep/TEXT-IMAGE.npy those of validation clips; the noise of a clip is the same in all. A killed stage goes
+on.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,7 @@ WAYS = (*DRAWN, *SHOWN)
 
 
 def seen(data: Path, clips: Path, split: str, side: int) -> dict[str, np.ndarray]:
-    """Of each clip of a split its first, middle and last frame, the mean of its frames, and the target, (N, H, W, 3)."""
+    """Of each clip its first, middle and last frame, the mean of its frames, and the target, each (N, H, W, 3)."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in ("first", "middle", "last", "mean", "target")}
     for row in dataset.load(data)[split]:
         pixels = Augmentation()(pictures(row, clips / split), side)  # (F + 1, H, W, 3)
@@ -100,7 +103,7 @@ def drawings(cfg: Config, latents: Path, model: Path, single: Path) -> dict[str,
         "test/rebuilt": lambda: many.pictures(torch.stack([test.of(i, 0, 1)[1] for i in range(len(test))])),
     }
     for text, image in itertools.product(asked.text_scales, asked.image_scales):
-        found[f"sweep/{name_of(text, image)}"] = lambda text=text, image=image: sweep(text, image)
+        found[f"sweep/{name_of(text, image)}"] = functools.partial(sweep, text, image)
     return found
 
 
@@ -135,15 +138,14 @@ def run(cfg: Config, given: dict[str, Path], out: Path) -> None:
         for name in ("last", "mean", "target"):
             np.save(temporary / "test" / f"{name}.npy", shown[name], allow_pickle=False)
         files.write_json(temporary / "edits.json", about)
-    for file in [*work.rglob("*.npy"), work / "identity"]:
-        file.unlink()
+    shutil.rmtree(work)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     for name, what in (
         ("latents", "of `gillnext latents`"), ("data", "the dataset of `gillnext frames`"),
-        ("clips", "the clips that it names"), ("model", "pipeline of all frames"), ("single", "pipeline of the last one"),
+        ("clips", "the clips that it names"), ("model", "pipeline of all frames"), ("single", "that of the last"),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help=what)
     add_out(parser, "folder of what is drawn")

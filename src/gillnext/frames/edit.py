@@ -3,8 +3,8 @@
     gillnext edit results/demo/supplement/clips/test/move/00000 --instruction 让猫接着移动 \\
         --model results/demo/supplement/pix2pix/20 --out picture.png
 
-CLIP is a folder of frames (00.jpg, 01.jpg, …) of which as many are read as the model takes, the first ones; or a picture,
-for a model of one frame. A target that lies behind the frames is not looked at.
+CLIP is a folder of frames (00.jpg, 01.jpg, …) of which as many are read as the model takes, the first ones; or a
+picture, for a model of one frame. A target that lies behind the frames is not looked at.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from gillnext.runtime.errors import UserError
 
 
 def frames_of(clip: Path, count: int) -> list[Image.Image]:
-    """The first `count` frames of a clip's folder, or one picture; `UserError` where there are fewer, or of two sizes."""
+    """The first `count` frames of a clip's folder, or one picture; `UserError` where they are fewer or of two sizes."""
     if clip.is_file() and count == 1:
         return [clips.picture(clip, clip.parent.name)]
     if not clip.is_dir():
         remedy = "the folder of a clip" + (", or a picture" if count == 1 else "")
         raise UserError("no such clip", where=str(clip), remedy=remedy)
-    found = []
+    found: list[Image.Image] = []
     for k in range(count):
         image = clips.picture(clip / f"{k:02d}.jpg", clip.name)
         if found and image.size != found[0].size:
@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clip", type=Path, metavar="CLIP", help="folder of frames, or a picture for a model of one")
     add_config(parser)
     parser.add_argument("--instruction", required=True, metavar="TEXT", help="what is to be done")
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="pipeline that `gillnext pix2pix` wrote")
+    parser.add_argument(
+        "--model", type=Path, required=True, metavar="DIR", help="pipeline that `gillnext pix2pix` wrote"
+    )
     parser.add_argument("--text-guidance", type=float, metavar="S", help="scale (default: frames.text_guidance)")
     parser.add_argument("--image-guidance", type=float, metavar="S", help="scale (default: frames.image_guidance)")
     parser.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: frames.sampling_steps)")

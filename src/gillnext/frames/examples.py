@@ -1,7 +1,7 @@
 """What a training step learns from: clips in an order of their own, noise, timesteps, and conditions that are left out.
 
-Samples follow one another through shuffled epochs: sample n of a training is the (n mod N)-th of epoch n // N. Batches run
-on over the end of an epoch, so that none is partial, and micro-batches of a step weigh the same.
+Samples follow one another through shuffled epochs: sample n of a training is the (n mod N)-th of epoch n // N. Batches
+run on over the end of an epoch, so that none is partial, and micro-batches of a step weigh the same.
 
 Letters: B samples, F frames, C latent channels, h and w their rows and columns; T tokens, D width, P pooled width.
 """
@@ -9,6 +9,7 @@ Letters: B samples, F frames, C latent channels, h and w their rows and columns;
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
@@ -21,7 +22,8 @@ from gillnext.runtime import seeds
 
 @dataclass(frozen=True)
 class Batch:
-    """Noisy latents and what is to be predicted (B, C, h, w); timesteps (B,); frames (B, F, C, h, w), as the encoder gives
+    """Noisy latents and what is to be predicted (B, C, h, w); timesteps (B,); frames (B, F, C, h, w), as the encoder
+    gives
     them, zero where they are left out; states (B, T, D), pooled (B, P) or None.
     """
 
@@ -33,7 +35,8 @@ class Batch:
     pooled: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(**{k: None if v is None else v.to(device) for k, v in vars(self).items()})
+        moved: dict[str, Any] = {k: None if v is None else v.to(device) for k, v in vars(self).items()}
+        return Batch(**moved)
 
 
 def order(first: int, count: int, clips: int, *names: str | int) -> Tensor:
@@ -54,7 +57,14 @@ class Examples:
     """The batches of a training on a split's latents; `of(step, part)` depends on its arguments alone."""
 
     def __init__(
-        self, latents: Latents, scheduler: DDPMScheduler, frames: int, batch: int, accumulation: int, drop: float, seed: int
+        self,
+        latents: Latents,
+        scheduler: DDPMScheduler,
+        frames: int,
+        batch: int,
+        accumulation: int,
+        drop: float,
+        seed: int,
     ) -> None:
         self.latents, self.scheduler, self.frames = latents, scheduler, frames
         self.batch, self.accumulation, self.drop, self.seed = batch, accumulation, drop, seed
@@ -69,7 +79,9 @@ class Examples:
         steps = timesteps(self.batch, self.scheduler.config.num_train_timesteps, generator)[index::shares]
         without_text, without_frames = (one[index::shares] for one in dropped(self.batch, self.drop, generator))
         mine = list(zip(pick[index::shares].tolist(), versions[index::shares].tolist(), strict=True))
-        frames, clean = (torch.stack(one) for one in zip(*(self.latents.of(*i, self.frames) for i in mine), strict=True))
+        frames, clean = (
+            torch.stack(one) for one in zip(*(self.latents.of(*i, self.frames) for i in mine), strict=True)
+        )
         noise = torch.randn(self.batch, *clean.shape[1:], generator=generator)[index::shares]
         frames[without_frames] = 0.0
         numbers = self.latents.number[pick[index::shares]].masked_fill(without_text, -1)

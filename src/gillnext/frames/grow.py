@@ -1,8 +1,8 @@
 """Grow the first convolution of a UNet, so that it sees frames beside the noisy latents.
 
-A UNet with C latent channels that reads F frames has C + C·F channels in. From one that reads none (text to image) the new
-weights are zero, as InstructPix2Pix begins (Brooks et al., 2023). From one that reads a single picture with weights W, each
-of F frames gets W / F:
+A UNet with C latent channels that reads F frames has C + C·F channels in. From one that reads none (text to image) the
+new weights are zero, as InstructPix2Pix begins (Brooks et al., 2023). From one that reads a single picture with weights
+W, each of F frames gets W / F:
 
     Σ_k (W / F) ∗ z_k = W ∗ z        where all z_k = z,
 
@@ -49,7 +49,7 @@ def grow(unet: UNet2DConditionModel, frames: int) -> UNet2DConditionModel:
     new.weight[:, :latent] = old.weight[:, :latent]
     if there == 1:
         new.weight[:, latent:] = old.weight[:, latent:].repeat(1, frames, 1, 1) / frames
-    if old.bias is not None:
+    if old.bias is not None and new.bias is not None:
         new.bias.copy_(old.bias)
     unet.conv_in = new.requires_grad_(old.weight.requires_grad)
     unet.register_to_config(in_channels=latent * (1 + frames))

@@ -6,8 +6,8 @@
 A training clip has `frames.variants` versions, each augmented in its own way, all of its pictures alike; those of
 validation and test are plain. Written are shards SPLIT-NUMBER.safetensors: `frames` (N, V, F, C, h, w), as the encoder
 gives them, and `target` (N, V, C, h, w), scaled; `texts.safetensors` with the states of the different instructions, the
-empty one last, and each clip's number of its own; and latents.json. A killed stage goes on at the first shard that is not
-there.
+empty one last, and each clip's number of its own; and latents.json. A killed stage goes on at the first shard that is
+not there.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def _split(cfg: Config, pipeline: FramesPipeline, rows: Any, folder: Path, split
                     row = rows[i]
                     versions = versions_of(cfg, split, row["input_frames"][-1])
                     parts.append(encode_clip(pipeline, pictures(row, folder), versions))
-                stacked = {name: torch.stack(part) for name, part in zip(("frames", "target"), zip(*parts, strict=True))}
+                frames, target = (torch.stack(part) for part in zip(*parts, strict=True))
+                stacked = {"frames": frames, "target": target}
                 with files.atomic(place) as temporary:
                     save_file(stacked, temporary)
             progress.step(count)
@@ -102,7 +103,7 @@ def _texts(pipeline: FramesPipeline, by_split: dict[str, list[str]]) -> tuple[di
 
 @torch.no_grad()
 def build(cfg: Config, data: Path, folder: Path, base: Path, out: Path) -> dict[str, Any]:
-    """Encode the dataset `data`, whose frames lie in `folder`, by the parts of `base`; returns what latents.json holds."""
+    """Encode the dataset `data`, whose frames lie in `folder`, by `base`; returns what latents.json holds."""
     training.setup(cfg.run.threads, cfg.run.device)
     splits = dataset.load(data)
     pipeline = load_pipeline(base)

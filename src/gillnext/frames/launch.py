@@ -1,9 +1,10 @@
-"""Start a training's processes from Python, each a fresh interpreter, as accelerate's `notebook_launcher` does by forking.
+"""Start a training's processes from Python, each a fresh interpreter, as accelerate's `notebook_launcher` does by
+forking.
 
     VIDEO_TRAIN_PROCESSES=2 gillnext pix2pix …        # or --processes 2
 
-Processes are spawned: one that is forked of a process in which CUDA has started cannot use it. Under `accelerate launch`
-the processes are there already, and nothing is started.
+Processes are spawned: one that is forked of a process in which CUDA has started cannot use it. Under `accelerate
+launch` the processes are there already, and nothing is started.
 """
 
 from __future__ import annotations

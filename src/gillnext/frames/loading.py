@@ -1,7 +1,8 @@
 """The pipeline of frames, from folders: one of its own, one that diffusers' `train_instruct_pix2pix` saved, or a base.
 
-A base of text to image (Kolors) is grown from 4 to 8 channels and to those of all frames; a model of one picture is grown
-from 8 (`grow.py`). Weights that a folder lacks, or has too many, are an error: diffusers only warns, and leaves them random.
+A base of text to image (Kolors) is grown from 4 to 8 channels and to those of all frames; a model of one picture is
+grown from 8 (`grow.py`). Weights that a folder lacks, or has too many, are an error: diffusers only warns, and leaves
+them random.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ def _index(folder: Path) -> dict[str, Any]:
 
 
 def unet_of(folder: Path, variant: str | None = None) -> UNet2DConditionModel:
-    """The UNet in the pipeline's `folder`, float32; `UserError` where its file and its config do not name the same weights."""
+    """The UNet in the pipeline's `folder`, float32; `UserError` where its file and its config do not name the same
+    weights.
+    """
     found, told = UNet2DConditionModel.from_pretrained(
-        folder / "unet", variant=variant, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True,
+        folder / "unet", variant=variant, use_safetensors=True, local_files_only=True,
+        dtype=torch.float32, output_loading_info=True,
         low_cpu_mem_usage=False, ignore_mismatched_sizes=True,
     )  # fmt: skip
     problems = [("misses", told["missing_keys"]), ("has too many", told["unexpected_keys"])]
@@ -71,7 +75,9 @@ def load(folder: Path, frames: int | None = None, *, words: bool = True, scaled:
     index = _index(folder)
     name = index["text_encoder"][1]
     if name not in TEXT:
-        raise UserError(f"a text encoder of class {name}", where=str(folder / INDEX), remedy=f"one of {', '.join(TEXT)}")
+        raise UserError(
+            f"a text encoder of class {name}", where=str(folder / INDEX), remedy=f"one of {', '.join(TEXT)}"
+        )
     plain: dict[str, Any] = {"local_files_only": True}
     variant = folders.variant(folder, leave=() if words else ("text_encoder", "text_encoder_2", "image_encoder"))
     weights = plain | {"use_safetensors": True, "dtype": torch.float32, "variant": variant}

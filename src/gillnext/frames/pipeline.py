@@ -112,9 +112,7 @@ class FramesPipeline(DiffusionPipeline):
         ids = size_conditions(len(pooled_NP), self.side).to(pooled_NP)
         return {"text_embeds": pooled_NP, "time_ids": ids}
 
-    def predict(
-        self, noisy_NChw: Tensor, t: Tensor, frames: Tensor, states: Tensor, pooled: Tensor | None
-    ) -> Tensor:
+    def predict(self, noisy_NChw: Tensor, t: Tensor, frames: Tensor, states: Tensor, pooled: Tensor | None) -> Tensor:
         """The UNet's prediction, (N, C, h, w)."""
         joined = torch.cat([noisy_NChw, frames], 1)  # (N, C + F·C, h, w)
         return self.unet(joined, t, states, added_cond_kwargs=self.added(pooled)).sample

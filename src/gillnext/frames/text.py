@@ -64,9 +64,13 @@ class Heard:
         """What a person should know of them."""
         found = []
         if self.cut:
-            found.append(f"{self.cut} of {self.texts} instructions have more than {self.limit} tokens; the rest is cut off")
+            found.append(
+                f"{self.cut} of {self.texts} instructions have more than {self.limit} tokens; the rest is cut off"
+            )
         if self.unread:
-            found.append(f"{self.unread} of {self.texts} instructions are in a language that the text encoder cannot read")
+            found.append(
+                f"{self.unread} of {self.texts} instructions are in a language that the text encoder cannot read"
+            )
         return found
 
 

@@ -3,13 +3,14 @@
     gillnext pix2pix --config config.yaml --latents results/demo/supplement/latents --base reference/models/base \\
         --frames 20 --out results/demo/supplement/pix2pix/20
 
-The base is a text-to-image pipeline (Kolors, Stable Diffusion), one that diffusers' `train_instruct_pix2pix` saved, or one
-of ours; its UNet is grown to the last `--frames` frames of a clip, and all of it is trained. OUT is a pipeline's folder
-with the averaged weights (`FramesPipeline.from_pretrained`), with training.json, losses.json and what the tracker wrote.
+The base is a text-to-image pipeline (Kolors, Stable Diffusion), one that diffusers' `train_instruct_pix2pix` saved, or
+one of ours; its UNet is grown to the last `--frames` frames of a clip, and all of it is trained. OUT is a pipeline's
+folder with the averaged weights (`FramesPipeline.from_pretrained`), with training.json, losses.json and what the
+tracker wrote.
 
-`accelerate launch --multi_gpu --num_processes 2 -m gillnext.cli pix2pix …` shares every batch between two processes, on the
-CPU as well where `run.device` is cpu. So does `--processes 2`, or the variable VIDEO_TRAIN_PROCESSES, without a launcher.
-A killed run goes on from its newest checkpoint to the same weights.
+`accelerate launch --multi_gpu --num_processes 2 -m gillnext.cli pix2pix …` shares every batch between two processes, on
+the CPU as well where `run.device` is cpu. So does `--processes 2`, or the variable VIDEO_TRAIN_PROCESSES, without a
+launcher. A killed run goes on from its newest checkpoint to the same weights.
 """
 
 from __future__ import annotations

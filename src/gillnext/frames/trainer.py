@@ -17,7 +17,7 @@ from gillnext.config.model import Config
 from gillnext.diffusion.objective import training_scheduler
 from gillnext.frames.examples import Batch, Examples
 from gillnext.frames.latents import Latents
-from gillnext.frames.pipeline import FramesPipeline
+from gillnext.frames.pipeline import FramesPipeline, scale
 from gillnext.runtime import training
 from gillnext.runtime.errors import UserError
 
@@ -98,8 +98,8 @@ class Trainer:
     def step(self, t: int) -> dict[str, float]:
         """One optimiser step; returns loss, learning rate and the gradient's norm before clipping.
 
-        In fp16 a step whose gradients overflow changes neither weights nor moments nor averages: `skipped` is 1, its norm
-        is 0, and the scaler halves its scale. Its batch and its place in the schedule are spent.
+        In fp16 a step whose gradients overflow changes neither weights nor moments nor averages: `skipped` is 1, its
+        norm is 0, and the scaler halves its scale. Its batch and its place in the schedule are spent.
         """
         for group in self.optimiser.param_groups:
             group["lr"] = training.cosine(t, self.settings.steps, self.settings.lr)
@@ -146,15 +146,14 @@ class Trainer:
         absolute error of the outputs, in 255ths; with the averaged weights.
         """
         there, asked, count = self.averaged(), self.settings, min(SHOWN, len(latents))
-        frames, targets = (torch.stack(p) for p in zip(*(latents.of(i, 0, self.pipeline.frames) for i in range(count))))
+        pairs = [latents.of(i, 0, self.pipeline.frames) for i in range(count)]
+        frames, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
         found = self.pipeline.draw(
             frames, latents.texts(latents.number[:count]), latents.texts(torch.tensor([-1])),
             [("validation", i) for i in range(count)], steps=asked.sampling_steps,
             text_guidance=asked.text_guidance, image_guidance=asked.image_guidance,
         )  # fmt: skip
         self.restore(there)
-        from gillnext.frames.pipeline import scale
-
         shown = [self.pipeline.pictures(x) for x in (scale(self.pipeline.vae, frames[:, -1]), targets, found)]
         error = float(np.abs(shown[2].astype(float) - shown[1]).mean())
         return np.concatenate(shown, axis=2), error

@@ -82,12 +82,20 @@ GILL: dict[str, tuple[str, ...]] = {
     ),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
-SUPPLEMENT = {"gill": GILL}
+FRAMES: dict[str, tuple[str, ...]] = {
+    "clips": (),
+    "frames": ("clips",),
+    "latents": ("clips", "frames", "base"),
+    "pix2pix": ("latents", "base"),
+    "edits": ("clips", "frames", "latents", "pix2pix"),
+    "edited": ("clips", "frames", "edits", "evaluator", "features"),
+}
+SUPPLEMENT = {"gill": GILL, "frames": FRAMES}
 EVERY = {name: needs for rules in (NEEDS, *SUPPLEMENT.values()) for name, needs in rules.items()}
 # Outputs of a part's rules, in its folder, where they are not named after their rule.
 MADE = {
     "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
-    "converse": "gill.json",
+    "converse": "gill.json", "edited": "frames.json",
 }  # fmt: skip
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
@@ -199,4 +207,7 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
 def supplement(config: Config) -> list[Stage]:
     """The stages of the supplement's parts that these settings name, in order."""
     rules = [name for part in config.supplement.parts for name in SUPPLEMENT[part]]
-    return [Stage(name, {name: [f"supplement/{MADE.get(name, name)}"]}) for name in rules]
+    found = {name: {name: [f"supplement/{MADE.get(name, name)}"]} for name in rules}
+    if "pix2pix" in found:
+        found["pix2pix"] = {f"pix2pix {n}": [f"supplement/pix2pix/{n}"] for n in (config.frames.count, 1)}
+    return [Stage(name, jobs) for name, jobs in found.items()]

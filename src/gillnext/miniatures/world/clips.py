@@ -2,10 +2,10 @@
 
     gillnext clips --config config.yaml --out results/demo/supplement/clips
 
-Writes of each split OUT/{train,val,test}/: TASK/NUMBER/00.jpg … 20.jpg, the last being the target; `metadata.json`, a list
-of `{"video_path", "instruction"}`; `metadata.jsonl`, the same with the last frame alone (`file_name, input_image,
-edit_prompt, edited_image`); and `truth.jsonl`, layouts of the targets with what scoring needs. Beside a clip's frames lies
-`changed.png`, white where the target differs from the last frame by what was done, and not by the camera.
+Writes of each split OUT/{train,val,test}/: TASK/NUMBER/00.jpg … 20.jpg, the last being the target; `metadata.json`, a
+list of `{"video_path", "instruction"}`; `metadata.jsonl`, the same with the last frame alone (`file_name, input_image,
+edit_prompt, edited_image`); and `truth.jsonl`, layouts of the targets with what scoring needs. Beside a clip's frames
+lies `changed.png`, white where the target differs from the last frame by what was done, and not by the camera.
 
 Clip `row` of a split is a function of its names alone; each split's scenes are of a stream of their own.
 """
@@ -64,7 +64,8 @@ def make(seed: int, split: str, row: int, objects: Objects, jitter: float) -> Cl
 
 
 def truth(clip: Clip) -> Layout:
-    """What the target shows: its visible objects and their boxes, with the task, the object whose place was changed, and
+    """What the target shows: its visible objects and their boxes, with the task, the object whose place was changed,
+    and
     the one that is hidden.
     """
     scene, last, act = clip.scenes[-1], clip.scenes[LAST], clip.motion
@@ -72,7 +73,8 @@ def truth(clip: Clip) -> Layout:
     extra: dict[str, Any] = {"task": act.task, "object": scene.names[act.moved]}
     extra["before"] = [round(v, 6) for v in last.objects[act.moved].box]
     if act.hiding >= 0:
-        extra["hidden"] = scene.names[act.acted]
+        hidden = last.objects[act.acted]
+        extra["hidden"] = {"name": hidden.kind.name, "bbox": [round(v, 6) for v in hidden.box]}
     names, boxes = tuple(scene.names[i] for i in shown), tuple(scene.objects[i].box for i in shown)
     return Layout(clip.instruction, names, boxes, clip.path, f"{clip.path}/{LAST + 1:02d}.jpg", extra)
 

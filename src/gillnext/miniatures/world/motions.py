@@ -34,7 +34,8 @@ TEMPLATES = {
 
 @dataclass(frozen=True)
 class Motion:
-    """What a clip shows: the boxes of each object by frame, (F, K, 4) with the target's last, in the order that they are
+    """What a clip shows: the boxes of each object by frame, (F, K, 4) with the target's last, in the order that they
+    are
     drawn; the object that the instruction acts on, and the one that hides it (-1: none).
     """
 

@@ -1,0 +1,141 @@
+# InstructPix2Pix over frames: clips, their dataset, what is encoded of them once, two trainings, what they draw, its scores.
+
+
+rule clips:
+    input:
+        code=code("gillnext.miniatures.world.clips"),
+    output:
+        clips=directory("<results>/supplement/clips"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "frames.clips"),
+    log:
+        "<results>/supplement/logs/clips.log",
+    benchmark:
+        "<results>/supplement/benchmarks/clips/all.tsv"
+    message:
+        "clips: objects that drop, are covered, move on"
+    shell:
+        "gillnext clips --config {params.config:q} --out {output.clips:q} > {log:q} 2>&1"
+
+
+rule frames:
+    input:
+        clips=rules.clips.output.clips,
+        code=code("gillnext.frames.dataset"),
+    output:
+        data=directory("<results>/supplement/frames"),
+    params:
+        config=CONFIG,
+        settings=settings("frames.count", "frames.broken"),
+    log:
+        "<results>/supplement/logs/frames.log",
+    benchmark:
+        "<results>/supplement/benchmarks/frames/all.tsv"
+    message:
+        "frames: writing clips and instructions as a dataset"
+    shell:
+        "gillnext frames --config {params.config:q} --clips {input.clips:q} --out {output.data:q} > {log:q} 2>&1"
+
+
+rule latents:
+    input:
+        data=rules.frames.output.data,
+        clips=rules.clips.output.clips,
+        base=model("base"),
+        code=code("gillnext.frames.latents"),
+    output:
+        latents=directory("<results>/supplement/latents"),
+    params:
+        config=CONFIG,
+        settings=settings("run.seed", "run.threads", "run.device", "frames"),
+    log:
+        "<results>/supplement/logs/latents.log",
+    benchmark:
+        "<results>/supplement/benchmarks/latents/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        gpu=GPU,
+    message:
+        "latents: encoding all frames once"
+    shell:
+        "gillnext latents --config {params.config:q} --data {input.data:q} --clips {input.clips:q} --base {input.base:q} "
+        "--out {output.latents:q} > {log:q} 2>&1"
+
+
+rule pix2pix:
+    input:
+        latents=rules.latents.output.latents,
+        base=model("base"),
+        code=code("gillnext.frames.train"),
+    output:
+        model=directory("<results>/supplement/pix2pix/{frames}"),
+    params:
+        config=CONFIG,
+        settings=settings("run", "frames"),
+    log:
+        "<results>/supplement/logs/pix2pix/{frames}.log",
+    benchmark:
+        "<results>/supplement/benchmarks/pix2pix/{frames}.tsv"
+    threads: cfg.run.threads
+    resources:
+        gpu=GPU,
+    message:
+        "pix2pix: training on {wildcards.frames} frames of each clip"
+    shell:
+        "gillnext pix2pix --config {params.config:q} --latents {input.latents:q} --base {input.base:q} "
+        "--frames {wildcards.frames:q} --out {output.model:q} > {log:q} 2>&1"
+
+
+rule edits:
+    input:
+        latents=rules.latents.output.latents,
+        data=rules.frames.output.data,
+        clips=rules.clips.output.clips,
+        model=f"{RESULTS}/supplement/pix2pix/{cfg.frames.count}",
+        single=f"{RESULTS}/supplement/pix2pix/1",
+        code=code("gillnext.frames.draw"),
+    output:
+        edits=directory("<results>/supplement/edits"),
+    params:
+        config=CONFIG,
+        settings=settings("run.threads", "run.device", "frames"),
+    log:
+        "<results>/supplement/logs/edits.log",
+    benchmark:
+        "<results>/supplement/benchmarks/edits/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        gpu=GPU,
+    message:
+        "edits: drawing the targets of test clips in every way"
+    shell:
+        "gillnext edits --config {params.config:q} --latents {input.latents:q} --data {input.data:q} --clips {input.clips:q} "
+        "--model {input.model:q} --single {input.single:q} --out {output.edits:q} > {log:q} 2>&1"
+
+
+rule edited:
+    input:
+        edits=rules.edits.output.edits,
+        data=rules.frames.output.data,
+        clips=rules.clips.output.clips,
+        evaluator=model("evaluator"),
+        features=model("features"),
+        code=code("gillnext.frames.score"),
+    output:
+        scores="<results>/supplement/frames.json",
+    params:
+        config=CONFIG,
+        settings=settings("run", "frames", "zero_shot"),
+    log:
+        "<results>/supplement/logs/edited.log",
+    benchmark:
+        "<results>/supplement/benchmarks/edited/all.tsv"
+    threads: cfg.run.threads
+    resources:
+        gpu=GPU,
+    message:
+        "edited: scoring what was drawn of test clips"
+    shell:
+        "gillnext edited --config {params.config:q} --edits {input.edits:q} --data {input.data:q} --clips {input.clips:q} "
+        "--evaluator {input.evaluator:q} --features {input.features:q} --out {output.scores:q} > {log:q} 2>&1"
