@@ -48,7 +48,16 @@ rule latents:
         latents=directory("<results>/supplement/latents"),
     params:
         config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "frames"),
+        settings=settings(
+            "run.seed",
+            "run.threads",
+            "run.device",
+            "frames.count",
+            "frames.broken",
+            "frames.variants",
+            "frames.flip",
+            "frames.crop",
+        ),
     log:
         "<results>/supplement/logs/latents.log",
     benchmark:
@@ -99,7 +108,7 @@ rule edits:
         edits=directory("<results>/supplement/edits"),
     params:
         config=CONFIG,
-        settings=settings("run.threads", "run.device", "frames"),
+        settings=settings("run.seed", "run.threads", "run.device", "frames"),
     log:
         "<results>/supplement/logs/edits.log",
     benchmark:

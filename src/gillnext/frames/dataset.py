@@ -23,12 +23,12 @@ from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
 from gillnext.frames import clips
 from gillnext.frames.clips import Clip
+from gillnext.frames.rows import COLUMNS
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 
 SPLITS = ("train", "val", "test")
-COLUMNS = ("input_frames", "edit_prompt", "edited_image")
 ABOUT = "frames.json"
 
 
@@ -108,20 +108,6 @@ def write(cfg: Config, folder: Path, out: Path) -> dict[str, Any]:
         DatasetDict(found).save_to_disk(temporary, max_shard_size="500MB")
         files.write_json(temporary / ABOUT, about | {"provenance": provenance.stamp()})
     return about
-
-
-def load(folder: Path) -> Any:
-    """The splits of a dataset folder; `UserError` where it is none of ours."""
-    from datasets import load_from_disk
-
-    if not (folder / "dataset_dict.json").is_file():
-        raise UserError("no dataset there", where=str(folder), remedy="the folder that `gillnext frames` wrote")
-    found = load_from_disk(str(folder))
-    for split, rows in found.items():
-        if missing := [name for name in COLUMNS if name not in rows.column_names]:
-            where = f"{folder}, split {split}"
-            raise UserError(f"column {missing[0]!r} is missing", where=where, remedy=f"columns {', '.join(COLUMNS)}")
-    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,29 +27,16 @@ from torch import Tensor
 
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.frames import dataset
-from gillnext.frames.augment import Augmentation
-from gillnext.frames.latents import Latents, pictures
+from gillnext.frames.latents import Latents
 from gillnext.frames.loading import load
 from gillnext.frames.pipeline import FramesPipeline
+from gillnext.frames.rows import seen
 from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.progress import Progress
 
 DRAWN = ("frames", "untold", "repeated", "one")
 SHOWN = ("last", "mean", "rebuilt", "target")
 WAYS = (*DRAWN, *SHOWN)
-
-
-def seen(data: Path, clips: Path, split: str, side: int) -> dict[str, np.ndarray]:
-    """Of each clip its first, middle and last frame, the mean of its frames, and the target, each (N, H, W, 3)."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in ("first", "middle", "last", "mean", "target")}
-    for row in dataset.load(data)[split]:
-        pixels = Augmentation()(pictures(row, clips / split), side)  # (F + 1, H, W, 3)
-        mean = np.floor(pixels[:-1].mean(0) + 0.5).astype(np.uint8)
-        parts = (pixels[0], pixels[(len(pixels) - 1) // 2], pixels[-2], mean, pixels[-1])
-        for name, part in zip(found, parts, strict=True):
-            found[name].append(part)
-    return {name: np.stack(parts) for name, parts in found.items()}
 
 
 class Drawing:

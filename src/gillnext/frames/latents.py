@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.frames import augment, clips, dataset, text
+from gillnext.frames import augment, rows, text
 from gillnext.frames.augment import Augmentation
 from gillnext.frames.loading import load as load_pipeline
 from gillnext.frames.pipeline import FramesPipeline, modes, scale
@@ -37,16 +36,6 @@ from gillnext.runtime.progress import Progress
 
 SHARD = 64  # clips
 ABOUT, TEXTS = "latents.json", "texts.safetensors"
-
-
-def pictures(row: dict[str, Any], folder: Path) -> list[Image.Image]:
-    """Frames and target of a row of the dataset; `UserError` where a frame is not there any more."""
-    name = row["input_frames"][0].rpartition("/")[0]
-    found = [clips.picture(folder / path, name) for path in row["input_frames"]]
-    image = row["edited_image"]
-    if isinstance(image, dict):
-        image = Image.open(io.BytesIO(image["bytes"]))
-    return [*found, image.convert("RGB")]
 
 
 def encode_clip(
@@ -59,24 +48,24 @@ def encode_clip(
 
 def versions_of(cfg: Config, split: str, name: str) -> list[Augmentation]:
     """What is done to a clip of a split: nothing, but to those of training."""
-    asked = cfg.frames
     if split != "train":
         return [Augmentation()]
-    return [augment.draw(asked.crop, asked.flip, cfg.run.seed, name, k) for k in range(max(asked.variants, 1))]
+    count, crop, flip = max(cfg.frames.variants, 1), cfg.frames.crop, cfg.frames.flip
+    return [augment.draw(crop, flip, cfg.run.seed, name, k) for k in range(count)]
 
 
-def _split(cfg: Config, pipeline: FramesPipeline, rows: Any, folder: Path, split: str, work: Path) -> None:
+def _split(cfg: Config, pipeline: FramesPipeline, found: Any, folder: Path, split: str, work: Path) -> None:
     """Write the shards of a split that are not there yet."""
-    with Progress(f"latents, {split}", len(rows), "clips") as progress:
-        for first in range(0, len(rows), SHARD):
-            count = min(SHARD, len(rows) - first)
+    with Progress(f"latents, {split}", len(found), "clips") as progress:
+        for first in range(0, len(found), SHARD):
+            count = min(SHARD, len(found) - first)
             place = work / f"{split}-{first // SHARD:05d}.safetensors"
             if not place.exists():
                 parts = []
                 for i in range(first, first + count):
-                    row = rows[i]
+                    row = found[i]
                     versions = versions_of(cfg, split, row["input_frames"][-1])
-                    parts.append(encode_clip(pipeline, pictures(row, folder), versions))
+                    parts.append(encode_clip(pipeline, rows.pictures(row, folder), versions))
                 frames, target = (torch.stack(part) for part in zip(*parts, strict=True))
                 stacked = {"frames": frames, "target": target}
                 with files.atomic(place) as temporary:
@@ -105,12 +94,13 @@ def _texts(pipeline: FramesPipeline, by_split: dict[str, list[str]]) -> tuple[di
 def build(cfg: Config, data: Path, folder: Path, base: Path, out: Path) -> dict[str, Any]:
     """Encode the dataset `data`, whose frames lie in `folder`, by `base`; returns what latents.json holds."""
     training.setup(cfg.run.threads, cfg.run.device)
-    splits = dataset.load(data)
+    splits = rows.load(data)
     pipeline = load_pipeline(base)
     pipeline.vae.to(cfg.run.device)
     pipeline.text_encoder.to(cfg.run.device)
     hashes = {"data": contents.sha256(data), "base": contents.sha256(base)}
-    asked = {key: getattr(cfg.frames, key) for key in ("count", "variants", "flip", "crop")}
+    asked: dict[str, Any] = {"count": cfg.frames.count, "variants": cfg.frames.variants}
+    asked |= {"flip": cfg.frames.flip, "crop": cfg.frames.crop}
     identity = provenance.fingerprint(
         cfg.run.seed, cfg.run.threads, cfg.run.device, arithmetic.current(), asked, hashes,
         code=["gillnext.frames.latents"],
@@ -120,12 +110,12 @@ def build(cfg: Config, data: Path, folder: Path, base: Path, out: Path) -> dict[
         shutil.rmtree(work)
     work.mkdir(parents=True, exist_ok=True)
     files.write_text(work / "identity", identity)
-    for split, rows in splits.items():
-        _split(cfg, pipeline, rows, folder / split, split, work)
-    texts, known = _texts(pipeline, {split: list(rows["edit_prompt"]) for split, rows in splits.items()})
+    for split, found in splits.items():
+        _split(cfg, pipeline, found, folder / split, split, work)
+    texts, known = _texts(pipeline, {split: list(found["edit_prompt"]) for split, found in splits.items()})
     save_file(texts, work / TEXTS)
     about = {
-        "clips": {split: len(rows) for split, rows in splits.items()},
+        "clips": {split: len(found) for split, found in splits.items()},
         "side": pipeline.side,
         "instructions": dataclasses.asdict(known),
         **asked,

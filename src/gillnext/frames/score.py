@@ -25,9 +25,10 @@ from gillnext import layouts
 from gillnext.chat.measures import Share, group
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.frames import dataset, measures
+from gillnext.frames import measures
 from gillnext.frames.draw import WAYS, name_of
 from gillnext.frames.measures import Wanted
+from gillnext.frames.rows import load, seen
 from gillnext.instruments import features as feature_networks
 from gillnext.instruments.detections import Detector, labels_of
 from gillnext.layouts import Layout
@@ -44,7 +45,7 @@ class Split:
 
     def __init__(self, data: Path, clips: Path, split: str) -> None:
         self.folder = clips / split
-        rows = dataset.load(data)[split]
+        rows = load(data)[split]
         self.names = [frames[0].rpartition("/")[0] for frames in rows["input_frames"]]
         known: dict[str, Layout] = {}
         if (self.folder / TRUTH).is_file():
@@ -142,8 +143,6 @@ def test_scores(edits: Path, split: Split, detector: Detector, features: Any, de
 
 def sweep_scores(cfg: Config, edits: Path, split: Split, data: Path, detector: Detector, side: int) -> dict[str, Any]:
     """Scores of validation clips at every pair of guidance scales."""
-    from gillnext.frames.draw import seen
-
     shown = seen(data, split.folder.parent, "val", side)
     area, asked = split.changed(shown["target"], shown["last"]), split.wanted(labels_of(detector))
     cells = []

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gillnext.frames import dataset
-from gillnext.frames.draw import seen
+from gillnext.frames.rows import load, seen
 from gillnext.runtime import files
 from gillnext.supplement.illustrate import DATED
 
@@ -45,7 +44,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 def write(edits: Path, data: Path, clips: Path, out: Path) -> None:
     """Write the archive `out`."""
-    rows = dataset.load(data)["test"]
+    rows = load(data)["test"]
     names = [frames[0].rpartition("/")[0] for frames in rows["input_frames"]]
     drawn = {way: np.load(edits / "test" / f"{way}.npy", mmap_mode="r", allow_pickle=False) for way in DRAWN}
     pictures = seen(data, clips, "test", drawn["frames"].shape[1])

@@ -23,6 +23,7 @@ from PIL import Image, ImageFilter
 
 from gillnext.config.arguments import add_config, add_out
 from gillnext.config.arguments import config as read_config
+from gillnext.config.data import DRAWN_OBJECTS
 from gillnext.config.model import Config
 from gillnext.layouts import Layout
 from gillnext.miniatures.world.motions import LAST, TASKS, Motion, camera, motion, staged
@@ -103,7 +104,7 @@ def single(clip: Clip) -> dict[str, str]:
 
 def run(config: Config, out: Path) -> None:
     """Write all splits, whole or not at all; `UserError` for a world of cut-outs."""
-    if not config.world.drawn:
+    if config.world.objects != DRAWN_OBJECTS:
         remedy = "the drawn world, or clips of your own (docs/frames.md)"
         raise UserError("clips are made of drawn objects alone", where="world.objects", remedy=remedy)
     objects, asked = of(config), config.frames.clips

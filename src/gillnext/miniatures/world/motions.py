@@ -25,6 +25,7 @@ LAST = 19  # the last frame that is seen; the target is the next
 EDGE, GROUND = 0.04, 0.96  # of where objects stand
 TRIES = 200
 COMES = (8, 0.25)  # the frame after which a covering object sets out, and the share of its way that is seen
+BESIDE = 0.5  # share of moving objects that have another beside them
 TEMPLATES = {
     "drop": ("让{A}掉到下面", "{A}往下掉", "把{A}放下"),
     "cover": ("用{B}盖住{A}", "把{B}放到{A}上面盖住它", "{A}被{B}盖住"),
@@ -84,24 +85,21 @@ def _still(*boxes: np.ndarray) -> np.ndarray:
     return np.repeat(np.stack(boxes)[None], LAST + 2, 0)
 
 
-def _drop(rng: np.random.Generator, count: int) -> Motion | None:
+def _drop(rng: np.random.Generator) -> Motion | None:
     size = _side(rng, 0.28, 0.36)
     x, y = rng.uniform(EDGE, 1 - EDGE - size[0]), rng.uniform(EDGE, 0.22)
     start = np.array([x, y, *(np.array([x, y]) + size)])
     end = start + np.array([0, 1, 0, 1]) * (GROUND - start[3])
     swept = np.array([*start[:2], *end[2:]])
-    boxes = [start]
-    for _ in range(count - 1):
-        other = _somewhere(rng, _side(rng, 0.28, 0.36), [swept, *boxes[1:]])
-        if other is None:
-            return None
-        boxes.append(other)
-    boxes_FK4 = _still(*boxes)
+    other = _somewhere(rng, _side(rng, 0.28, 0.36), [swept])
+    if other is None:
+        return None
+    boxes_FK4 = _still(start, other)
     boxes_FK4[-1, 0] = end
     return Motion("drop", boxes_FK4, 0)
 
 
-def _cover(rng: np.random.Generator, count: int) -> Motion | None:
+def _cover(rng: np.random.Generator) -> Motion | None:
     hidden_size = _side(rng, 0.26, 0.32)
     size = hidden_size + rng.uniform(0.05, 0.1, 2)
     hidden = _somewhere(rng, size, [])  # leaves room for what hides it
@@ -112,20 +110,14 @@ def _cover(rng: np.random.Generator, count: int) -> Motion | None:
     start = _somewhere(rng, size, [end])
     if start is None:
         return None
-    boxes = [hidden, start]
-    for _ in range(count - 2):
-        other = _somewhere(rng, _side(rng, 0.26, 0.32), [hidden, start, end])
-        if other is None:
-            return None
-        boxes.insert(0, other)  # behind
-    boxes_FK4, (after, share), k = _still(*boxes), COMES, len(boxes) - 1
+    boxes_FK4, (after, share) = _still(hidden, start), COMES
     way = np.clip((np.arange(LAST + 1) - after) / (LAST - after), 0, 1)[:, None] * share
-    boxes_FK4[:-1, k] += way * (end - start)
-    boxes_FK4[-1, k] = end
-    return Motion("cover", boxes_FK4, k - 1, k)
+    boxes_FK4[:-1, 1] += way * (end - start)
+    boxes_FK4[-1, 1] = end
+    return Motion("cover", boxes_FK4, 0, 1)
 
 
-def _move(rng: np.random.Generator, count: int) -> Motion | None:
+def _move(rng: np.random.Generator) -> Motion | None:
     size = _side(rng, 0.28, 0.32)
     axis, way = int(rng.integers(2)), rng.uniform(0.22, 0.30) * (1 if rng.random() < 0.5 else -1)
     room = np.full(2, EDGE) + np.array([abs(way), 0.0])[:: 1 - 2 * axis]
@@ -134,8 +126,8 @@ def _move(rng: np.random.Generator, count: int) -> Motion | None:
     step[axis::2] = way
     swept = np.concatenate([np.minimum(rest - step, rest + step)[:2], np.maximum(rest - step, rest + step)[2:]])
     boxes = [rest]
-    for _ in range(count - 1):
-        other = _somewhere(rng, _side(rng, 0.26, 0.34), [swept, *boxes[1:]])
+    if rng.random() < BESIDE:
+        other = _somewhere(rng, _side(rng, 0.26, 0.34), [swept])
         if other is None:
             return None
         boxes.append(other)
@@ -146,15 +138,13 @@ def _move(rng: np.random.Generator, count: int) -> Motion | None:
     return Motion("move", boxes_FK4, 0)
 
 
-COUNTS = {"drop": (2,), "cover": (2, 3), "move": (1, 2)}  # objects of a task's scene
 _MAKE = {"drop": _drop, "cover": _cover, "move": _move}
 
 
 def motion(task: str, rng: np.random.Generator) -> Motion:
     """A motion of this task, of boxes that do not touch but where one hides another."""
     while True:
-        counts = COUNTS[task]
-        found = _MAKE[task](rng, counts[int(rng.integers(len(counts)))])
+        found = _MAKE[task](rng)
         if found is not None:
             return found
 
