@@ -28,18 +28,18 @@ class Frames:
     variants: int = s(1, "versions of a training clip, augmented each in its own way and encoded once")
     flip: float = s(0.5, "share of versions whose frames and target are mirrored, all of them or none")
     crop: float = s(
-        0.85, "least side of the window, as a share of the whole, that frames and target are cut to together"
+        1.0, "least side of the window, as a share, that frames and target are cut to together; 1: the whole"
     )
     scaled: bool = s(False, "frame latents are scaled as the noisy ones are; InstructPix2Pix has them unscaled")
     drop: float = s(0.05, "share of samples without the instruction, as many without the frames, as many without both")
-    steps: int = s(1_800, "optimiser steps")
+    steps: int = s(1_500, "optimiser steps")
     batch: int = s(16, "clips a micro-batch, of all processes together")
     accumulation: int = s(1, "micro-batches a step")
     lr: float = s(1e-3, "peak learning rate (cosine, warm-up of a twentieth)")
     clip_norm: float = s(1.0, "gradient norm is clipped to this")
     ema: float = s(0.995, "decay of the averaged weights that are saved; 0: none")
     checkpoint_every: int = s(200, "steps between checkpoints")
-    validate_every: int = s(600, "steps between validation pictures; 0: none")
+    validate_every: int = s(500, "steps between validation pictures; 0: none")
     gradient_checkpointing: bool = s(False, "recompute activations in the backward pass")
     tracker: Literal["tensorboard", "wandb"] = s("tensorboard", "where scalars and validation pictures go")
     sampling_steps: int = s(10, "steps of the base's own sampler")
