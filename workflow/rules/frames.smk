@@ -81,7 +81,15 @@ rule pix2pix:
         model=directory("<results>/supplement/pix2pix/{frames}"),
     params:
         config=CONFIG,
-        settings=settings("run", "frames"),
+        settings=settings(
+            "run",
+            "frames.training",
+            "frames.count",
+            "frames.broken",
+            "frames.variants",
+            "frames.flip",
+            "frames.crop",
+        ),
     log:
         "<results>/supplement/logs/pix2pix/{frames}.log",
     benchmark:
@@ -108,7 +116,15 @@ rule edits:
         edits=directory("<results>/supplement/edits"),
     params:
         config=CONFIG,
-        settings=settings("run.seed", "run.threads", "run.device", "frames"),
+        settings=settings(
+            "run",
+            "frames.drawing",
+            "frames.count",
+            "frames.broken",
+            "frames.variants",
+            "frames.flip",
+            "frames.crop",
+        ),
     log:
         "<results>/supplement/logs/edits.log",
     benchmark:
@@ -135,7 +151,16 @@ rule edited:
         scores="<results>/supplement/frames.json",
     params:
         config=CONFIG,
-        settings=settings("run", "frames", "zero_shot"),
+        settings=settings(
+            "run",
+            "frames.drawing",
+            "zero_shot",
+            "frames.count",
+            "frames.broken",
+            "frames.variants",
+            "frames.flip",
+            "frames.crop",
+        ),
     log:
         "<results>/supplement/logs/edited.log",
     benchmark:

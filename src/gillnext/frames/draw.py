@@ -40,23 +40,23 @@ WAYS = (*DRAWN, *SHOWN)
 
 
 class Drawing:
-    """Draws the clips of a split with one model, `cfg.frames.draw_batch` at a time."""
+    """Draws the clips of a split with one model, `frames.drawing.batch` at a time."""
 
     def __init__(self, cfg: Config, pipeline: FramesPipeline, latents: Latents, split: str) -> None:
-        self.settings, self.pipeline, self.latents, self.split = cfg.frames, pipeline, latents, split
+        self.settings, self.pipeline, self.latents, self.split = cfg.frames.drawing, pipeline, latents, split
 
     def __call__(
         self, text: float, image: float, told: bool = True, change: Callable[[Tensor], Tensor] = lambda x: x
     ) -> np.ndarray:
         """Pictures (N, H, W, 3) uint8; not `told` the instruction is empty, `change` is done to the frames' latents."""
-        found, size = [], self.settings.draw_batch
+        found, size = [], self.settings.batch
         for first in range(0, len(self.latents), size):
             clips = range(first, min(first + size, len(self.latents)))
             frames = torch.stack([self.latents.of(i, 0, self.pipeline.frames)[0] for i in clips])
             numbers = self.latents.number[first : clips.stop] if told else torch.full((len(clips),), -1)
             drawn = self.pipeline.draw(
                 change(frames), self.latents.texts(numbers), self.latents.texts(torch.tensor([-1])),
-                [(self.split, i) for i in clips], steps=self.settings.sampling_steps, text_guidance=text,
+                [(self.split, i) for i in clips], steps=self.settings.steps, text_guidance=text,
                 image_guidance=image,
             )  # fmt: skip
             found.append(self.pipeline.pictures(drawn.cpu()))
@@ -75,7 +75,7 @@ def name_of(text: float, image: float) -> str:
 
 def drawings(cfg: Config, latents: Path, model: Path, single: Path) -> dict[str, Callable[[], np.ndarray]]:
     """What makes each file of pictures that a model draws, by its name without `.npy`."""
-    asked, test, val = cfg.frames, Latents(latents, "test"), Latents(latents, "val")
+    asked, test, val = cfg.frames.drawing, Latents(latents, "test"), Latents(latents, "val")
     many, one = (load(folder, words=False).to(cfg.run.device) for folder in (model, single))
     scales = asked.text_guidance, asked.image_guidance
     every, alone, sweep = (
@@ -99,7 +99,7 @@ def run(cfg: Config, given: dict[str, Path], out: Path) -> None:
     training.setup(cfg.run.threads, cfg.run.device)
     hashes = {name: contents.sha256(given[name]) for name in ("latents", "model", "single")}
     work = out.with_name(out.name + ".work")
-    identity = provenance.fingerprint(vars(cfg.frames), hashes, cfg.run.device, code=["gillnext.frames.draw"])
+    identity = provenance.fingerprint(vars(cfg.frames.drawing), hashes, cfg.run.device, code=["gillnext.frames.draw"])
     if not (work / "identity").exists() or (work / "identity").read_text() != identity:
         for old in work.rglob("*.npy"):
             old.unlink()
@@ -115,8 +115,8 @@ def run(cfg: Config, given: dict[str, Path], out: Path) -> None:
             progress.step()
     side = Latents(given["latents"], "test").about["side"]
     shown = seen(given["data"], given["clips"], "test", side)
-    about: dict[str, Any] = {"scales": [cfg.frames.text_guidance, cfg.frames.image_guidance]}
-    about |= {"steps": cfg.frames.sampling_steps, "hashes": hashes, "provenance": provenance.stamp()}
+    about: dict[str, Any] = {"scales": [cfg.frames.drawing.text_guidance, cfg.frames.drawing.image_guidance]}
+    about |= {"steps": cfg.frames.drawing.steps, "hashes": hashes, "provenance": provenance.stamp()}
     with files.atomic(out) as temporary:
         for name in ("test", "sweep"):
             (temporary / name).mkdir(parents=True)

@@ -46,16 +46,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, required=True, metavar="DIR", help="pipeline that `gillnext pix2pix` wrote"
     )
-    parser.add_argument("--text-guidance", type=float, metavar="S", help="scale (default: frames.text_guidance)")
-    parser.add_argument("--image-guidance", type=float, metavar="S", help="scale (default: frames.image_guidance)")
-    parser.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: frames.sampling_steps)")
+    parser.add_argument(
+        "--text-guidance", type=float, metavar="S", help="scale (default: frames.drawing.text_guidance)"
+    )
+    parser.add_argument(
+        "--image-guidance", type=float, metavar="S", help="scale (default: frames.drawing.image_guidance)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="of the sampler (default: frames.drawing.steps)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="names the noise (default: 0)")
     add_out(parser, "picture (.png, .jpg)")
 
 
 def main(args: argparse.Namespace) -> None:
     cfg = config(args)
-    asked = cfg.frames
+    asked = cfg.frames.drawing
     training.setup(cfg.run.threads, cfg.run.device)
     pipeline = load(args.model).to(cfg.run.device)
     for line in text.heard(pipeline.tokenizer, [args.instruction]).told()[:1]:
@@ -63,7 +67,7 @@ def main(args: argparse.Namespace) -> None:
     found = pipeline(
         args.instruction,
         frames_of(args.clip, pipeline.frames),
-        num_inference_steps=args.steps or asked.sampling_steps,
+        num_inference_steps=args.steps or asked.steps,
         guidance_scale=asked.text_guidance if args.text_guidance is None else args.text_guidance,
         image_guidance_scale=asked.image_guidance if args.image_guidance is None else args.image_guidance,
         seed=args.seed,

@@ -146,8 +146,8 @@ def sweep_scores(cfg: Config, edits: Path, split: Split, data: Path, detector: D
     shown = seen(data, split.folder.parent, "val", side)
     area, asked = split.changed(shown["target"], shown["last"]), split.wanted(labels_of(detector))
     cells = []
-    for text in cfg.frames.text_scales:
-        for image in cfg.frames.image_scales:
+    for text in cfg.frames.drawing.text_scales:
+        for image in cfg.frames.drawing.image_scales:
             drawn = np.load(edits / "sweep" / f"{name_of(text, image)}.npy", allow_pickle=False)
             found = shares(drawn, shown["target"], area, asked, detector)
             cells.append({"text": text, "image": image, **group(found)})

@@ -44,7 +44,7 @@ def build(cfg: Config, latents: Path, base: Path, frames: int, work: Path) -> Tr
         what = f"{frames} frames of clips that have {split.about['count']}"
         raise UserError(what, where="--frames", remedy=f"1 to {split.about['count']}")
     torch.manual_seed(seeds.key("frames", cfg.run.seed))
-    pipeline = load(base, frames, scaled=cfg.frames.scaled)
+    pipeline = load(base, frames, scaled=cfg.frames.training.scaled)
     shape = (pipeline.unet.config.out_channels, pipeline.unet.config.sample_size)
     if shape != (split.shards[0]["target"].shape[2], split.shards[0]["target"].shape[-1]):
         raise UserError("the latents are another base's", where=str(latents), remedy="gillnext latents with this base")
@@ -93,7 +93,7 @@ def write(trainer: Trainer, out: Path, base: Path, told: dict[str, Any], history
     """Write the pipeline with the averaged weights into the folder `out`."""
     trainer.averaged()
     trained = trainer.pipeline.unet.to("cpu", memory_format=torch.contiguous_format)
-    whole = load(base, trainer.pipeline.frames, scaled=trainer.cfg.frames.scaled)
+    whole = load(base, trainer.pipeline.frames, scaled=trainer.settings.scaled)
     whole.unet.to(memory_format=torch.contiguous_format).load_state_dict(trained.state_dict())
     whole.save_pretrained(out, safe_serialization=True)
     files.write_json(out / "losses.json", {name: [round(row[name], 6) for row in history] for name in TOLD})
@@ -107,15 +107,15 @@ def train(cfg: Config, latents: Path, base: Path, frames: int, out: Path) -> Non
     work.mkdir(parents=True, exist_ok=True)
     trainer = build(cfg, latents, base, frames, work)
     hashes = {"latents": contents.sha256(latents), "base": contents.sha256(base)}
-    settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.frames)]
+    settings = [dataclasses.asdict(part) for part in (cfg.run, cfg.frames.training)]
     processes = trainer.accelerator.num_processes
     identity = provenance.fingerprint(settings, frames, hashes, processes, code=["gillnext.frames.train"])
     history = run(trainer, identity, latents, work)
     if not trainer.accelerator.is_main_process:
         return
     told = {
-        "frames": frames, "channels": trainer.pipeline.unet.config.in_channels, "scaled": cfg.frames.scaled,
-        "steps": cfg.frames.steps, "clips": len(trainer.examples.latents), "processes": processes,
+        "frames": frames, "channels": trainer.pipeline.unet.config.in_channels, "scaled": cfg.frames.training.scaled,
+        "steps": cfg.frames.training.steps, "clips": len(trainer.examples.latents), "processes": processes,
         "precision": cfg.run.precision, "seed": cfg.run.seed, "parameters": sum(p.numel() for p in trainer.parameters),
         "skipped": int(sum(row.get("skipped", 0) for row in history)), "hashes": hashes,
         "provenance": provenance.stamp(),
@@ -123,8 +123,8 @@ def train(cfg: Config, latents: Path, base: Path, frames: int, out: Path) -> Non
     with files.atomic(out) as temporary:
         temporary.mkdir()
         write(trainer, temporary, base, told, history)
-        if (work / cfg.frames.tracker).exists():
-            shutil.copytree(work / cfg.frames.tracker, temporary / cfg.frames.tracker)
+        if (work / cfg.frames.training.tracker).exists():
+            shutil.copytree(work / cfg.frames.training.tracker, temporary / cfg.frames.training.tracker)
     shutil.rmtree(work, ignore_errors=True)
 
 

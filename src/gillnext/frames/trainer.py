@@ -30,10 +30,10 @@ def accelerator(cfg: Config, work: Path) -> Accelerator:
 
     It leaves fp16 out on a CPU, in silence; here it has a scaler and autocast there as well.
     """
-    name = cfg.frames.tracker
+    name = cfg.frames.training.tracker
     if name == "wandb" and importlib.util.find_spec("wandb") is None:
-        remedy = "frames.tracker: tensorboard, or install wandb into the environment"
-        raise UserError("Weights & Biases is not installed", where="frames.tracker: wandb", remedy=remedy)
+        remedy = "frames.training.tracker: tensorboard, or install wandb into the environment"
+        raise UserError("Weights & Biases is not installed", where="frames.training.tracker: wandb", remedy=remedy)
     found = Accelerator(cpu=cfg.run.device == "cpu", mixed_precision=cfg.run.precision, project_dir=str(work))
     found.log_with = filter_trackers([name], str(work))
     if cfg.run.precision == "fp16" and found.device.type == "cpu":
@@ -63,11 +63,11 @@ class Trainer:
     """`step(t)` depends on the weights and on t alone, in fp16 on the scaler as well. Weights are float32."""
 
     def __init__(self, cfg: Config, pipeline: FramesPipeline, latents: Latents, accelerator: Accelerator) -> None:
-        self.cfg, self.settings, self.pipeline, self.accelerator = cfg, cfg.frames, pipeline, accelerator
+        self.cfg, self.settings, self.pipeline, self.accelerator = cfg, cfg.frames.training, pipeline, accelerator
         processes = accelerator.num_processes
         if self.settings.batch % processes:
             what = f"a batch of {self.settings.batch} for {processes} processes"
-            raise UserError(what, where="frames.batch", remedy="a multiple of them: each gets an equal share")
+            raise UserError(what, where="frames.training.batch", remedy="a multiple of them: each gets an equal share")
         unet = pipeline.unet.to(accelerator.device).requires_grad_(True)
         pipeline.vae.to(accelerator.device)
         if self.settings.gradient_checkpointing:
@@ -143,15 +143,14 @@ class Trainer:
     @torch.no_grad()
     def validate(self, latents: Latents) -> tuple[np.ndarray, float]:
         """Rows of last frame, target and output of the first validation clips, (N, H, 3·W, 3) uint8, and the mean
-        absolute error of the outputs, in 255ths; with the averaged weights.
+        absolute error of the outputs, in 255ths; with the averaged weights, without guidance.
         """
         there, asked, count = self.averaged(), self.settings, min(SHOWN, len(latents))
         pairs = [latents.of(i, 0, self.pipeline.frames) for i in range(count)]
         frames, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
         found = self.pipeline.draw(
             frames, latents.texts(latents.number[:count]), latents.texts(torch.tensor([-1])),
-            [("validation", i) for i in range(count)], steps=asked.sampling_steps,
-            text_guidance=asked.text_guidance, image_guidance=asked.image_guidance,
+            [("validation", i) for i in range(count)], steps=asked.validation_steps, text_guidance=1.0, image_guidance=1.0,
         )  # fmt: skip
         self.restore(there)
         shown = [self.pipeline.pictures(x) for x in (scale(self.pipeline.vae, frames[:, -1]), targets, found)]
