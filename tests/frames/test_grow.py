@@ -73,7 +73,7 @@ def test_our_pipeline_draws_what_diffusers_own_draws(editor):
 
 
 def test_frames_latents_are_scaled_where_the_pipeline_says_so_alone(editor):
-    """Published weights have learned from latents that are not: scaled ones are five times too small, and draw noise."""
+    """Published weights have learned from latents that are not: scaled ones are five times too small for them."""
     modes = some(1, 3, 4, 16, 16)
     plain, scaled = load(editor, 3), load(editor, 3, scaled=True)
     assert torch.equal(plain.conditions(modes), modes.flatten(1, 2))

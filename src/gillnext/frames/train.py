@@ -72,6 +72,8 @@ def run(trainer: Trainer, identity: str, latents: Path, work: Path) -> list[dict
     history = files.read_json(work / "history.json")[:first] if first else []
     if first:
         trainer.accelerator.print(f"resuming at step {first}")
+    elif main:  # what another run left there is not this one's
+        shutil.rmtree(work / settings.tracker, ignore_errors=True)
     trainer.accelerator.init_trackers(settings.tracker)
     with Progress("pix2pix", settings.steps, "steps", first, 60.0 if main else math.inf) as progress:
         for t in range(first, settings.steps):

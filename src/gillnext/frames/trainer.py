@@ -150,7 +150,8 @@ class Trainer:
         frames, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
         found = self.pipeline.draw(
             frames, latents.texts(latents.number[:count]), latents.texts(torch.tensor([-1])),
-            [("validation", i) for i in range(count)], steps=asked.validation_steps, text_guidance=1.0, image_guidance=1.0,
+            [("validation", i) for i in range(count)], steps=asked.validation_steps, text_guidance=1.0,
+            image_guidance=1.0,
         )  # fmt: skip
         self.restore(there)
         shown = [self.pipeline.pictures(x) for x in (scale(self.pipeline.vae, frames[:, -1]), targets, found)]
