@@ -1,75 +1,4 @@
-# InstructPix2Pix over frames: clips, their dataset, what is encoded of them once, two trainings, what they draw, its scores.
-
-
-rule clips:
-    input:
-        code=code("gillnext.miniatures.world.clips"),
-    output:
-        clips=directory("<results>/supplement/clips"),
-    params:
-        config=CONFIG,
-        settings=settings("run.seed", "frames.clips"),
-    log:
-        "<results>/supplement/logs/clips.log",
-    benchmark:
-        "<results>/supplement/benchmarks/clips/all.tsv"
-    message:
-        "clips: objects that drop, are covered, move on"
-    shell:
-        "gillnext clips --config {params.config:q} --out {output.clips:q} > {log:q} 2>&1"
-
-
-rule frames:
-    input:
-        clips=rules.clips.output.clips,
-        code=code("gillnext.frames.dataset"),
-    output:
-        data=directory("<results>/supplement/frames"),
-    params:
-        config=CONFIG,
-        settings=settings("frames.count", "frames.broken"),
-    log:
-        "<results>/supplement/logs/frames.log",
-    benchmark:
-        "<results>/supplement/benchmarks/frames/all.tsv"
-    message:
-        "frames: writing clips and instructions as a dataset"
-    shell:
-        "gillnext frames --config {params.config:q} --clips {input.clips:q} --out {output.data:q} > {log:q} 2>&1"
-
-
-rule latents:
-    input:
-        data=rules.frames.output.data,
-        clips=rules.clips.output.clips,
-        base=model("base"),
-        code=code("gillnext.frames.latents"),
-    output:
-        latents=directory("<results>/supplement/latents"),
-    params:
-        config=CONFIG,
-        settings=settings(
-            "run.seed",
-            "run.threads",
-            "run.device",
-            "frames.count",
-            "frames.broken",
-            "frames.variants",
-            "frames.flip",
-            "frames.crop",
-        ),
-    log:
-        "<results>/supplement/logs/latents.log",
-    benchmark:
-        "<results>/supplement/benchmarks/latents/all.tsv"
-    threads: cfg.run.threads
-    resources:
-        gpu=GPU,
-    message:
-        "latents: encoding all frames once"
-    shell:
-        "gillnext latents --config {params.config:q} --data {input.data:q} --clips {input.clips:q} --base {input.base:q} "
-        "--out {output.latents:q} > {log:q} 2>&1"
+# InstructPix2Pix over frames: two trainings, what they draw of test clips, its scores, and the pictures that are shown.
 
 
 rule pix2pix:
@@ -173,3 +102,22 @@ rule edited:
     shell:
         "gillnext edited --config {params.config:q} --edits {input.edits:q} --data {input.data:q} --clips {input.clips:q} "
         "--evaluator {input.evaluator:q} --features {input.features:q} --out {output.scores:q} > {log:q} 2>&1"
+
+
+rule storyboard:
+    input:
+        edits=f"{RESULTS}/supplement/edits",
+        data=f"{RESULTS}/supplement/frames",
+        clips=f"{RESULTS}/supplement/clips",
+        code=code("gillnext.supplement.storyboard"),
+    output:
+        shown="<results>/supplement/frames.zip",
+    log:
+        "<results>/supplement/logs/storyboard.log",
+    benchmark:
+        "<results>/supplement/benchmarks/storyboard/all.tsv"
+    message:
+        "storyboard: the clips that the supplement shows"
+    shell:
+        "gillnext storyboard --edits {input.edits:q} --data {input.data:q} --clips {input.clips:q} --out {output.shown:q} "
+        "> {log:q} 2>&1"
