@@ -113,6 +113,29 @@ def test_every_way_is_drawn_of_every_clip(edits):
     assert not edits.with_name("edits.work").exists()
 
 
+def test_a_killed_drawing_goes_on_with_what_is_not_there(drawing, encoded, data, clips_folder, models, edits, tmp_path):
+    """What lies in the work folder is not drawn again; of other settings all is."""
+    given = {"latents": encoded, "data": data, "clips": clips_folder, "model": models / "20", "single": models / "1"}
+    calls = []
+
+    class Killed(draw.Drawing):
+        def __call__(self, *words, **more):
+            calls.append(words)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return super().__call__(*words, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(draw, "Drawing", Killed)
+        with pytest.raises(KeyboardInterrupt):
+            draw.run(drawing, given, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        draw.run(drawing, given, tmp_path / "out")
+    assert len(calls) == 3 + 4  # of six sets that models draw two were there
+    for path in edits.rglob("*.npy"):
+        assert np.array_equal(np.load(path), np.load(tmp_path / "out" / path.relative_to(edits)))
+
+
 def test_baselines_are_the_clips_own_pictures(edits, clips_folder):
     frames = [Image.open(clips_folder / f"test/cover/00000/{k:02d}.jpg") for k in range(21)]
     stack = np.stack([np.asarray(frame) for frame in frames])

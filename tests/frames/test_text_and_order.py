@@ -141,3 +141,28 @@ def test_each_training_clip_is_encoded_as_it_is_augmented(settings, data, clips_
         frames, target = found.of(2, k, 20)
         assert torch.allclose(frames, expected[:-1], atol=1e-5)
         assert torch.allclose(target, scale(pipeline.vae, expected[-1]), atol=1e-5)
+
+
+def test_a_killed_encoding_goes_on_at_the_first_shard_that_is_not_there(
+    settings, data, clips_folder, tiny_base, encoded, tmp_path, monkeypatch
+):
+    whole, seen = latents._split, []
+
+    def killed(cfg, pipeline, found, folder, split, work):
+        if split == "val" and not seen:
+            seen.append((work / "train-00000.safetensors").stat().st_mtime_ns)
+            raise KeyboardInterrupt
+        whole(cfg, pipeline, found, folder, split, work)
+        if split == "train" and seen:
+            assert (work / "train-00000.safetensors").stat().st_mtime_ns == seen[0]
+
+    monkeypatch.setattr(latents, "_split", killed)
+    with pytest.raises(KeyboardInterrupt):
+        latents.build(settings(), data, clips_folder, tiny_base, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    latents.build(settings(), data, clips_folder, tiny_base, tmp_path / "out")
+    assert not (tmp_path / "out.work").exists()
+    for split in ("train", "val", "test"):
+        for name in ("frames", "target"):
+            one, other = (Latents(place, split).shards[0][name] for place in (tmp_path / "out", encoded))
+            assert torch.equal(one, other)
