@@ -74,6 +74,28 @@ def test_a_training_goes_on_as_if_it_had_not_been_killed(trainer, tmp_path, prec
     assert_equal(state_of(second), state_of(whole))
 
 
+def test_a_killed_command_ends_with_the_same_folder(settings, encoded, tiny_base, tmp_path, monkeypatch, capsys):
+    cfg = settings(precision="fp16", training={"steps": 5, "checkpoint_every": 2})
+    train.train(cfg, encoded, tiny_base, FRAMES, tmp_path / "whole")
+    AcceleratorState._reset_state(True)
+    step = train.Trainer.step
+
+    def killed(self, t):
+        if t == 3:
+            raise KeyboardInterrupt
+        return step(self, t)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Trainer, "step", killed)
+        train.train(cfg, encoded, tiny_base, FRAMES, tmp_path / "killed")
+    assert not (tmp_path / "killed").exists()
+    AcceleratorState._reset_state(True)
+    train.train(cfg, encoded, tiny_base, FRAMES, tmp_path / "killed")
+    assert "resuming at step 2" in capsys.readouterr().out and not (tmp_path / "killed.work").exists()
+    for name in ("losses.json", WEIGHTS):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_a_checkpoint_of_another_model_is_left_alone(settings, encoded, tiny_base, tmp_path):
     """One of three frames has another first convolution than one of two: it begins anew, and ends as it would have."""
     cfg = settings(training={"steps": 2, "checkpoint_every": 1})
