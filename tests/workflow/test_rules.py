@@ -83,7 +83,7 @@ def test_a_rule_asks_for_the_gpus_that_its_stage_takes():
                 asked[command[1] if command else name[1]] = (found[1] or found[2]) if found else None
     asked |= {name: asked[like] for name, like in copies.items() if name in STAGES}
     expected = dict.fromkeys(gpus.ACTORS, "GPU * HANDS") | dict.fromkeys(
-        gpus.STAGES - {"draw", "studio", "chat"}, "GPU"
+        gpus.STAGES - {"draw", "studio", "chat", "edit"}, "GPU"
     )
     assert {stage: gpu for stage, gpu in asked.items() if gpu} == expected
 

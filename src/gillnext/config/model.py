@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gillnext.config.data import Annotate, Download, Filter, Ray, World, ZeroShot
+from gillnext.config.frames import Frames
 from gillnext.config.gill import Gill
 from gillnext.config.miniatures import (
     AnnotatorTraining,
@@ -276,6 +277,7 @@ class Config:
     memory: Memory = field(default_factory=Memory)
     supplement: Supplement = field(default_factory=Supplement)
     gill: Gill = field(default_factory=Gill)
+    frames: Frames = field(default_factory=Frames)
     ray: Ray = field(default_factory=Ray)
     from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")
 

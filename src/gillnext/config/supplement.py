@@ -7,7 +7,7 @@ from typing import Literal
 
 from gillnext.config.setting import s
 
-PARTS = ("gill",)
+PARTS = ("gill", "frames")
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,8 @@ STAGES = {
     *("vae", "text_encoder", "base_on_windows", "base", "distance"),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "curve", "ceilings", "real", "score"),
     *("language", "gill", "index", "respond", "decide", "converse"),
-    *("draw", "studio", "chat"),
+    *("latents", "pix2pix", "edits", "edited"),
+    *("draw", "studio", "chat", "edit"),
 }
 
 _held: list[IO[str]] = []  # open, and so locked, for as long as this process lives

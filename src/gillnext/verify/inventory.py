@@ -87,12 +87,20 @@ GILL: dict[str, tuple[str, ...]] = {
     "converse_variant": ("conversations", "language", "clip", "gill_variant", "respond_variant", "evaluator"),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
-SUPPLEMENT = {"gill": GILL}
+FRAMES: dict[str, tuple[str, ...]] = {
+    "clips": (),
+    "frames": ("clips",),
+    "latents": ("clips", "frames", "base"),
+    "pix2pix": ("latents", "base"),
+    "edits": ("clips", "frames", "latents", "pix2pix"),
+    "edited": ("clips", "frames", "edits", "evaluator", "features"),
+}
+SUPPLEMENT = {"gill": GILL, "frames": FRAMES}
 EVERY = {name: needs for rules in (NEEDS, *SUPPLEMENT.values()) for name, needs in rules.items()}
 # Outputs of a part's rules, in its folder, where they are not named after their rule.
 MADE = {
     "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
-    "converse": "gill.json",
+    "converse": "gill.json", "edited": "frames.json",
 }  # fmt: skip
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
@@ -213,4 +221,6 @@ def supplement(config: Config) -> list[Stage]:
     }
     for name in variants.keys() & jobs.keys():
         jobs[name] = {f"{name} {of}": [f"supplement/{variants[name].format(of)}"] for of in config.supplement.variants}
+    if "pix2pix" in jobs:
+        jobs["pix2pix"] = {f"pix2pix {n}": [f"supplement/pix2pix/{n}"] for n in (config.frames.count, 1)}
     return [Stage(name, of) for name, of in jobs.items() if of]

@@ -130,6 +130,7 @@ READERS: dict[str, Callable[[Path], str]] = {
     ".png": _pixels,
     ".jpg": _pixels,
     ".parquet": _table,
+    ".arrow": _bytes,  # of a dataset: its fingerprint is of what it holds
     ".csv": _bytes,  # of caption shards: text is a value
     ".tsv": _bytes,  # tables of names
     ".txt": _bytes,  # word lists, merges, the listing of attention processors
