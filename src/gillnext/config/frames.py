@@ -20,7 +20,7 @@ class Clips:
 class Training:
     scaled: bool = s(False, "frame latents are scaled as the noisy ones are; InstructPix2Pix has them unscaled")
     drop: float = s(0.05, "share of samples without the instruction, as many without the frames, as many without both")
-    steps: int = s(1_800, "optimiser steps")
+    steps: int = s(3_000, "optimiser steps")
     batch: int = s(8, "clips a micro-batch, of all processes together")
     accumulation: int = s(1, "micro-batches a step")
     lr: float = s(1e-3, "peak learning rate (cosine, warm-up of a twentieth)")
