@@ -21,7 +21,7 @@ from gillnext.conversations import Turn, text_of
 from gillnext.layouts import Layout
 from gillnext.planner import format as plan_format
 from gillnext.planner.model import Planner
-from gillnext.sample.work import Keys, dtype
+from gillnext.sample.pictures_folder import Keys, dtype
 
 
 def plans(planner: Planner, texts: Sequence[str], counts: Counter[str]) -> list[Layout]:

@@ -29,7 +29,7 @@ from gillnext.layouts import Layout
 from gillnext.runtime import seeds
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.work import Keys, name_of, save_png
+from gillnext.sample.pictures_folder import Keys, name_of, save_png
 from gillnext.score.images import ImageSet
 from gillnext.score.models import confident, detected
 

@@ -44,7 +44,7 @@ from gillnext.config.model import Config
 from gillnext.gill.talker import Talker
 from gillnext.instruments.detections import Detector
 from gillnext.runtime import contents, files, provenance
-from gillnext.sample.work import open_work
+from gillnext.sample.pictures_folder import open_work
 from gillnext.score.models import evaluator, weights
 
 

@@ -35,7 +35,7 @@ from gillnext.gill.talker import Talker
 from gillnext.runtime import files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.work import open_work
+from gillnext.sample.pictures_folder import open_work
 
 EMBEDDINGS, ABOUT = "embeddings.npy", "index.json"
 PART = 256  # pictures that are embedded between two saves

@@ -8,7 +8,7 @@ from pathlib import Path
 from gillnext.config.model import Config
 from gillnext.gill.talker import Talker
 from gillnext.runtime import training
-from gillnext.sample.work import dtype
+from gillnext.sample.pictures_folder import dtype
 
 
 def add_talker(parser: argparse.ArgumentParser) -> None:

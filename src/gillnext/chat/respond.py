@@ -40,7 +40,7 @@ from gillnext.layouts import Layout
 from gillnext.runtime import contents, files, provenance
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
-from gillnext.sample.work import Keys, name_of, open_work, save_png
+from gillnext.sample.pictures_folder import Keys, name_of, open_work, save_png
 
 ABOUT = "respond.json"
 

@@ -24,7 +24,7 @@ from gillnext.gill.talker import Read, Talker
 from gillnext.layouts import Layout
 from gillnext.runtime.errors import UserError
 from gillnext.sample import remarks
-from gillnext.sample.work import save_png
+from gillnext.sample.pictures_folder import save_png
 
 NEAREST = 20  # pictures of the index that are looked at for one that is still there
 

@@ -30,8 +30,8 @@ from gillnext.layouts import Layout
 from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.progress import Progress
 from gillnext.sample import sizes
+from gillnext.sample.pictures_folder import dtype
 from gillnext.sample.stage import pictures
-from gillnext.sample.work import dtype
 from gillnext.score import models
 from gillnext.score.boxes import fidelity
 from gillnext.score.models import asked, confident

@@ -21,7 +21,7 @@ from gillnext.roles import sources
 from gillnext.runtime import manifest, training
 from gillnext.runtime.errors import UserError
 from gillnext.sample import remarks, sizes
-from gillnext.sample.work import dtype
+from gillnext.sample.pictures_folder import dtype
 
 GIVEN_STEPS = 25  # of a base that no settings are named for: the demo's few would leave its pictures unfinished
 

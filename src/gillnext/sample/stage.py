@@ -27,7 +27,7 @@ from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
 from gillnext.sample import guidance, sizes
 from gillnext.sample.captions import with_boxes
-from gillnext.sample.work import Keys, dtype, name_of, open_work, save_png
+from gillnext.sample.pictures_folder import Keys, dtype, name_of, open_work, save_png
 
 
 def pictures(
