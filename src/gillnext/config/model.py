@@ -22,6 +22,7 @@ from gillnext.config.miniatures import (
     Vae,
 )
 from gillnext.config.models import Models
+from gillnext.config.regions import Regions
 from gillnext.config.setting import s
 from gillnext.config.split import Split
 
@@ -274,6 +275,7 @@ class Config:
     guided: Guided = field(default_factory=Guided)
     memory: Memory = field(default_factory=Memory)
     gill: Gill = field(default_factory=Gill)
+    regions: Regions = field(default_factory=Regions)
     ray: Ray = field(default_factory=Ray)
     from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")
 
