@@ -36,9 +36,9 @@ def run(tmp_path):
     for name in MODELS:
         (place / name).mkdir()
         save_file({"weight": np.arange(4.0)}, place / name / "model.safetensors")
-    (place / "converse.json").write_text(json.dumps(scores()), encoding="utf-8")
+    (place / "gill.json").write_text(json.dumps(scores()), encoding="utf-8")
     (root / "config.json").write_text(json.dumps(dataclasses.asdict(load(ROOT / "config.yaml"))), encoding="utf-8")
-    illustrate.write(test, drawn, place / "shown.zip")
+    illustrate.write(test, drawn, place / "gill.zip")
     (place / "benchmarks/gill").mkdir(parents=True)
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
     line = "12.5\t0:00:12\t300\t1\t1\t1\t0\t0\t90\t11.0\n"
@@ -88,5 +88,5 @@ def test_the_kept_supplement_is_whole_and_its_pdf_is_made_of_it(tmp_path):
     supplement(config, kept, ROOT / "paper", tmp_path / "supplement.pdf")
     assert (tmp_path / "supplement.pdf").read_bytes().startswith(b"%PDF")
     assert config.gill == load(ROOT / "config.yaml").gill
-    shown = Shown(kept / "shown.zip")
+    shown = Shown(kept / "gill.zip")
     assert [row.kind for row in shown.rows] == ["story"] * illustrate.COUNT + ["dialogue"] * illustrate.COUNT

@@ -27,8 +27,8 @@ def record(tmp_path):
     root = tmp_path / "a record"
     test, drawn = pictures(tmp_path / "made")
     root.mkdir()
-    (root / "converse.json").write_text(json.dumps(scores()), encoding="utf-8")
-    illustrate.write(test, drawn, root / "shown.zip")
+    (root / "gill.json").write_text(json.dumps(scores()), encoding="utf-8")
+    illustrate.write(test, drawn, root / "gill.zip")
     folder = root / "benchmarks/gill"
     folder.mkdir(parents=True)
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -70,7 +70,7 @@ def test_without_a_decision_there_is_no_table_of_it():
 
 
 def test_the_first_conversations_are_shown_and_none_is_picked(record):
-    shown = Shown(record / "shown.zip")
+    shown = Shown(record / "gill.zip")
     assert [row.id for row in shown.rows] == [f"story-test-{i:05d}" for i in range(illustrate.COUNT)]
     assert (shown.image(shown.rows[2].turns[3].picture) == 43).all()
     image, layout = shown.drawn("next", shown.rows[1])
@@ -79,16 +79,16 @@ def test_the_first_conversations_are_shown_and_none_is_picked(record):
 
 def test_an_archive_of_equal_pictures_is_the_same_bytes(record, tmp_path):
     test, drawn = pictures(tmp_path / "again")
-    illustrate.write(test, drawn, tmp_path / "shown.zip")
-    assert (tmp_path / "shown.zip").read_bytes() == (record / "shown.zip").read_bytes()
+    illustrate.write(test, drawn, tmp_path / "gill.zip")
+    assert (tmp_path / "gill.zip").read_bytes() == (record / "gill.zip").read_bytes()
 
 
 def test_a_missing_picture_is_told(tmp_path):
     test, drawn = pictures(tmp_path / "made")
     (drawn / "next/00001.png").unlink()
     with pytest.raises(UserError, match="no such picture"):
-        illustrate.write(test, drawn, tmp_path / "shown.zip")
-    assert not (tmp_path / "shown.zip").exists()
+        illustrate.write(test, drawn, tmp_path / "gill.zip")
+    assert not (tmp_path / "gill.zip").exists()
 
 
 def test_the_pdf_is_written_with_tables_and_figures_and_twice_the_same(record, tmp_path):
@@ -110,11 +110,11 @@ def test_a_kept_record_tells_its_costs_from_one_file(record, tmp_path):
 
 
 def test_what_a_record_lacks_is_named_with_its_command(record, tmp_path):
-    (record / "converse.json").unlink()
+    (record / "gill.json").unlink()
     with pytest.raises(UserError, match="gillnext converse"):
         supplement(load(ROOT / "config.yaml"), record, ROOT / "paper", tmp_path / "out/supplement.pdf")
 
 
 def test_the_archive_holds_pictures_and_json_alone(record):
-    names = zipfile.ZipFile(record / "shown.zip").namelist()
+    names = zipfile.ZipFile(record / "gill.zip").namelist()
     assert {name.rsplit(".", 1)[1] for name in names} == {"png", "json"}

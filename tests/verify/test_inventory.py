@@ -9,7 +9,7 @@ from gillnext.config.load import from_dict, load
 from gillnext.config.model import Score
 from gillnext.config.models import Models
 from gillnext.roles.sources import ROLES
-from gillnext.verify.inventory import NEEDS, REAL, SUPPLEMENT, Stage, stages, supplement, upstream
+from gillnext.verify.inventory import EVERY, NEEDS, REAL, SUPPLEMENT, Stage, stages, supplement, upstream
 
 ROOT = Path(__file__).parents[2]
 # Made of scores alone, after the tables: costs, drawings, and what compares.
@@ -28,9 +28,9 @@ def blocks():
 
 
 def test_every_rule_that_makes_values_is_hashed_and_every_stage_has_a_command():
-    assert NEEDS.keys() | SUPPLEMENT.keys() == {name for name, _ in blocks()} - AFTER
-    assert not NEEDS.keys() & SUPPLEMENT.keys()
-    assert {Stage(name).command for name in NEEDS | SUPPLEMENT} <= STAGES.keys()
+    assert EVERY.keys() == {name for name, _ in blocks()} - AFTER
+    assert len(EVERY) == sum(map(len, (NEEDS, *SUPPLEMENT.values())))
+    assert {Stage(name).command for name in EVERY} <= STAGES.keys()
 
 
 def test_the_outputs_are_those_of_the_rules():
@@ -41,7 +41,7 @@ def test_the_outputs_are_those_of_the_rules():
     given = dataclasses.replace(config, models=Models(classifier="org/name @ main"), world=release)  # all the others
     cut = dataclasses.replace(config, world=dataclasses.replace(config.world, objects="build/photos"))
     found = [stage for one in (config, cut) for stage in stages(one, ["main.json"])]
-    found += [*stages(given, ["main.json"], names=True), *supplement()]
+    found += [*stages(given, ["main.json"], names=True), *supplement(config)]
     made: dict[str, list[str]] = {}
     for stage in found:
         made.setdefault(stage.name, []).extend(out for job in stage.jobs.values() for out in job)
@@ -78,7 +78,7 @@ def test_a_stage_needs_what_its_rule_reads():
             found |= {stage for prefix, stage in folders.items() if stage and place.startswith(prefix)} - (
                 {"world"} if "heldout" in place else set()
             )
-        assert found <= set((NEEDS | SUPPLEMENT)[name]), name
+        assert found <= set(EVERY[name]), name
 
 
 def test_upstream_is_the_transitive_closure():

@@ -107,7 +107,7 @@ rule converse:
         clip=model("image_text"),
         code=code("gillnext.chat.score"),
     output:
-        scores="<results>/supplement/converse.json",
+        scores="<results>/supplement/gill.json",
     params:
         config=CONFIG,
         settings=settings("run", "zero_shot"),
@@ -133,7 +133,7 @@ rule illustrate:
         pictures=rules.respond.output.pictures,
         code=code("gillnext.supplement.illustrate"),
     output:
-        shown="<results>/supplement/shown.zip",
+        shown="<results>/supplement/gill.zip",
     log:
         "<results>/supplement/logs/illustrate.log",
     benchmark:

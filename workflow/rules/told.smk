@@ -2,12 +2,13 @@
 
 SUPPLEMENT = RUN if cfg.from_reference else f"{RESULTS}/supplement"
 
+TOLD = [f"{SUPPLEMENT}/{part}" for part in cfg.supplement.parts]
 SUPPLEMENT_HASHES = [] if cfg.from_reference else [f"{RESULTS}/supplement/hashes.json"]
 
 
 rule supplement_hashes:
     input:
-        scores=f"{SUPPLEMENT}/converse.json",
+        scores=[f"{part}.json" for part in TOLD],
         code=code("gillnext.verify.hashes"),
     output:
         hashes="<results>/supplement/hashes.json",
@@ -26,8 +27,8 @@ rule supplement_hashes:
 
 rule supplement:
     input:
-        scores=f"{SUPPLEMENT}/converse.json",
-        shown=f"{SUPPLEMENT}/shown.zip",
+        scores=[f"{part}.json" for part in TOLD],
+        shown=[f"{part}.zip" for part in TOLD],
         hashes=SUPPLEMENT_HASHES,
         costs=f"{SUPPLEMENT}/jobs.parquet" if cfg.from_reference else [],
         sources=tree("paper"),

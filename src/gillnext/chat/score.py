@@ -2,7 +2,7 @@
 
     gillnext converse --config config.yaml --test S/conversations/test.jsonl --gallery S/conversations/gallery.jsonl \\
         --gill S/gill --language S/language --eyes E --pictures S/pictures --evaluator V --clip C \\
-        --decision S/decision --out S/scores/converse.json
+        --decision S/decision --out S/gill.json
 
 | part | what | chance | baseline | ceiling |
 |---|---|---|---|---|

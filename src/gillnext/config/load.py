@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from gillnext.config.model import Arm, Config, Study
+from gillnext.config.supplement import PARTS
 from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
@@ -230,6 +231,9 @@ def from_dict(data: dict[str, Any], where: str = "configuration") -> Config:
     if config.curve.images > config.sample.val:
         what = f"{config.curve.images} of {config.sample.val} validation layouts"
         _refuse(what, where, "curve.images", "sample.val says how many there are")
+    for i, part in enumerate(config.supplement.parts):
+        if part not in PARTS or part in config.supplement.parts[:i]:
+            _refuse(f"{part!r}", where, "supplement.parts", f"each of {', '.join(PARTS)} once, or some of them")
     return dataclasses.replace(config, study=_checked(config.study, where))
 
 

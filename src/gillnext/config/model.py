@@ -25,6 +25,7 @@ from gillnext.config.models import Models
 from gillnext.config.regions import Regions
 from gillnext.config.setting import s
 from gillnext.config.split import Split
+from gillnext.config.supplement import Supplement
 
 
 @dataclass(frozen=True)
@@ -274,6 +275,7 @@ class Config:
     score: Score = field(default_factory=Score)
     guided: Guided = field(default_factory=Guided)
     memory: Memory = field(default_factory=Memory)
+    supplement: Supplement = field(default_factory=Supplement)
     gill: Gill = field(default_factory=Gill)
     regions: Regions = field(default_factory=Regions)
     ray: Ray = field(default_factory=Ray)

@@ -1,6 +1,6 @@
-"""Keep the pictures that the supplement shows: some test conversations, and what was drawn of them.
+"""Keep the pictures that the supplement shows of GILL: some test conversations, and what was drawn of them.
 
-    gillnext illustrate --conversations S/conversations/test.jsonl --pictures S/pictures --out S/shown.zip
+    gillnext illustrate --conversations S/conversations/test.jsonl --pictures S/pictures --out S/gill.zip
 
 The first conversations of each kind are shown: nothing is picked by how it came out. The archive has
 conversations.json, their turns' pictures, and of every way that is shown its picture and boxes.

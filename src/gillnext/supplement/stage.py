@@ -3,13 +3,15 @@
     gillnext supplement --config config.yaml --record results/demo/supplement --source paper \\
         --out results/demo/supplement/supplement.pdf
 
-Reads converse.json, shown.zip and the costs of the jobs (benchmarks/ or jobs.parquet) of the folder `--record`; writes
-the PDF, and beside it `tables/` (CSV, LaTeX, JSON) and `figures/` (SVG, PNG).
+Reads of the folder `--record` the scores and pictures of each part that the settings name (`supplement.parts`), and
+the costs of the jobs (benchmarks/ or jobs.parquet); writes the PDF, and beside it `tables/` (CSV, LaTeX, JSON) and
+`figures/` (SVG, PNG).
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,46 +19,71 @@ from typing import Any
 from gillnext.config import Config, arguments
 from gillnext.paper import style
 from gillnext.paper.stage import compile_pdf
+from gillnext.paper.style import Drawn
 from gillnext.record import jobs
 from gillnext.record.results import made_on, there
 from gillnext.runtime import files
-from gillnext.supplement import figures, gill
-from gillnext.supplement.illustrate import Shown
+from gillnext.supplement.parts import PARTS
 from gillnext.tables.cost import rules_table
-from gillnext.tables.table import write
+from gillnext.tables.table import Table, write
 
 MAIN = "supplement.typ"
 
 
-def draw(scores: dict[str, Any], shown: Shown, folder: Path) -> dict[str, str]:
-    """Draw the figures into `folder`; returns their captions by name."""
-    style.use()
-    captions = {}
-    for name, drawn in (("stories", figures.stories(shown)), ("context", figures.context(scores))):
-        if drawn:
-            (folder / name).mkdir(parents=True)
-            style.save(drawn[0], folder / name, name)
-            captions[name] = drawn[1]
-    return captions
+def settings(section: Any, prefix: str) -> dict[str, str]:
+    """The numbers among a section's settings, as its text quotes them: `gill.settings.steps`, 1,200."""
+    found: dict[str, str] = {}
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            found |= settings(value, f"{prefix}.{field.name}")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found[f"{prefix}.{field.name}"] = f"{value:,}"
+    return found
+
+
+class Told:
+    """What a run's parts say: tables, numbers, figures, each name once."""
+
+    def __init__(self, config: Config, record: Path) -> None:
+        self.parts = config.supplement.parts
+        self.tables: list[Table] = []
+        self.figures: dict[str, Drawn] = {}
+        self.numbers = {"tier": config.run.tier, "parts": " ".join(self.parts)}
+        self.machine = ""
+        style.use()
+        for name in self.parts:
+            part = PARTS[name]
+            scores = files.read_json(there(record / f"{name}.json", part.command))
+            self.machine = made_on(scores["provenance"])
+            self.tables += part.tables(scores)
+            drawn = part.figures(scores, there(record / f"{name}.zip", part.command))
+            self.figures |= {key: figure for key, figure in drawn.items() if figure}
+            self.numbers |= part.numbers(scores) | settings(getattr(config, name), f"{name}.settings")
+        self.numbers["machine"] = self.machine
+
+
+def lay_out(told: Told, data: Path) -> None:
+    """Write what the Typst source reads: tables, figures, captions and numbers."""
+    write(data / "tables", told.tables)
+    files.write_json(data / "tables/index.json", [table.name for table in told.tables])
+    for name, (figure, _) in told.figures.items():
+        (data / "figures" / name).mkdir(parents=True)
+        style.save(figure, data / "figures" / name, name)
+    (data / "figures").mkdir(exist_ok=True)
+    files.write_json(data / "captions.json", {name: caption for name, (_, caption) in told.figures.items()})
+    files.write_json(data / "numbers.json", told.numbers)
 
 
 def supplement(config: Config, record: Path, source: Path, out: Path) -> None:
     """Write the PDF `out`, and `tables` and `figures` beside it."""
-    scores = files.read_json(there(record / "converse.json", "converse"))
-    kept = record / jobs.NAME
-    cost = rules_table(jobs.read(kept if kept.exists() else record / "benchmarks"), made_on(scores["provenance"]))
-    tables = [*gill.tables(scores), cost]
-    numbers = gill.numbers(scores) | {"tier": config.run.tier, "machine": made_on(scores["provenance"])}
-    numbers |= {"gill.images": str(config.gill.images), "gill.steps": f"{config.gill.steps:,}"}
+    told, kept = Told(config, record), record / jobs.NAME
+    told.tables.append(rules_table(jobs.read(kept if kept.exists() else record / "benchmarks"), told.machine))
     build = out.with_name(out.name + ".work")
     shutil.rmtree(build, ignore_errors=True)
     try:
         shutil.copytree(source, build)
-        write(build / "data/tables", tables)
-        files.write_json(build / "data/tables/index.json", [table.name for table in tables])
-        captions = draw(scores, Shown(there(record / "shown.zip", "illustrate")), build / "data/figures")
-        files.write_json(build / "data/captions.json", captions)
-        files.write_json(build / "data/numbers.json", numbers)
+        lay_out(told, build / "data")
         pdf = compile_pdf(build, source, MAIN)
         for part in ("tables", "figures"):
             with files.atomic(out.parent / part) as folder:

@@ -28,7 +28,6 @@ from gillnext.verify.inventory import Stage, stages, supplement
 from gillnext.verify.kept import HASHES
 from gillnext.verify.values import digest, of_output
 
-SCORES = "supplement/converse.json"
 MADE_BY = ("arithmetic", "processor", "libc", "lock")
 
 
@@ -64,9 +63,11 @@ def make(root: Path, config: Config) -> dict[str, Any]:
 
 def make_of_supplement(root: Path, config: Config) -> dict[str, Any]:
     """The same of the supplement of the run in `root`."""
-    stamp = files.read_json(there(root / SCORES, "converse"))["provenance"]
+    scores = [there(root / f"supplement/{part}.json", "supplement") for part in config.supplement.parts]
+    stamps = [files.read_json(path)["provenance"] for path in scores]
     about = {"tier": config.run.tier, "settings": dataclasses.asdict(config)}
-    return about | {key: stamp.get(key) for key in MADE_BY} | {"stages": told_by(root, supplement())}
+    by = {key: one(stamp.get(key) for stamp in stamps) for key in MADE_BY}
+    return about | by | {"stages": told_by(root, supplement(config))}
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -69,8 +69,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "tables": TOLD,
     "claims": ("heldout", *TOLD),
 }  # fmt: skip
-# The same of the supplement, which is a target of its own: beside them its rules need those of a run.
-SUPPLEMENT: dict[str, tuple[str, ...]] = {
+# The same of each part of the supplement, which is a target of its own: beside them its rules need those of a run.
+GILL: dict[str, tuple[str, ...]] = {
     "conversations": (),
     "language": ("conversations",),
     "conversation_planner": ("conversations",),
@@ -82,7 +82,13 @@ SUPPLEMENT: dict[str, tuple[str, ...]] = {
     ),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
-EVERY = NEEDS | SUPPLEMENT
+SUPPLEMENT = {"gill": GILL}
+EVERY = {name: needs for rules in (NEEDS, *SUPPLEMENT.values()) for name, needs in rules.items()}
+# Outputs of a part's rules, in its folder, where they are not named after their rule.
+MADE = {
+    "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
+    "converse": "gill.json",
+}  # fmt: skip
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
     "distances": "distance", "conversation_planner": "planner", "album": "index",
@@ -190,10 +196,7 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
     ]
 
 
-def supplement() -> list[Stage]:
-    """The stages of the supplement, in order."""
-    made = {
-        "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
-        "converse": "converse.json",
-    }  # fmt: skip
-    return [Stage(name, {name: [f"supplement/{made.get(name, name)}"]}) for name in SUPPLEMENT]
+def supplement(config: Config) -> list[Stage]:
+    """The stages of the supplement's parts that these settings name, in order."""
+    rules = [name for part in config.supplement.parts for name in SUPPLEMENT[part]]
+    return [Stage(name, {name: [f"supplement/{MADE.get(name, name)}"]}) for name in rules]

@@ -22,7 +22,6 @@ from gillnext.runtime import files, manifest
 from gillnext.runtime.errors import UserError
 from gillnext.verify.kept import HASHES
 
-SUPPLEMENT = ("converse.json", "shown.zip", HASHES)
 KEPT = ("config.json", "scores.parquet", "curves.parquet", "protocols.json", "memory.json", pictures.NAME)
 
 
@@ -55,13 +54,16 @@ def keep_supplement(root: Path, out: Path) -> dict[str, Any]:
     place, remedy = root / "supplement", "run `make supplement` to its end, then keep it"
     with files.atomic(out) as folder:
         folder.mkdir()
-        for path in (root / "config.json", *(place / name for name in SUPPLEMENT)):
+        parts = settings_of(root).supplement.parts
+        names = [f"{part}.{kind}" for part in parts for kind in ("json", "zip")]
+        for path in (root / "config.json", *(place / name for name in (*names, HASHES))):
             if not path.exists():
                 raise UserError("no such file", where=str(path), remedy=remedy)
             shutil.copyfile(path, folder / path.name)
         jobs.write(jobs.read(place / "benchmarks"), folder / jobs.NAME)
-        stamp = files.read_json(folder / "converse.json")["provenance"]
-        return manifest.write(folder, {"tier": settings_of(root).run.tier, "provenance": [stamp]})
+        stamps = [files.read_json(folder / f"{part}.json")["provenance"] for part in parts]
+        stamps = [stamp for i, stamp in enumerate(stamps) if stamp not in stamps[:i]]
+        return manifest.write(folder, {"tier": settings_of(root).run.tier, "provenance": stamps})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

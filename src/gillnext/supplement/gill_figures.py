@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,3 +93,8 @@ def context(scores: dict[str, Any]) -> Drawn | None:
         "finds in what is drawn without boxes, and how often that picture is found first among all stories'. Bands: "
         "95% intervals over stories."
     )
+
+
+def figures(scores: dict[str, Any], shown: Path) -> dict[str, Drawn | None]:
+    """The figures of GILL, by name; `shown` is the archive of `gillnext illustrate`."""
+    return {"stories": stories(Shown(shown)), "context": context(scores)}
