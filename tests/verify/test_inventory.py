@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Made of scores alone, after the tables: costs, drawings, and what compares.
 AFTER = {"gather", "figure", "cost", "paper", "html", "hashes", "verify"} | {
     "illustrate",
+    "region_pictures",
     "supplement",
     "supplement_hashes",
 }

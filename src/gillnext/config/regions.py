@@ -16,10 +16,19 @@ class Dino:
     layers: int = s(3, "transformer layers")
     heads: int = s(3, "attention heads")
     prototypes: int = s(256, "outputs of the head")
-    steps: int = s(500, "optimiser steps")
+    steps: int = s(240, "optimiser steps")
     batch: int = s(24, "pictures a step, each seen as two large and two small crops")
     lr: float = s(1.5e-3, "peak learning rate")
     momentum: float = s(0.99, "of the teacher, at the beginning; 1 at the end (cosine)")
+    threads: int = s(1, "torch threads")
+
+
+@dataclass(frozen=True)
+class EditClip:
+    corpus: int = s(3_000, "training scenes of a stream of its own, each with an edited twin")
+    steps: int = s(1_200, "optimiser steps")
+    batch: int = s(24, "pairs of twins a step")
+    lr: float = s(2e-3, "peak learning rate")
     threads: int = s(1, "torch threads")
 
 
@@ -58,15 +67,21 @@ class Regions:
     inpainting: str = s(
         "made", "the UNet of 9 channels: made, none (the base's own 4 channels), or the path of a folder"
     )
+    image_text: str = s(
+        "made", "the image-text model that edits are led by: made, the model of the role image_text, or a folder's path"
+    )
+    clip: EditClip = field(default_factory=EditClip, metadata={"doc": "the image-text model that is made"})
     dino: Dino = field(default_factory=Dino, metadata={"doc": "the ViT that is made"})
     training: InpaintingTraining = field(
         default_factory=InpaintingTraining, metadata={"doc": "the inpainting UNet that is made"}
     )
     edits: Edits = field(default_factory=Edits, metadata={"doc": "of the drawn world"})
     point_number: int = s(9, "anchors: the strongest patches of the class token's attention")
-    apart: int = s(2, "patches between two anchors, at least")
+    smooth: int = s(5, "patches a side of the square over which the attention is averaged; 1: none")
+    apart: int = s(3, "patches between two anchors, at least")
+    min_window_size: int = s(4, "patches a side of the smallest candidate box")
     max_window_size: int = s(15, "patches a side of the largest candidate box")
-    windows: int = s(5, "candidate boxes of an anchor")
+    windows: int = s(6, "candidate boxes of an anchor")
     per_image_iteration: int = s(10, "optimiser steps of an edit's region network")
     lr: float = s(5e-3, "its learning rate")
     width: int = s(64, "its width")
@@ -79,6 +94,9 @@ class Regions:
     seeds: list[int] = s([0, 1, 2], "of the region network and its choices, when edits are scored")
     steps: int = s(4, "sampler steps of an inpainting")
     guidance: float = s(3.0, "classifier-free guidance scale")
+    fill: Literal["prompt", "change"] = s(
+        "change", "what boxes are filled with: the editing prompt, or what it lists and the source prompt does not"
+    )
     negative: Literal["source", "empty"] = s("source", "what guidance leads away from: the source prompt, or nothing")
     crop: float = s(1.5, "side of the square that is filled, in the box's longer sides; 0: the whole picture")
     side: int | None = s(32, "pixels a side that the square is drawn at; null: the base's own")

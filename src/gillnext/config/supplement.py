@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gillnext.config.setting import s
 
-PARTS = ("gill",)
+PARTS = ("gill", "regions")
 
 
 @dataclass(frozen=True)

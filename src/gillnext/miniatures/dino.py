@@ -2,9 +2,10 @@
 
     gillnext dino --config config.yaml --out results/demo/supplement/regions/dino
 
-Of every picture two large and two small crops are taken, their colours shifted. A student sees all of them, a teacher the
-large ones; what the student says of one crop is to be what the teacher says of another. The teacher is the student's
-moving average, its outputs are centred and sharpened. It is the teacher that is kept, a ViTModel of transformers.
+Of every picture two large and two small crops are taken, their colours shifted. A student sees all of them, a teacher
+the large ones; what the student says of one crop is to be what the teacher says of another. The teacher is the
+student's moving average, its outputs are centred and sharpened. It is the teacher that is kept, a ViTModel of
+transformers.
 
 dino.json tells, of held-out scenes, which share of the nine strongest patches of its class token's attention falls on
 an object: of the trained network, of an untrained one, and by chance (the share of the picture that objects cover).

@@ -3,11 +3,11 @@
     gillnext inpainting --config config.yaml --base reference/models/base \\
         --out results/demo/supplement/regions/inpainting
 
-Beside the noise it is given mask and latents of the masked picture (Rombach et al., 2022). The new weights begin at zero:
-before the first step it is the base, to the bit. A sample is an object of a drawn scene: its box, somewhat widened, is
-grey, and the caption names that object alone, half of the time with its colour; a tenth has the empty caption, for
-guidance, and as many show ground to be continued. What is seen is a square about the box (`regions.crop`), as it is when
-boxes are filled. The base itself is only read.
+Beside the noise it is given mask and latents of the masked picture (Rombach et al., 2022). The new weights begin at
+zero: before the first step it is the base. A sample is an object of a drawn scene: its box, somewhat widened, is grey,
+and the caption names that object alone, half of the time with its colour. A tenth has the empty caption, for guidance,
+and as many show ground to be continued. What is seen is a square about the box (`regions.crop`), as when boxes are
+filled. The base itself is only read.
 
 Letters: N samples, C channels, h and w cells of the latents.
 """

@@ -6,6 +6,7 @@ own, of the same picture. What cannot be an edit is a `UserError` with the file 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 FORM = '{"picture.png": ["what is there", "what shall be there", …]}'
+_BETWEEN = re.compile(r"[、，,；;]|和|\band\b")
 UNKNOWN = 0.5  # share of a prompt's characters that the text encoder may not know
 
 
@@ -37,11 +39,30 @@ class Ask:
         return PurePosixPath(self.file).stem + (f"-{self.number}" if self.number else "")
 
 
+def parts(text: str) -> list[str]:
+    """The things that a prompt lists, parted by commas, 和 and “and”."""
+    return [part.strip() for part in _BETWEEN.split(text) if part.strip()]
+
+
+def change(source: str, prompt: str) -> str:
+    """What an editing prompt lists and the source prompt does not: what a box is filled with where `regions.fill` is
+    `change`. All of the prompt where that cannot be told.
+    """
+    known = parts(source)
+    new = [part for part in parts(prompt) if part not in known]
+    return "，".join(new) or prompt
+
+
+def removed(source: str, prompt: str) -> str:
+    """What the source prompt lists and the editing prompt does not; nothing where something is added."""
+    return "，".join(part for part in parts(source) if part not in parts(prompt))
+
+
 def _prompt(value: Any, where: str) -> str:
     if not files.is_text(value):
         raise UserError(f"{value!r:.60} is no text", where=where, remedy=f"prompts are texts: {FORM}")
     text = str(value).strip()
-    if len(text.split()) < 2 and len(text) < 3:
+    if len(text.split()) < 2 and (text.isascii() or len(text) < 3):
         remedy = "name what is there, as “a red cup”, 一只猫: one word is what neither eyes nor base can be led by"
         raise UserError(f"the prompt {text!r} is one word", where=where, remedy=remedy)
     return text

@@ -12,10 +12,9 @@ import numpy as np
 from gillnext.layouts import Box
 
 
-def sides(count: int, most: int) -> list[int]:
-    """`count` sides in patches, from the smallest window of three to `most`, evenly in the logarithm, none twice."""
-    low = min(3, most)
-    found = np.exp(np.linspace(np.log(low), np.log(most), count)).round().astype(int)
+def sides(count: int, least: int, most: int) -> list[int]:
+    """`count` sides in patches, from `least` to `most`, evenly in the logarithm, none twice."""
+    found = np.exp(np.linspace(np.log(min(least, most)), np.log(most), count)).round().astype(int)
     return list(dict.fromkeys(int(side) for side in found))
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from gillnext.config.regions import Regions
 from gillnext.layouts import Box
-from gillnext.regions import candidates, learn, network
+from gillnext.regions import asks, candidates, learn, network
 from gillnext.regions.asks import Ask
-from gillnext.regions.eyes import Eyes, as_pixels, spread
+from gillnext.regions.eyes import Eyes, as_pixels, smoothed, spread
 from gillnext.regions.inpaint import Filling, Inpainter, load
 from gillnext.regions.objective import TERMS, ImageText, Objective
 from gillnext.runtime import seeds
@@ -83,11 +83,15 @@ class Editor:
         same.
         """
         parts, size = [], self.settings.batch_size
-        negative = ask.source if self.settings.negative == "source" else ""
+        prompt, negative = ask.prompt, ask.source
+        if self.settings.fill == "change":
+            prompt, negative = asks.change(ask.source, ask.prompt), asks.removed(ask.source, ask.prompt)
+        if self.settings.negative == "empty":
+            negative = ""
         for start in range(0, len(boxes), size):
             some = boxes[start : start + size]
             parts.append(self.inpainter.fill(
-                np.repeat(source[None], len(some), 0), some, [ask.prompt] * len(some), [negative] * len(some),
+                np.repeat(source[None], len(some), 0), some, [prompt] * len(some), [negative] * len(some),
                 [(seed, ask.file, ask.number)] * len(some),
             ))  # fmt: skip
         return np.concatenate(parts)
@@ -98,8 +102,10 @@ class Editor:
         pixels = as_pixels(source[None]).to(device)
         with torch.no_grad():
             attention, states, _ = self.eyes.see(pixels)
-        anchors = spread(attention[0].float().cpu().numpy(), settings.point_number, settings.apart)
-        sides = candidates.sides(settings.windows, min(settings.max_window_size, self.eyes.grid))
+        looked = smoothed(attention[0].float().cpu().numpy(), settings.smooth)
+        anchors = spread(looked, settings.point_number, settings.apart)
+        most = min(settings.max_window_size, self.eyes.grid)
+        sides = candidates.sides(settings.windows, settings.min_window_size, most)
         boxes = candidates.of(anchors, sides, self.eyes.grid)
         pictures = self.distinct(ask, source, [box for own in boxes for box in own], seed)
         objective = Objective(self.eyes, self.clip, pixels[0], (ask.source, ask.prompt), settings.objective)

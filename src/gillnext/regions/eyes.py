@@ -1,7 +1,7 @@
 """A self-supervised ViT as eyes: where its class token looks, what its patches are like, and anchors of both.
 
-transformers' `ViTModel` (DINO's checkpoints) and `Dinov2Model` are read by class. Pictures are seen at the size that the
-network was trained at, in [-1, 1] or by the processor's mean and deviation where the folder has one.
+transformers' `ViTModel` (DINO's checkpoints) and `Dinov2Model` are read by class. Pictures are seen at the size that
+the network was trained at, in [-1, 1] or by the processor's mean and deviation where the folder has one.
 
 Letters: N pictures, H and W rows and columns of patches, D width, T tokens.
 """
@@ -23,6 +23,21 @@ from gillnext.runtime.errors import UserError
 KNOWN = ("vit", "dinov2")
 PROCESSOR = "preprocessor_config.json"
 BATCH = 64
+
+
+def smoothed(attention_HW: np.ndarray, side: int) -> np.ndarray:
+    """Each patch's mean over a square of `side` patches (odd) about it, of what of that lies in the picture: the
+    middle of an object, rather than its edge, is then its strongest place.
+    """
+    half, (rows, columns) = side // 2, attention_HW.shape
+    sums = np.zeros((rows + 1, columns + 1))
+    sums[1:, 1:] = attention_HW.astype(float).cumsum(0).cumsum(1)
+    top, bottom = (np.clip(np.arange(rows) + shift, 0, rows) for shift in (-half, half + 1))
+    left, right = (np.clip(np.arange(columns) + shift, 0, columns) for shift in (-half, half + 1))
+    found = (
+        sums[np.ix_(bottom, right)] - sums[np.ix_(top, right)] - sums[np.ix_(bottom, left)] + sums[np.ix_(top, left)]
+    )
+    return found / np.outer(bottom - top, right - left)
 
 
 def spread(attention_HW: np.ndarray, count: int, apart: int) -> list[tuple[int, int]]:
@@ -61,14 +76,20 @@ class Eyes(nn.Module):
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> Eyes:
         """The network in `folder`; `UserError` where it is neither a ViTModel nor a Dinov2Model."""
-        from transformers import AutoModel
+        from transformers import Dinov2Model, ViTModel
 
         from gillnext.instruments.image_text import published
+
+        class Unpooled(ViTModel):
+            """A ViTModel without the layer that nothing here asks, and that DINO's checkpoints do not have."""
+
+            def __init__(self, config: Any) -> None:
+                super().__init__(config, add_pooling_layer=False)
 
         if (named := families.model_type(folder)) not in KNOWN:
             remedy = f"name the folder of a {' or a '.join(KNOWN)} model of transformers"
             raise UserError(f"eyes of type {named!r}", where=str(folder), remedy=remedy)
-        network = published(folder, AutoModel)
+        network = published(folder, {"vit": Unpooled, "dinov2": Dinov2Model}[named])
         network.set_attn_implementation("eager")  # the only one that tells its attention
         told = files.read_json(folder / PROCESSOR) if (folder / PROCESSOR).exists() else {}
         mean, deviation = told.get("image_mean", [0.5] * 3), told.get("image_std", [0.5] * 3)

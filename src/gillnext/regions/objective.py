@@ -44,7 +44,9 @@ class ImageText:
         if pixels_N3HW.shape[-2:] != (self.size, self.size):
             shape = (self.size, self.size)
             pixels_N3HW = F.interpolate(pixels_N3HW, shape, mode="bicubic", antialias=True, align_corners=False)
-        return F.normalize(self.model.get_image_features(pixel_values=(pixels_N3HW - self.mean) / self.deviation), dim=-1)
+        return F.normalize(
+            self.model.get_image_features(pixel_values=(pixels_N3HW - self.mean) / self.deviation), dim=-1
+        )
 
     @torch.no_grad()
     def text(self, text: str) -> Tensor:

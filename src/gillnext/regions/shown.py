@@ -24,7 +24,7 @@ def save_png(path: Path, image: np.ndarray | Image.Image) -> None:
 def with_boxes(
     source: np.ndarray, edited: np.ndarray, box: Box, anchors: Sequence[tuple[float, float]] = ()
 ) -> Image.Image:
-    """Source and edited picture (H, W, 3) uint8 side by side, enlarged, with the box and the anchors (x, y in [0, 1])."""
+    """Source and edited picture (H, W, 3) uint8 side by side, enlarged, with box and anchors (x, y in [0, 1])."""
     scale = max(SIDE // max(source.shape[:2]), 1)
     height, width = source.shape[0] * scale, source.shape[1] * scale
     canvas = Image.new("RGB", (2 * width, height))

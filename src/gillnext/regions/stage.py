@@ -3,8 +3,8 @@
     gillnext regions --images photos --json images.json --base BASE --eyes DINO --clip CHINESE_CLIP --out edited
     accelerate launch --num_processes 4 -m gillnext.cli regions …          # pictures shared between devices
 
-images.json is {file: [source prompt, editing prompt, …]}: what is there, and what shall be there in its place. BASE is a
-Kolors or SDXL pipeline, or an inpainting pipeline of Stable Diffusion or SDXL; --inpainting names a UNet of 9 channels
+images.json is {file: [source prompt, editing prompt, …]}: what is there, and what shall be there. BASE is a Kolors or
+SDXL pipeline, or an inpainting pipeline of Stable Diffusion or SDXL; --inpainting names a UNet of 9 channels
 that a base fills boxes with. Each edit is written as OUT/FILE.png (its further prompts as FILE-1.png, …), and
 OUT/regions.jsonl tells boxes, anchors and losses. --draw-box adds FILE-box.png: source and edit with box and anchors.
 

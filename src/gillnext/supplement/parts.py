@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.paper.style import Drawn
-from gillnext.supplement import gill, gill_figures
+from gillnext.supplement import gill, gill_figures, regions, regions_figures
 from gillnext.tables.table import Table
 
 Scores = dict[str, Any]
@@ -34,4 +34,5 @@ class Part:
 
 PARTS = {
     "gill": Part("converse", gill.tables, gill.numbers, gill_figures.figures),
+    "regions": Part("region-scores", regions.tables, regions.numbers, regions_figures.figures),
 }

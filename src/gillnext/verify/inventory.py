@@ -82,16 +82,31 @@ GILL: dict[str, tuple[str, ...]] = {
     ),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
-SUPPLEMENT = {"gill": GILL}
+REGIONS: dict[str, tuple[str, ...]] = {
+    "edits": (),
+    "dino": (),
+    "edit_clip": (),
+    "inpainting": ("base",),
+    "regions": ("edits", "dino", "edit_clip", "inpainting", "base"),
+    "regions_by_base": ("edits", "dino", "edit_clip", "base"),
+    "region_scores": (
+        "edits", "dino", "edit_clip", "inpainting", "regions", "regions_by_base", "evaluator", "features", "clip",
+    ),
+}  # fmt: skip
+SUPPLEMENT = {"gill": GILL, "regions": REGIONS}
 EVERY = {name: needs for rules in (NEEDS, *SUPPLEMENT.values()) for name, needs in rules.items()}
 # Outputs of a part's rules, in its folder, where they are not named after their rule.
 MADE = {
     "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
     "converse": "gill.json",
+    "edits": "regions/edits", "dino": "regions/dino", "edit_clip": "regions/clip",
+    "inpainting": "regions/inpainting", "regions": "regions/edited", "regions_by_base": "regions/edited_by_base",
+    "region_scores": "regions.json",
 }  # fmt: skip
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
     "distances": "distance", "conversation_planner": "planner", "album": "index",
+    "edit_clip": "edit-clip", "regions_by_base": "regions", "region_scores": "region-scores",
 }  # fmt: skip
 
 
