@@ -33,7 +33,7 @@ def test_no_seam_is_faded_along_the_border_of_the_picture():
 def test_a_square_about_a_box_lies_in_the_picture_and_holds_the_box():
     for box in [(0.0, 0.0, 0.2, 0.3), (0.7, 0.6, 1.0, 1.0), BOX, (0.0, 0.0, 1.0, 1.0)]:
         x, y, side = crops.square(box, (64, 64), 1.5)
-        assert 0 <= x and 0 <= y and x + side <= 64 + 1e-9 and y + side <= 64 + 1e-9
+        assert x >= 0 and y >= 0 and x + side <= 64 + 1e-9 and y + side <= 64 + 1e-9
         x1, y1, x2, y2 = crops.within(box, (x, y, side), (64, 64))
         assert (x2 - x1) * side == pytest.approx((box[2] - box[0]) * 64)
         assert (y2 - y1) * side == pytest.approx((box[3] - box[1]) * 64)

@@ -27,7 +27,7 @@ rule dino:
         model=directory("<results>/supplement/regions/dino"),
     params:
         config=CONFIG,
-        settings=settings("run.seed", "run.device", "regions.dino", "regions.apart"),
+        settings=settings("run.seed", "run.device", "regions.dino", "regions.smooth", "regions.apart"),
     log:
         "<results>/supplement/logs/dino.log",
     benchmark:

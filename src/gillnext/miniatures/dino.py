@@ -35,7 +35,7 @@ from gillnext.config.regions import Dino
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.corpus import Corpus
 from gillnext.miniatures.world.objects import of
-from gillnext.regions.eyes import Eyes, spread
+from gillnext.regions.eyes import Eyes, smoothed, spread
 from gillnext.runtime import files, provenance, seeds, training
 
 LARGE, SMALL = (0.65, 1.0), (0.35, 0.6)  # side of a crop, as a share of the picture's
@@ -122,31 +122,24 @@ class Distillation(nn.Module):
         return losses.mean()
 
 
-def on_objects(eyes: Eyes, data: Corpus, apart: int) -> dict[str, float]:
-    """The shares of anchors that fall on an object's box, and of patches that do."""
+def on_objects(eyes: Eyes, data: Corpus, smooth: int, apart: int) -> dict[str, float]:
+    """The shares that fall on an object's box: of the strongest patches, of anchors (smoothed and spread out as edits
+    take them), and of all patches.
+    """
     maps_NHW = eyes.attention(data.images)
-    hits, chance = list[float](), list[float]()
+    shares: dict[str, list[float]] = {"strongest": [], "spread": [], "chance": []}
     for scene, attention_HW in zip(data.scenes, maps_NHW, strict=True):
         rows, columns = attention_HW.shape
         x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
         inside = np.zeros((rows, columns), bool)
         for x1, y1, x2, y2 in scene.boxes:
             inside |= ((y > y1) & (y < y2))[:, None] & ((x > x1) & (x < x2))[None]
-        for name, gap in (("strongest", 0), ("spread", apart)):
-            found = np.mean([inside[row, column] for row, column in spread(attention_HW, ANCHORS, gap)])
-            (hits if name == "strongest" else chance).append(float(found))
-    covered = [float(box_share(scene.boxes, maps_NHW.shape[1:])) for scene in data.scenes]
-    return {
-        "strongest": float(np.mean(hits)), "spread": float(np.mean(chance)), "chance": float(np.mean(covered)),
-        "n": len(data.scenes),
-    }  # fmt: skip
-
-
-def box_share(boxes: np.ndarray, shape: tuple[int, ...]) -> float:
-    """The share of a grid's cells whose centre is in one of the boxes."""
-    y, x = ((np.arange(n) + 0.5) / n for n in shape)
-    inside = [((y > b[1]) & (y < b[3]))[:, None] & ((x > b[0]) & (x < b[2]))[None] for b in boxes]
-    return float(np.any(inside, 0).mean())
+        anchors = {"strongest": spread(attention_HW, ANCHORS, 0)}
+        anchors["spread"] = spread(smoothed(attention_HW, smooth), ANCHORS, apart)
+        for name, places in anchors.items():
+            shares[name].append(float(np.mean([inside[place] for place in places])))
+        shares["chance"].append(float(inside.mean()))
+    return {name: float(np.mean(found)) for name, found in shares.items()} | {"n": len(data.scenes)}
 
 
 def train(cfg: Config, out: Path) -> dict[str, Any]:
@@ -174,7 +167,9 @@ def train(cfg: Config, out: Path) -> dict[str, Any]:
     with files.atomic(out) as folder:
         for name, network in (("untrained", untrained), ("trained", model.teacher.vit)):
             network.to("cpu").eval().save_pretrained(folder)
-            report[name] = on_objects(Eyes.load(folder, cfg.run.device), held_out, cfg.regions.apart)
+            report[name] = on_objects(
+                Eyes.load(folder, cfg.run.device), held_out, cfg.regions.smooth, cfg.regions.apart
+            )
         files.write_json(folder / "dino.json", report)
     shutil.rmtree(work, ignore_errors=True)
     return report

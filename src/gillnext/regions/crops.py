@@ -47,9 +47,9 @@ def put(picture: np.ndarray, drawn: np.ndarray, where: Square) -> np.ndarray:
     x, y, length = where
     left, top = round(x), round(y)
     right, bottom = min(round(x + length), picture.shape[1]), min(round(y + length), picture.shape[0])
-    scale, most = len(drawn) / length, len(drawn)
-    edges = [min(max(v * scale, 0.0), most) for v in (left - x, top - y, right - x, bottom - y)]
+    scale, most = len(drawn) / length, float(len(drawn))
+    x1, y1, x2, y2 = (min(max(v * scale, 0.0), most) for v in (left - x, top - y, right - x, bottom - y))
     found = picture.copy()
-    sized = Image.fromarray(drawn).resize((right - left, bottom - top), FILTER, box=tuple(edges))
+    sized = Image.fromarray(drawn).resize((right - left, bottom - top), FILTER, box=(x1, y1, x2, y2))
     found[top:bottom, left:right] = np.asarray(sized)
     return found

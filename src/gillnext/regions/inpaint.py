@@ -204,6 +204,8 @@ def load(
     if inpainting is not None:
         from diffusers import UNet2DConditionModel
 
-        unet = UNet2DConditionModel.from_pretrained(inpainting, use_safetensors=True, local_files_only=True)
-        unet = unet.to(device, dtype or torch.float32, memory_format=torch.channels_last).eval()
+        unet = UNet2DConditionModel.from_pretrained(
+            inpainting, dtype=dtype or torch.float32, use_safetensors=True, local_files_only=True
+        )
+        unet = unet.to(device, memory_format=torch.channels_last).eval()
     return Inpainter(pipeline, how, unet)
