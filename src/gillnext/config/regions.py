@@ -25,9 +25,9 @@ class Dino:
 
 @dataclass(frozen=True)
 class EditClip:
-    corpus: int = s(3_000, "training scenes of a stream of its own, each with an edited twin")
+    corpus: int = s(2_400, "training scenes of a stream of its own, each with an edited twin")
     steps: int = s(1_200, "optimiser steps")
-    batch: int = s(24, "pairs of twins a step")
+    batch: int = s(20, "pairs of twins a step")
     lr: float = s(2e-3, "peak learning rate")
     threads: int = s(1, "torch threads")
 
@@ -58,7 +58,8 @@ class ObjectiveWeights:
 @dataclass(frozen=True)
 class RankingWeights:
     text: float = s(1.0, "of the similarity of picture and editing prompt")
-    image: float = s(1.0, "of the similarity of edited and source picture")
+    image: float = s(0.0, "of the similarity of edited and source picture")
+    directional: float = s(1.0, "of the similarity of the pictures' and the prompts' change")
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Regions:
     point_number: int = s(9, "anchors: the strongest patches of the class token's attention")
     smooth: int = s(5, "patches a side of the square over which the attention is averaged; 1: none")
     apart: int = s(3, "patches between two anchors, at least")
-    min_window_size: int = s(4, "patches a side of the smallest candidate box")
+    min_window_size: int = s(5, "patches a side of the smallest candidate box")
     max_window_size: int = s(15, "patches a side of the largest candidate box")
-    windows: int = s(6, "candidate boxes of an anchor")
+    windows: int = s(4, "candidate boxes of an anchor")
     per_image_iteration: int = s(10, "optimiser steps of an edit's region network")
     lr: float = s(5e-3, "its learning rate")
     width: int = s(64, "its width")

@@ -1,11 +1,12 @@
-"""The image-text model that edits are led by: a small ChineseCLIPModel trained on scenes and their edited twins.
+"""The image-text model that edits are led by: a small ChineseCLIPModel trained on scenes and edits, right and wrong.
 
     gillnext edit-clip --config config.yaml --out results/demo/supplement/regions/clip
 
-Trained as the scorer of the role `image_text` is (`clip.py`), with three differences. Beside every scene stands its
-twin in the batch, of which one object was replaced, recoloured, or is missing: what an edit changes is what has to be
-told apart. Captions name colours as well. It is trained for longer. The scorer, which knows no colours, judges edits
-and leads none.
+Trained as the scorer of the role `image_text` is (`clip.py`), with four differences. Beside every scene stands its twin
+in the batch, of which one object was replaced, recoloured, or is missing: what an edit changes is what has to be told
+apart. So stand pictures of the same edit made in a wrong box, where the new object covers part of what should stay and
+leaves part of what should go; they have no caption, and no caption may choose them. Captions name colours as well. It
+is trained for longer. The scorer, which knows no colours, judges edits and leads none.
 
 training.json tells of held-out pairs how often a picture is nearer to its own caption than to its twin's, by kind of
 twin; chance is one half.
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
+from gillnext.layouts import Box
 from gillnext.miniatures import degrade
 from gillnext.miniatures.clip import (
     MEAN,
@@ -45,19 +47,23 @@ from gillnext.miniatures.clip import (
 from gillnext.miniatures.world import colours
 from gillnext.miniatures.world.edits import KINDS, Edit, result, tell
 from gillnext.miniatures.world.objects import Objects, of
-from gillnext.miniatures.world.scenes import Scene
+from gillnext.miniatures.world.scenes import Scene, cover
+from gillnext.regions.masks import compose
+from gillnext.regions.measures import iou
 from gillnext.runtime import files, provenance, seeds, training
 
+WRONG = 3  # pictures of each edit in wrong boxes
 HELD_OUT = 240  # pairs of twins behind those of the training
 
 
 @dataclass(frozen=True)
 class Twins:
-    """Pairs of pictures (2 N, S, S, 3) uint8, source and edited in turn, with caption and scene of each, and of each
-    pair its kind.
+    """Pairs of pictures (2 N, S, S, 3) uint8, source and edited in turn, with caption and scene of each; of each pair
+    its kind, and pictures (N, W, S, S, 3) uint8 of the edit made in `WRONG` wrong boxes.
     """
 
     images: np.ndarray
+    wrong: np.ndarray
     captions: list[str]
     scenes: list[Scene]
     kinds: list[str]
@@ -76,7 +82,35 @@ class Twins:
         scenes = [scene for i, edit in enumerate(edits) for scene in (edit.scene, result(edit, seed, first + i))]
         texts = [text for edit in edits for text in edit.prompts]
         images = np.stack([objects.render(scene) for scene in scenes])
-        return cls(images, texts, scenes, [edit.kind for edit in edits])
+        wrong = np.stack([
+            [astray(images[2 * i], edit, scenes[2 * i + 1], objects, seed, first + i, k) for k in range(WRONG)]
+            for i, edit in enumerate(edits)
+        ])  # fmt: skip
+        return cls(images, wrong, texts, scenes, [edit.kind for edit in edits])
+
+
+def wrong_box(edit: Edit, rng: np.random.Generator) -> Box:
+    """A box in which the edit is not made as it was asked: it overlaps the true one too little, or, where something is
+    added, covers a good part of what should stay. The last one tried where none of a hundred is such a box.
+    """
+    for _ in range(100):
+        width, height = rng.uniform(0.2, 0.9, 2) if rng.random() < 0.3 else rng.uniform(0.2, 0.55, 2)
+        x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+        box = (float(x), float(y), float(x + width), float(y + height))
+        covered = max((cover(box, other.box) for other in edit.others), default=0.0)
+        if (iou(box, edit.box) < 0.45) if edit.before else (covered > 0.35):
+            break
+    return box
+
+
+def astray(
+    source: np.ndarray, edit: Edit, edited: Scene, objects: Objects, *names: str | int
+) -> np.ndarray:  # fmt: skip
+    """The source picture with ground and the new object in a wrong box, as an inpainting there would look."""
+    box = wrong_box(edit, seeds.rng("astray", *names))
+    new = dataclasses.replace(edited.objects[-1], box=box)
+    alone = objects.render(dataclasses.replace(edited, objects=(new,)))
+    return compose(source[None], alone[None], [box], 1)[0]
 
 
 def cell_classes(scenes: Sequence[Scene], cells: int) -> Tensor:
@@ -91,9 +125,19 @@ def cell_classes(scenes: Sequence[Scene], cells: int) -> Tensor:
     return labels
 
 
+def refused(image_BE: Tensor, wrong_BE: Tensor, text_BE: Tensor, logit_scale: Tensor) -> Tensor:
+    """The cross-entropy of each caption's choice between its own picture and the one of the edit in a wrong box."""
+    scale = logit_scale.exp().clamp(max=100)
+    other_BE = wrong_BE.repeat_interleave(2, 0)  # of either caption of a pair
+    choices = torch.stack([(text_BE * image_BE).sum(-1), (text_BE * other_BE).sum(-1)], 1) * scale
+    return F.cross_entropy(choices, torch.zeros(len(choices), dtype=torch.int64, device=choices.device))
+
+
 @torch.no_grad()
 def validate(model: Any, processor: Any, twins: Twins) -> dict[str, float]:
-    """The shares of held-out pictures that are nearer to their own caption than to their twin's."""
+    """The shares of held-out pictures that are nearer to their own caption than to their twin's, by kind of edit; and
+    of editing prompts that are nearer to the right edit than to one in a wrong box (`astray`).
+    """
     pixels = torch.from_numpy(twins.images).permute(0, 3, 1, 2).float().div(255).sub(MEAN).div(STD)
     image, _ = embed_images(model, pixels.to(model.device))
     text = embed_texts(model, {k: v.to(model.device) for k, v in tokenise(processor, twins.captions).items()})
@@ -101,7 +145,11 @@ def validate(model: Any, processor: Any, twins: Twins) -> dict[str, float]:
     other = (image * text.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)).sum(-1)
     right = (own > other).float().unflatten(0, (-1, 2)).mean(1).cpu().numpy()
     kinds = np.array(twins.kinds)
-    return {kind: float(right[kinds == kind].mean()) for kind in KINDS} | {"all": float(right.mean())}
+    wrong = torch.from_numpy(twins.wrong[:, 0]).permute(0, 3, 1, 2).float().div(255).sub(MEAN).div(STD)
+    strayed, _ = embed_images(model, wrong.to(model.device))
+    straight = ((image * text).sum(-1)[1::2] > (strayed * text[1::2]).sum(-1)).float().mean()
+    found = {kind: float(right[kinds == kind].mean()) for kind in KINDS}
+    return found | {"all": float(right.mean()), "astray": float(straight)}
 
 
 def train(cfg: Config, out: Path) -> dict[str, float]:
@@ -123,10 +171,13 @@ def train(cfg: Config, out: Path) -> dict[str, float]:
         chosen = np.stack([2 * pairs, 2 * pairs + 1], 1).ravel()
         images_BCHW = degrade.degrade(learn.images[chosen], rng, jpegs=0.1, blurs=0.3, noisy=True)
         image_BE, patch_BPD = embed_images(model, ((images_BCHW - MEAN) / STD).to(device))
+        wrong_BCHW = degrade.degrade(learn.wrong[pairs, step % WRONG], rng, jpegs=0.1, blurs=0.3, noisy=True)
+        wrong_BE, _ = embed_images(model, ((wrong_BCHW - MEAN) / STD).to(device))
         longest = int(tokens["attention_mask"][chosen].sum(1).max())
         text_BE = embed_texts(model, {k: v[chosen, :longest].to(device) for k, v in tokens.items()})
         there = F.cross_entropy(head(patch_BPD).flatten(0, 1), cells[chosen].flatten().to(device))
-        return there + contrastive(image_BE, text_BE, model.logit_scale, [shown[i] for i in chosen])
+        paired = contrastive(image_BE, text_BE, model.logit_scale, [shown[i] for i in chosen])
+        return there + paired + refused(image_BE, wrong_BE, text_BE, model.logit_scale)
 
     work = out.with_name(out.name + ".work")
     training.train(

@@ -50,7 +50,6 @@ class Candidates:
     features: Tensor  # (A, K, R)
     losses: learn.Table
     quality: Tensor  # (A, K)
-    terms: dict[str, Tensor]  # (A, K) each
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,10 @@ class Editor:
         objective = Objective(self.eyes, self.clip, pixels[0], (ask.source, ask.prompt), settings.objective)
         edited = as_pixels(pictures).to(device)
         shape = (len(boxes), len(sides))
-        with torch.no_grad():
-            terms = objective.terms(edited)
-        return Candidates(
-            anchors, boxes, pictures.reshape(*shape, *source.shape), network.features(states[0], boxes),
-            learn.table(objective, edited.unflatten(0, shape)),
-            objective.quality(edited, settings.ranking).unflatten(0, shape),
-            {name: terms[name].unflatten(0, shape) for name in TERMS},
-        )  # fmt: skip
+        known = learn.table(objective, edited.unflatten(0, shape))
+        quality = objective.quality(known.embeddings.flatten(0, 1), settings.ranking).unflatten(0, shape)
+        drawn, features = pictures.reshape(*shape, *source.shape), network.features(states[0], boxes)
+        return Candidates(anchors, boxes, drawn, features, known, quality)
 
     def distinct(self, ask: Ask, source: np.ndarray, boxes: Sequence[Box], seed: int) -> np.ndarray:
         """`fill`, each different box once: windows that the border cuts can be equal."""
@@ -147,7 +142,7 @@ class Editor:
     def edit(self, way: str, ask: Ask, found: Candidates, seed: int) -> Result:
         """An edit by a way that chooses among the candidates."""
         anchor, window = self.chosen(way, ask, found, seed)
-        terms = {name: round(float(found.terms[name][anchor, window]), 6) for name in TERMS}
+        terms = {name: round(float(found.losses.terms[name][anchor, window]), 6) for name in TERMS}
         about = {
             "anchor": anchor, "window": window, "anchors": [list(one) for one in found.anchors], "loss": terms,
             "quality": round(float(found.quality[anchor, window]), 6),

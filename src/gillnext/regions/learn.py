@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gillnext.config.regions import Regions
 from gillnext.regions.network import RegionNetwork, choose, compose
-from gillnext.regions.objective import Objective
+from gillnext.regions.objective import TERMS, Objective
 from gillnext.runtime import seeds
 
 CHUNK = 45  # candidates whose gradients are taken together
@@ -26,25 +26,34 @@ CHUNK = 45  # candidates whose gradients are taken together
 
 @dataclass(frozen=True)
 class Table:
-    """Of an edit's candidates: their losses (A, K), and the loss's slopes (A, K, K), of chosen j towards k."""
+    """Of an edit's candidates: their losses (A, K), and the loss's slopes (A, K, K), of chosen j towards k; the losses'
+    terms, and the embeddings (A, K, E) of their pictures.
+    """
 
     losses: Tensor
     slopes: Tensor
+    terms: dict[str, Tensor]
+    embeddings: Tensor
 
 
 def table(objective: Objective, pictures_AK3HW: Tensor) -> Table:
     """The losses of all candidates and their gradients, in one pass over the pictures."""
     anchors, windows = pictures_AK3HW.shape[:2]
-    losses, slopes = [], []
+    parts: list[dict[str, Tensor]] = []
     flat = pictures_AK3HW.flatten(0, 1)
     for start in range(0, len(flat), CHUNK):
         pixels = flat[start : start + CHUNK].clone().requires_grad_()
-        loss = objective.loss(pixels)
+        embedding = objective.clip.images(pixels)
+        terms = objective.of(embedding, pixels)
+        loss = objective.weighed(terms)
         (gradient,) = torch.autograd.grad(loss.sum(), pixels)
         own = torch.arange(start, start + len(pixels)) // windows
-        slopes.append(torch.einsum("nchw,nkchw->nk", gradient, pictures_AK3HW[own]))
-        losses.append(loss.detach())
-    return Table(torch.cat(losses).unflatten(0, (anchors, windows)), torch.cat(slopes).unflatten(0, (anchors, windows)))
+        slopes = torch.einsum("nchw,nkchw->nk", gradient, pictures_AK3HW[own])
+        parts.append(terms | {"loss": loss, "slopes": slopes, "embedding": embedding})
+    found = {
+        name: torch.cat([part[name].detach() for part in parts]).unflatten(0, (anchors, windows)) for name in parts[0]
+    }
+    return Table(found["loss"], found["slopes"], {name: found[name] for name in TERMS}, found["embedding"])
 
 
 def direct_loss(weights_AK: Tensor, objective: Objective, pictures_AK3HW: Tensor) -> Tensor:

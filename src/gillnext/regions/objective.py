@@ -11,7 +11,6 @@ Letters: N pictures, T tokens, D width of keys, E width of embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -86,24 +85,28 @@ class Objective:
 
     def terms(self, pixels_N3HW: Tensor) -> dict[str, Tensor]:
         """The three losses, (N,) each."""
-        embedding = self.clip.images(pixels_N3HW)
+        return self.of(self.clip.images(pixels_N3HW), pixels_N3HW)
+
+    def of(self, embedding: Tensor, pixels_N3HW: Tensor) -> dict[str, Tensor]:
+        """The three losses of pictures whose embeddings (N, E) are known."""
         moved = embedding - self.image
         # a picture that is the source has moved nowhere: 1, as if across
         along = (moved @ self.change) / (moved.square().sum(-1) + 1e-6).sqrt() / (self.change.norm() + 1e-6)
         changed = (similarities(self.eyes.keys(pixels_N3HW)) - self.structure).square().mean((1, 2))
         return {"text": 1 - embedding @ self.wanted, "directional": 1 - along, "structure": changed}
 
-    def loss(self, pixels_N3HW: Tensor) -> Tensor:
-        """(N,) the weighed sum."""
-        terms = self.terms(pixels_N3HW)
+    def weighed(self, terms: dict[str, Tensor]) -> Tensor:
+        """(N,) the weighed sum of the three losses."""
         return sum((getattr(self.weights, name) * terms[name] for name in TERMS), torch.zeros(()))
 
-    @torch.no_grad()
-    def quality(self, pixels_N3HW: Tensor, weights: RankingWeights) -> Tensor:
-        """(N,) by which edited pictures are ranked: their likeness to the editing prompt, and to the source."""
-        embedding = self.clip.images(pixels_N3HW)
-        return weights.text * (embedding @ self.wanted) + weights.image * (embedding @ self.image)
+    def loss(self, pixels_N3HW: Tensor) -> Tensor:
+        """(N,) the weighed sum."""
+        return self.weighed(self.terms(pixels_N3HW))
 
-
-def stack(parts: Sequence[Tensor]) -> Tensor:
-    return torch.cat(list(parts))
+    def quality(self, embedding: Tensor, weights: RankingWeights) -> Tensor:
+        """(N,) by which edited pictures with these embeddings (N, E) are ranked: their likeness to the editing prompt, to
+        the source, and the likeness of the pictures' change to the prompts'.
+        """
+        along = torch.cosine_similarity(embedding - self.image, self.change[None], dim=-1, eps=1e-6)
+        alike = weights.text * (embedding @ self.wanted) + weights.image * (embedding @ self.image)
+        return alike + weights.directional * along
