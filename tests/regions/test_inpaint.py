@@ -120,7 +120,7 @@ def stable_diffusion(folder: Path, channels: int) -> Path:
         cross_attention_dim=32, attention_head_dim=8,
     )  # fmt: skip
     StableDiffusionInpaintPipeline(
-        vae=vae.build_vae(), text_encoder=CLIPTextModel(config), tokenizer=CLIPTokenizer(vocabulary, []), unet=unet,
+        vae=vae.build(), text_encoder=CLIPTextModel(config), tokenizer=CLIPTokenizer(vocabulary, []), unet=unet,
         scheduler=DDIMScheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder)  # fmt: skip
     return folder

@@ -118,3 +118,18 @@ def test_losses_are_those_of_their_formulas(edit, clip, eyes):
     assert torch.allclose(objective.structure[0].diagonal(), torch.ones(17), atol=1e-5)
     changed = ((keys @ keys.mT) - objective.structure).square().mean((1, 2))
     assert torch.allclose(terms["structure"], changed, atol=1e-6)
+
+
+def test_eyes_are_the_network_that_was_saved(eyes, eyes_folder):
+    """Loaded without a pooling layer, it gives what transformers' own class gives."""
+    from transformers import ViTModel
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(2, 3, 64, 64, generator=generator)
+    saved = ViTModel.from_pretrained(eyes_folder, add_pooling_layer=False, attn_implementation="eager").eval()
+    with torch.no_grad():
+        output = saved((pixels - 0.5) / 0.5, output_attentions=True)
+        attention, states, keys = eyes.see(pixels)
+    assert torch.allclose(attention.flatten(1), output.attentions[-1].mean(1)[:, 0, 1:], atol=1e-6)
+    assert torch.allclose(states.flatten(2).mT, output.last_hidden_state[:, 1:], atol=1e-5)
+    assert keys.shape == output.last_hidden_state.shape

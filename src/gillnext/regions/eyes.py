@@ -80,11 +80,12 @@ class Eyes(nn.Module):
 
         from gillnext.instruments.image_text import published
 
-        class Unpooled(ViTModel):
+        class Unpooled:
             """A ViTModel without the layer that nothing here asks, and that DINO's checkpoints do not have."""
 
-            def __init__(self, config: Any) -> None:
-                super().__init__(config, add_pooling_layer=False)
+            @staticmethod
+            def from_pretrained(folder: Path, **settings: Any) -> Any:
+                return ViTModel.from_pretrained(folder, add_pooling_layer=False, **settings)
 
         if (named := families.model_type(folder)) not in KNOWN:
             remedy = f"name the folder of a {' or a '.join(KNOWN)} model of transformers"
@@ -126,7 +127,7 @@ class Eyes(nn.Module):
 
 def as_pixels(images: np.ndarray) -> Tensor:
     """(N, h, w, 3) uint8 to (N, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def hash_of(folder: Path) -> str:

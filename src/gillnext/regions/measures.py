@@ -69,7 +69,7 @@ def feature_distance(network: Any, first: np.ndarray, second: np.ndarray, batch:
         parts = [torch.from_numpy(some[start : start + batch]).permute(0, 3, 1, 2).float() for some in (first, second)]
         pair = [F.normalize(look(part.to(device)), dim=1) for part in parts]
         apart = (pair[0] - pair[1]).square().sum(1)
-        found.append(apart.flatten(1).mean(1).cpu().numpy())
+        found.append(apart.reshape(len(apart), -1).mean(1).cpu().numpy())
     return np.concatenate(found)
 
 

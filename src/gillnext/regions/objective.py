@@ -104,8 +104,8 @@ class Objective:
         return self.weighed(self.terms(pixels_N3HW))
 
     def quality(self, embedding: Tensor, weights: RankingWeights) -> Tensor:
-        """(N,) by which edited pictures with these embeddings (N, E) are ranked: their likeness to the editing prompt, to
-        the source, and the likeness of the pictures' change to the prompts'.
+        """(N,) by which edited pictures with these embeddings (N, E) are ranked: their likeness to the editing prompt
+        and to the source, and the likeness of the pictures' change to the prompts'.
         """
         along = torch.cosine_similarity(embedding - self.image, self.change[None], dim=-1, eps=1e-6)
         alike = weights.text * (embedding @ self.wanted) + weights.image * (embedding @ self.image)
