@@ -48,7 +48,7 @@ EMOJI := build/emoji/objects.csv
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference supplement supplement-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference supplement supplement-full supplement-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
@@ -68,6 +68,10 @@ paper-from-reference: $(PACKAGE) ## paper, tables and figures of the kept run in
 supplement: $(PACKAGE) ## end-to-end GILL on this tier's models, to results/TIER/supplement/supplement.pdf (docs/gill.md)
 	$(BIN)/snakemake --cores $(CORES) $(OVERLAY) -- results/$(TIER)/supplement/supplement.pdf
 	$(if $(filter $(TIER),$(KEPT_SUPPLEMENT)),$(BIN)/gillnext hashes --supplement --results results/$(TIER) --against reference/supplement/hashes.json)
+
+supplement-full: $(PACKAGE) ## the same, with the further trainings of config/supplement-full.yaml
+	$(BIN)/snakemake --cores $(CORES) --configfile $(if $(filter demo,$(TIER)),,config/$(TIER).yaml) config/supplement-full.yaml \
+	  -- results/$(TIER)/supplement/supplement.pdf
 
 supplement-from-reference: $(PACKAGE) ## the supplement of the kept run in reference/supplement/, without training
 	$(BIN)/snakemake --cores $(CORES) --config from_reference=reference/supplement -- results/demo-reference/supplement/supplement.pdf

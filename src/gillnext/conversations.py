@@ -40,8 +40,8 @@ class Turn:
         if self.picture:
             row["picture"] = self.picture
         if self.layout:
-            told = self.layout.to_row()
-            row |= {"caption": told["caption"], "objects": told["objects"]}
+            shown = self.layout.to_row()
+            row |= {"caption": shown["caption"], "objects": shown["objects"]}
         if self.relations:
             row["relations"] = [list(relation) for relation in self.relations]
         return row
@@ -91,8 +91,8 @@ def _turn(row: Any, where: str) -> Turn:
         _refuse("says nothing and shows nothing", where)
     if PurePosixPath(picture).is_absolute() or ".." in PurePosixPath(picture).parts:
         _refuse(f"the picture {picture!r:.80} is not inside the file's folder", where)
-    told = {key: row[key] for key in ("caption", "objects") if key in row}
-    layout = layouts.from_row(told, where) if told else None
+    shown = {key: row[key] for key in ("caption", "objects") if key in row}
+    layout = layouts.from_row(shown, where) if shown else None
     return Turn(text, picture, layout, _relations(row.get("relations", []), len(layout.names) if layout else 0, where))
 
 

@@ -1,5 +1,6 @@
-"""Means and intervals. Student's t over training seeds, which are the unit of replication; bootstrap over
-images.
+"""Means and intervals: Student's t over training seeds, which are the unit of replication; bootstrap over images.
+
+Letters: S seeds, N images, B resamples; in `components` B groups, A in each, K values in those.
 """
 
 from __future__ import annotations
@@ -139,12 +140,13 @@ class Component:
 
 
 def components(values_BAK: np.ndarray, sources: Sequence[str]) -> dict[str, Component]:
-    """The variance components of a balanced nested design: of B groups, of A in each, of K values in those; by their
-    three names. A source of which every group has but one is left out, and goes into the one above it.
+    """The variance components of a balanced nested design, by the names in `sources`: of B groups, of A subgroups in
+    each, and of K values in each subgroup. A source with one member in every group is left out: its variance cannot be
+    told from that of the source above it.
 
-    Analysis of variance (Searle, Casella & McCulloch 1992): σ² of the lowest source is its mean square; of one above it
-    (its mean square − the one below) / (how many values each of its means holds), 0 where that is negative. Intervals:
-    χ² of the lowest, Tukey's and Williams' of those above (Boardman 1974).
+    Analysis of variance (Searle, Casella & McCulloch 1992). The σ² of the lowest source is its mean square. That of a
+    source above is (its mean square − the one below) / (the number of values in each of its means), or 0 where that is
+    negative. Intervals: by χ² for the lowest source, Tukey's and Williams' for the others (Boardman 1974).
     """
     from scipy import stats
 

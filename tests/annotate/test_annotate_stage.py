@@ -31,7 +31,7 @@ VOCABULARY = Vocabulary(["猫", "树", "船"])
 class Brightness:
     """A fake annotator: a box that depends on the image's brightness alone, for every name but 船."""
 
-    name, convention, needs_names, max_image_size = "fake", Convention.UNIT, True, 0
+    name, convention, needs_names, max_image_size = "fake", Convention.UNIT, True, None
 
     def __init__(self, room=10**9, fail_after=10**9):
         self.room, self.fail_after, self.calls, self.seen = room, fail_after, [], 0

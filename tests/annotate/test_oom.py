@@ -17,7 +17,7 @@ IMAGES = 100
 class Brightness:
     """A box that depends on the image alone."""
 
-    name, convention, needs_names, max_image_size = "fake", Convention.UNIT, True, 0
+    name, convention, needs_names, max_image_size = "fake", Convention.UNIT, True, None
 
     def annotate(self, images, captions, names):
         levels = [float(np.asarray(image).mean()) / 510 for image in images]

@@ -22,7 +22,7 @@ class StandIn:
     def __init__(self, name="stand-in", states=STATES, width=WIDTH, pooled=POOLED):
         self.hash = hashlib.sha256(name.encode()).hexdigest()
         self.states, self.width, self.pooled = states, width, pooled
-        self.asked = []
+        self.asked, self.trained = [], {"images": 2, "generation": "matching", "steps": 3}
 
     def read(self, turns, root, *, pictures=True, batch=32):
         self.asked.append((turns, pictures))

@@ -24,7 +24,7 @@ def talker(tmp_path_factory, tiny_language):
     torch.manual_seed(1)
     gill = Gill(language, Sizes(seen.width, 32, 96, 96, images=3, prefix=2)).eval()
     tokenizer.pad_token = None  # none is needed
-    return Talker(gill, seen, Reading(tokenizer, sequence.end_of(tokenizer, tiny_language), 2, 200), "h", {})
+    return Talker(gill, seen, Reading(tokenizer, sequence.end_of(tokenizer, tiny_language), 2, 200), "h", {}, {})
 
 
 TURNS = [Turn("一只猫。"), Turn("还有一棵树。")]

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-SIZES = {"images": 3, "prefix": 2, "retrieval": 16, "mapper_width": 32, "mapper_layers": 1}
+SIZES = {"captions": 8, "images": 3, "prefix": 2, "retrieval": 16, "mapper_width": 32, "mapper_layers": 1}
 
 
 @pytest.fixture

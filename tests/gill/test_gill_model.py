@@ -6,7 +6,7 @@ import torch
 from gillnext.gill import batches
 from gillnext.gill.batches import latent_features
 from gillnext.gill.losses import TASKS
-from gillnext.gill.model import Resampler
+from gillnext.gill.model import AttentionPooling, Resampler
 from gillnext.gill.sequence import WORD, Texts
 from gillnext.runtime.errors import UserError
 
@@ -62,21 +62,36 @@ def test_a_row_without_a_word_has_states_too(gill):
 
 
 @torch.no_grad()
-def test_a_query_finds_a_mean_of_cells_that_attention_weighs():
+def test_pooling_is_a_mean_of_cells_that_attention_weighs():
     """One head's arithmetic by hand, for each of four."""
     torch.manual_seed(5)
-    resampler = Resampler(features=6, cells=9, queries=2, inner=8, width=3)
-    torch.nn.init.normal_(resampler.places_GM)
+    pooling = AttentionPooling(features=6, cells=9, inner=8, width=3)
+    torch.nn.init.normal_(pooling.cells.places_GM)
     features = torch.randn(4, 9, 6)
-    cells = resampler.enter(features) + resampler.places_GM
-    q, k, v = resampler.attention.in_proj_weight.chunk(3)
+    cells = pooling.cells.enter(features) + pooling.cells.places_GM
+    q, k, v = pooling.attention.in_proj_weight.chunk(3)
     heads = []
     for h in range(4):
         part = slice(2 * h, 2 * h + 2)
-        scores = (resampler.queries_KM @ q[part].T) @ (cells @ k[part].T).transpose(1, 2) / 2**0.5
-        heads.append(scores.softmax(-1) @ (cells @ v[part].T))
-    found = resampler.leave(torch.cat(heads, -1) @ resampler.attention.out_proj.weight.T)
-    assert torch.allclose(resampler(features), found.reshape(4, 6), atol=1e-5)
+        scores = (pooling.query_M @ q[part].T) @ (cells @ k[part].T).transpose(1, 2) / 2**0.5
+        heads.append((scores.softmax(-1)[:, None] @ (cells @ v[part].T))[:, 0])
+    found = pooling.leave(torch.cat(heads, -1) @ pooling.attention.out_proj.weight.T)
+    assert torch.allclose(pooling(features), found, atol=1e-5)
+
+
+@torch.no_grad()
+def test_queries_of_a_resampler_know_of_each_other_and_cells_are_told_by_their_place_alone():
+    torch.manual_seed(6)
+    resampler, features = Resampler(features=6, cells=9, queries=3, inner=8, width=3), torch.randn(4, 9, 6)
+    before = resampler(features).view(4, 3, 3)
+    shuffled = features[:, torch.randperm(9)]
+    assert torch.allclose(resampler(shuffled).view(4, 3, 3), before, atol=1e-5)  # places are not learned yet
+    torch.nn.init.normal_(resampler.cells.places_GM)
+    assert not torch.allclose(resampler(shuffled), resampler(features), atol=1e-2)
+    torch.nn.init.zeros_(resampler.cells.places_GM)
+    resampler.queries_KM[2].mul_(3)
+    after = resampler(features).view(4, 3, 3)
+    assert (after - before)[:, :2].abs().amax(-1).min() > 1e-4  # one other query moves the first two, of every picture
 
 
 @torch.no_grad()

@@ -160,7 +160,9 @@ def test_which_pictures_and_turns_a_step_sees_depends_on_the_step_alone(trainer)
     halves = [corpus.draw(4, (0, 5), (i, 2))[0] for i in range(2)]
     for i, half in enumerate(halves):
         assert torch.equal(half.features, again.features[i::2]) and torch.equal(half.states, again.states[i::2])
-        assert half.captions.ids.shape[0] == 2
+        assert torch.equal(half.named, again.named[i::2]) and len(half.captions) == len(half.named) == 4
+    named = {tuple(row.flatten()[:3].tolist()) for batch in batches for row in batch.named}
+    assert len(named) == len(corpus.features)  # pictures of any turn are captioned
 
 
 def test_rows_of_a_batch_are_of_different_conversations_and_of_like_length(given):
@@ -185,7 +187,7 @@ def test_a_caption_ends_where_the_language_model_ends_a_text(trainer):
     made = trainer()
     batch, _ = made.examples.draw(4, (0, 0))
     last = batch.captions.mask.sum(1) - 1
-    assert batch.captions.ids[torch.arange(4), last].tolist() == [made.examples.reading.end] * 4
+    assert batch.captions.ids[torch.arange(8), last].tolist() == [made.examples.reading.end] * 8
 
 
 def test_what_cannot_be_trained_is_told(settings, given, trainer, tmp_path, alone):

@@ -8,7 +8,7 @@ from gillnext.config.load import from_dict
 from gillnext.instruments.detections import Detections
 from gillnext.miniatures import degrade, detectors, evaluator
 from gillnext.miniatures.networks.fcos import Evaluator
-from gillnext.miniatures.supervision import cell_labels, split
+from gillnext.miniatures.supervision import box_class_maps, split
 from gillnext.miniatures.world import corpus
 
 SETTINGS = from_dict({"evaluator": {"corpus": 24, "steps": 5, "batch": 4}})
@@ -87,7 +87,7 @@ def test_a_missing_object_counts_zero_in_validation(data):
 
 
 def test_cells_are_labelled_by_the_object_at_their_centre(data):
-    labels = cell_labels(data, 8).numpy()
+    labels = box_class_maps(data, 8).numpy()
     for grid, scene in zip(labels, data.scenes, strict=True):
         for r in range(8):
             for c in range(8):

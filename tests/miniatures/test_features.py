@@ -61,7 +61,7 @@ def test_validation_is_the_share_of_scenes_that_are_told_exactly(data, folder):
 def test_the_network_learns_what_stands_in_a_few_scenes(data):
     torch.manual_seed(0)
     model, (which, count) = FeatureNetwork(len(CLASSES), 4).train(), features.targets(data)
-    cells, pictures = features.cell_labels(data, features.CELLS), torch.from_numpy(data.images).permute(0, 3, 1, 2)
+    cells, pictures = features.box_class_maps(data, features.CELLS), torch.from_numpy(data.images).permute(0, 3, 1, 2)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     before = features.validate(model, data)
     for _ in range(60):

@@ -10,11 +10,12 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.numpy import load_file, save_file
 
 from gillnext import cli
-from gillnext.miniatures import ceilings, foundations
+from gillnext.miniatures import foundations
 from gillnext.roles import checkpoints
 from gillnext.roles.sources import read
 from gillnext.runtime import files, manifest
 from gillnext.runtime.errors import UserError
+from gillnext.score import rebuilt
 
 OTHERS = [role for role in foundations.KEPT if role != "base"]
 
@@ -128,10 +129,10 @@ def test_a_model_that_is_not_kept_or_has_changed_is_told(kept, tmp_path):
 def test_the_ceilings_autoencoder_may_be_in_half_precision(kept, tiny_scenes):
     """As float32 weights of the same values."""
     pictures = np.stack(tiny_scenes.images[:2])
-    rebuilt = np.stack(list(ceilings.rebuild(list(pictures), kept / "base/vae", "cpu")))
+    again = np.stack(list(rebuilt.rebuilt(rebuilt.autoencoder(kept / "base/vae", "cpu"), pictures)))
     vae = AutoencoderKL.from_pretrained(kept / "base/vae", variant="fp16", dtype=torch.float32).eval()
     with torch.no_grad():
         encoded = vae.encode(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mean
         decoded = vae.decode(encoded).sample.permute(0, 2, 3, 1).numpy()
     wanted = ((decoded / 2 + 0.5).clip(0, 1) * 255).round()
-    assert vae.dtype == torch.float32 and np.abs(rebuilt.astype(float) - wanted).max() <= 1
+    assert vae.dtype == torch.float32 and np.abs(again.astype(float) - wanted).max() <= 1

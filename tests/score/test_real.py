@@ -85,7 +85,7 @@ def test_the_drawn_worlds_go_through_in_batches_of_their_own_with_a_rest(tiny_ba
     expected = latents.decode(vae, latents.encode(vae, given, ceilings.BATCH), ceilings.BATCH)
     decode = latents.decode
     monkeypatch.setattr(latents, "decode", lambda vae, some, size: seen.append(len(some)) or decode(vae, some, size))
-    found = list(ceilings.rebuild(list(given), tiny_base / "vae", "cpu"))
+    found = list(rebuilt.rebuilt(rebuilt.autoencoder(tiny_base / "vae", "cpu"), given, ceilings.BATCH))
     assert np.array_equal(np.stack(found), expected) and seen == [ceilings.BATCH, ceilings.BATCH, 3]
 
 

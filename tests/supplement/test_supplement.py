@@ -14,7 +14,7 @@ from fake_conversations import pictures, scores
 from gillnext.config.load import load
 from gillnext.record import jobs
 from gillnext.runtime.errors import UserError
-from gillnext.supplement import gill, illustrate
+from gillnext.supplement import gill, gill_figures, illustrate
 from gillnext.supplement.illustrate import Shown
 from gillnext.supplement.stage import supplement
 
@@ -27,7 +27,10 @@ def record(tmp_path):
     root = tmp_path / "a record"
     test, drawn = pictures(tmp_path / "made")
     root.mkdir()
-    (root / "gill.json").write_text(json.dumps(scores()), encoding="utf-8")
+    found = scores()
+    for name, other in found.pop("variants").items():
+        (root / f"gill-{name}.json").write_text(json.dumps(other), encoding="utf-8")
+    (root / "gill.json").write_text(json.dumps(found), encoding="utf-8")
     illustrate.write(test, drawn, root / "gill.zip")
     folder = root / "benchmarks/gill"
     folder.mkdir(parents=True)
@@ -48,7 +51,7 @@ def test_every_way_has_its_own_number():
     assert cells(found["generation"], "recall") == 2 * [f"{value:.3f}" for value in ways]
     by_way = dict(zip(cells(found["placement"], "way"), cells(found["placement"], "success50"), strict=True))
     assert by_way["next"] == f"{0.3 + 0.02 * list(gill.WAYS).index('next'):.3f}"
-    assert cells(found["decision"], "f1") == ["0.830", "0.600", "0.800", "0.700", "0.950"]
+    assert cells(found["decision"], "f1") == ["0.830", "0.810", "0.600", "0.800", "0.700", "0.950", "0.900"]
     assert cells(found["retrieval"], "asked")[:3] == ["caption", "last 1 turn", "last 2 turns"]
 
 
@@ -61,6 +64,17 @@ def test_rows_stand_in_the_order_of_the_ways_however_the_file_sorts_them():
 def test_a_difference_is_told_with_its_sign_and_ends():
     (table,) = [table for table in gill.tables(scores()) if table.name == "contrasts"]
     assert cells(table, "recall") == ["+0.200 (0.100 to 0.300)"] * 2
+
+
+def test_further_trainings_stand_beside_the_first_and_only_like_ones_are_drawn_by_tokens():
+    table = {table.name: table for table in gill.tables(scores())}["trainings"]
+    assert cells(table, "name") == ["GILL", "images-4", "images-2", "denoising"]
+    assert cells(table, "images") == ["8", "4", "2", "8"] and cells(table, "r1") == ["0.200", "0.040", "0.020", "0.080"]
+    figure, _ = gill_figures.tokens(scores())
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    assert lines["R@1"].get_xydata().tolist() == [[2, 0.02], [4, 0.04], [8, 0.2]]
+    alone = {key: value for key, value in scores().items() if key != "variants"}
+    assert gill_figures.tokens(alone) is None and "trainings" not in [table.name for table in gill.tables(alone)]
 
 
 def test_without_a_decision_there_is_no_table_of_it():
@@ -99,7 +113,7 @@ def test_the_pdf_is_written_with_tables_and_figures_and_twice_the_same(record, t
     assert one.startswith(b"%PDF") and one == two
     table = pl.read_csv(tmp_path / "one/tables/rules.csv")
     assert table["rule"].to_list() == ["gill"] and table["seconds"].to_list() == [12.5]
-    assert {path.stem for path in (tmp_path / "one/figures").rglob("*.svg")} == {"stories", "context"}
+    assert {path.stem for path in (tmp_path / "one/figures").rglob("*.svg")} == {"stories", "context", "tokens"}
 
 
 def test_a_kept_record_tells_its_costs_from_one_file(record, tmp_path):

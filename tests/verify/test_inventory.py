@@ -8,6 +8,7 @@ from gillnext.cli import STAGES
 from gillnext.config.load import from_dict, load
 from gillnext.config.model import Score
 from gillnext.config.models import Models
+from gillnext.config.supplement import Supplement, Variant
 from gillnext.roles.sources import ROLES
 from gillnext.verify.inventory import EVERY, NEEDS, REAL, SUPPLEMENT, Stage, stages, supplement, upstream
 
@@ -38,6 +39,7 @@ def test_the_outputs_are_those_of_the_rules():
     """Each output in a rule's text, with wildcards as anything, is one of its stage's, and the other way round."""
     config = dataclasses.replace(load(ROOT / "config.yaml", ROOT / "config/study.yaml"), models=Models())
     config = dataclasses.replace(config, score=Score(second_features="efficientnet-lite0"))
+    config = dataclasses.replace(config, supplement=Supplement(variants={"images-2": Variant(images=2)}))
     release = dataclasses.replace(config.world, release="shards")
     given = dataclasses.replace(config, models=Models(classifier="org/name @ main"), world=release)  # all the others
     cut = dataclasses.replace(config, world=dataclasses.replace(config.world, objects="build/photos"))

@@ -122,6 +122,15 @@ def test_real_shards_go_from_their_files_to_the_paper(checkout, given):
     assert status and "wukong_100m_77.csv" in output
 
 
+def test_no_job_of_a_release_has_a_file_of_the_drawn_world_among_its_inputs(checkout, given):
+    """So an edited noun of the demo redoes no adapter, filter or sample of a release, nor anything else of it."""
+    _, settings = released(checkout, given, 2)
+    status, graph = checkout.snakemake("--filegraph", "--cores", "2", *settings)
+    assert status == 0, graph
+    assert {"filter", "annotate", "adapter", "sample", "score"} <= set(re.findall(r">(\w+)</font></b>", graph))
+    assert "src/gillnext/miniatures/networks/fcos.py" in graph and "miniatures/world/" not in graph
+
+
 @pytest.mark.parametrize("name", ["one.yaml", "eight.yaml", "sixtyfour.yaml"])
 def test_the_settings_that_the_documentation_shows_make_the_whole_graph(checkout, given, name):
     page = (ROOT / "docs/at-size.md").read_text(encoding="utf-8")

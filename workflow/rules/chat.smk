@@ -69,6 +69,7 @@ rule decide:
         adapter=f"<results>/adapters/{FIRST}",
         planner=rules.conversation_planner.output.model,
         evaluator=model("evaluator"),
+        second=model("second_evaluator"),
         clip=model("image_text"),
         code=code("gillnext.chat.decision"),
     output:
@@ -91,8 +92,8 @@ rule decide:
         "gillnext decide --config {params.config:q} --train {input.conversations:q}/train.jsonl "
         "--val {input.conversations:q}/val.jsonl --test {input.conversations:q}/test.jsonl --gill {input.gill:q} "
         "--language {input.language:q} --eyes {input.eyes:q} --index {input.index:q} --base {input.base:q} "
-        "--adapter {input.adapter:q} --planner {input.planner:q} --evaluator {input.evaluator:q} --clip {input.clip:q} "
-        "--out {output.decision:q} > {log:q} 2>&1"
+        "--adapter {input.adapter:q} --planner {input.planner:q} --evaluator {input.evaluator:q} "
+        "--second-evaluator {input.second:q} --clip {input.clip:q} --out {output.decision:q} > {log:q} 2>&1"
 
 
 rule converse:

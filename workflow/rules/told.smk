@@ -3,12 +3,17 @@
 SUPPLEMENT = RUN if cfg.from_reference else f"{RESULTS}/supplement"
 
 TOLD = [f"{SUPPLEMENT}/{part}" for part in cfg.supplement.parts]
+FURTHER = [
+    f"{SUPPLEMENT}/gill-{variant}.json"
+    for variant in cfg.supplement.variants
+    if "gill" in cfg.supplement.parts
+]
 SUPPLEMENT_HASHES = [] if cfg.from_reference else [f"{RESULTS}/supplement/hashes.json"]
 
 
 rule supplement_hashes:
     input:
-        scores=[f"{part}.json" for part in TOLD],
+        scores=[*(f"{part}.json" for part in TOLD), *FURTHER],
         code=code("gillnext.verify.hashes"),
     output:
         hashes="<results>/supplement/hashes.json",
@@ -27,7 +32,7 @@ rule supplement_hashes:
 
 rule supplement:
     input:
-        scores=[f"{part}.json" for part in TOLD],
+        scores=[*(f"{part}.json" for part in TOLD), *FURTHER],
         shown=[f"{part}.zip" for part in TOLD],
         hashes=SUPPLEMENT_HASHES,
         costs=f"{SUPPLEMENT}/jobs.parquet" if cfg.from_reference else [],

@@ -59,16 +59,16 @@ class Cache:
 
     def __init__(self, *folders: Path | str) -> None:
         self.folders = [Path(folder) for folder in folders]
-        told = [_about(folder) for folder in self.folders]
-        self.base, self.tokens = Base(**told[0]["base"]), int(told[0]["tokens"])
-        for folder, about in zip(self.folders, told, strict=True):
+        abouts = [_about(folder) for folder in self.folders]
+        self.base, self.tokens = Base(**abouts[0]["base"]), int(abouts[0]["tokens"])
+        for folder, about in zip(self.folders, abouts, strict=True):
             for key in ("base", "tokens", "slots"):
-                if about[key] != told[0][key]:
-                    what = f"{key} is {about[key]}, and {told[0][key]} in {self.folders[0]}"
+                if about[key] != abouts[0][key]:
+                    what = f"{key} is {about[key]}, and {abouts[0][key]} in {self.folders[0]}"
                     remedy = "give folders that were made with one base and the same settings"
                     raise UserError(what, where=str(folder / ABOUT), remedy=remedy)
         self.tables = [Mapped(folder / PHRASES) for folder in self.folders]
-        records = [(i, j, record) for i, about in enumerate(told) for j, record in enumerate(about["shards"])]
+        records = [(i, j, record) for i, about in enumerate(abouts) for j, record in enumerate(about["shards"])]
         self.places = [(i, shard_path(self.folders[i], j)) for i, j, _ in records]
         self.starts = np.cumsum([0, *(record["rows"] for *_, record in records)])
         of_bucket: dict[Size, list[int]] = {}

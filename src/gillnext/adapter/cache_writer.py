@@ -5,6 +5,8 @@
 phrases.safetensors the embeddings (K, C) of the distinct names, in the order of the shards' names, and the states
                     (T, D) and pooled states (P,) of the empty caption
 cache.json          the base, the counts, and each shard's rows, bucket and SHA-256
+
+Letters: R rows of a shard, N box slots, K names, T tokens, C, D and P widths of an embedding and of the states.
 """
 
 from __future__ import annotations
@@ -48,10 +50,10 @@ class Writer:
         """Where the embeddings lie of the names that a shard brought, until the cache is whole."""
         return shard_path(self.work, number).with_suffix(".phrases")
 
-    def _take(self, told: dict[str, Any], vectors: Tensor) -> None:
-        self.known |= {name: len(self.known) + i for i, name in enumerate(told["names"])}
-        self.vectors += [vectors] * bool(told["names"])
-        self.records.append({key: told[key] for key in ("rows", "bucket", "sha256")})
+    def _take(self, record: dict[str, Any], vectors: Tensor) -> None:
+        self.known |= {name: len(self.known) + i for i, name in enumerate(record["names"])}
+        self.vectors += [vectors] * bool(record["names"])
+        self.records.append({key: record[key] for key in ("rows", "bucket", "sha256")})
 
     def _drop(self) -> None:
         """Remove what was left of shards after those that are known."""
@@ -67,9 +69,9 @@ class Writer:
         number = len(self.records)
         path = shard_path(self.work, number)
         if self.resuming and path.exists():
-            told = files.read_json(path.with_suffix(".json"))
-            if told["made_from"] == made_from:
-                self._take(told, load_file(self._new(number))["phrases"])
+            record = files.read_json(path.with_suffix(".json"))
+            if record["made_from"] == made_from:
+                self._take(record, load_file(self._new(number))["phrases"])
                 return True
         if self.resuming:
             self._drop()
@@ -97,12 +99,12 @@ class Writer:
         vectors = stored(vectors, self.precision, "phrase embeddings")
         with files.atomic(self._new(number)) as temporary:
             save_file({"phrases": vectors}, temporary)
-        told = {"rows": len(names), "bucket": list(bucket), "made_from": made_from, "names": new}
+        record = {"rows": len(names), "bucket": list(bucket), "made_from": made_from, "names": new}
         with files.atomic(path) as temporary:
             cache_shards.save(temporary, (cache_shards.packed(rows, self.precision) for rows in parts), names_RN)
-            told["sha256"] = files.sha256(temporary)
-            files.write_json(path.with_suffix(".json"), told | {"captions": list(captions)})
-        self._take(told, vectors)
+            record["sha256"] = files.sha256(temporary)
+            files.write_json(path.with_suffix(".json"), record | {"captions": list(captions)})
+        self._take(record, vectors)
 
     def finish(self, out: Path, about: dict[str, Any], empty_states: Tensor, empty_pooled: Tensor) -> None:
         """Write the table of phrases and what the cache tells of itself; the folder becomes `out`."""
@@ -113,9 +115,9 @@ class Writer:
         table["empty_pooled"] = stored(empty_pooled, self.precision, "text states")
         with files.atomic(self.work / PHRASES) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in table.items()}, temporary)
-        told = about | {"precision": self.precision, "tokens": len(empty_states), "names": len(self.known)}
-        told |= {"shards": self.records, "sha256": files.sha256(self.work / PHRASES)}
-        files.write_json(self.work / ABOUT, told)
+        about = about | {"precision": self.precision, "tokens": len(empty_states), "names": len(self.known)}
+        about |= {"shards": self.records, "sha256": files.sha256(self.work / PHRASES)}
+        files.write_json(self.work / ABOUT, about)
         with files.atomic(out) as temporary:
             self.work.rename(temporary)
             (temporary / IDENTITY).unlink()

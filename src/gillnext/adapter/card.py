@@ -83,10 +83,10 @@ def limitation(base: Path) -> str:
     card = files.read_text(base / CARD) if (base / CARD).is_file() else ""
     _, *parts = re.split("^---$", card, maxsplit=2, flags=re.MULTILINE) if card.startswith("---\n") else [""]
     try:
-        told = yaml.safe_load(parts[0]) if len(parts) == 2 else None
+        heading = yaml.safe_load(parts[0]) if len(parts) == 2 else None
     except yaml.YAMLError:  # of another's card nothing is wanted but this
         return ""
-    found = told.get("limitation") if isinstance(told, dict) else None
+    found = heading.get("limitation") if isinstance(heading, dict) else None
     return " ".join(found.split()) if isinstance(found, str) else ""
 
 
@@ -94,8 +94,8 @@ def of_base(base: Path, unet: Any) -> dict[str, Any]:
     """What an adapter's record tells of its base: class, SHA-256 of the folder, cross-attention width, side of the
     latents, and what its card says that it cannot do, where it does.
     """
-    told = limitation(base)
-    return ({"limitation": told} if told else {}) | {
+    cannot = limitation(base)
+    return ({"limitation": cannot} if cannot else {}) | {
         "class": folders.class_of(base),
         "sha256": contents.sha256(base),
         "cross_attention_dim": unet.config.cross_attention_dim,
@@ -106,12 +106,12 @@ def of_base(base: Path, unet: Any) -> dict[str, Any]:
 def write(folder: Path, cfg: Config, arm: Arm, base: Path, pipeline: Any) -> None:
     """Add the base to training.json of an adapter's `folder`, under provenance, and write the card beside it."""
     record = files.read_json(folder / "training.json")
-    told = record["provenance"]["base"] = of_base(base, pipeline.unet)
+    about = record["provenance"]["base"] = of_base(base, pipeline.unet)
     files.write_json(folder / "training.json", record)
     settings = cfg.adapter
     text = TEXT.format(
-        arm=record["arm"], seed=record["seed"], grounded=type(pipeline).__name__, base=told["class"],
-        side=pipeline.image_size, cross=told["cross_attention_dim"], sha256=told["sha256"], tier=cfg.run.tier,
+        arm=record["arm"], seed=record["seed"], grounded=type(pipeline).__name__, base=about["class"],
+        side=pipeline.image_size, cross=about["cross_attention_dim"], sha256=about["sha256"], tier=cfg.run.tier,
         steps=record["steps"], batch=settings.batch, accumulation=settings.accumulation,
         lr=settings.lr if arm.lr is None else arm.lr,
         drop=f"{settings.drop:.0%}" + ", without their caption too" * arm.drop_caption,

@@ -125,8 +125,8 @@ def encoded(encoder: Encoder, group: Sequence[Sample], slots: int, pool: ThreadP
 
 def made_from(group: Sequence[Sample]) -> str:
     """SHA-256 of what a shard is made from, but for the pictures' own bytes."""
-    told = [[sample.layout.to_row(), sample.frame.conditions, sample.names, sample.boxes] for sample in group]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    sources = [[sample.layout.to_row(), sample.frame.conditions, sample.names, sample.boxes] for sample in group]
+    return hashlib.sha256(json.dumps(sources, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @torch.no_grad()

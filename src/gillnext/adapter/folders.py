@@ -71,7 +71,7 @@ def variant(base: Path, leave: Container[str] = ()) -> str | None:
 
 
 def check_adapter(adapter: Path, base: Path) -> None:
-    """`UserError` unless `adapter` is the folder of an adapter, trained, as far as it tells, on a base of this class.
+    """`UserError` unless `adapter` is the folder of an adapter whose record names no base of another class.
 
     Kolors' UNet and SDXL's have the same blocks and widths: only the record tells them apart.
     """
@@ -79,11 +79,11 @@ def check_adapter(adapter: Path, base: Path) -> None:
         remedy = "give the folder that `gillnext adapter` wrote (config.json and its weights)"
         raise UserError("no adapter there", where=str(adapter), remedy=remedy)
     record = adapter / "training.json"
-    told = files.read_json(record).get("provenance", {}).get("base") if record.is_file() else None
+    trained_on = files.read_json(record).get("provenance", {}).get("base") if record.is_file() else None
     here = class_of(base)
-    if told and told["class"] != here:
+    if trained_on and trained_on["class"] != here:
         raise UserError(
-            f"the adapter was trained on a {told['class']}; {base} is a {here}",
+            f"the adapter was trained on a {trained_on['class']}; {base} is a {here}",
             where=str(adapter),
             remedy="give the base that it was trained on (README.md beside it), or train an adapter on this one",
         )

@@ -2,6 +2,8 @@
 
 Frequencies by name: `gligen` is GLIGEN's and diffusers' 100^(k/8) without 2π (Li et al., 2023);
 `sin2pi` is 2π·2^k, under which an integer coordinate gives a constant embedding.
+
+Letters: B batch, N box slots, F frequencies.
 """
 
 from __future__ import annotations

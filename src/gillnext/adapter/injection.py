@@ -7,6 +7,8 @@ forward with boxes. Where a processor is another's, the grounded term is added b
     Attn' + W_o·A   for   W_o·(Attn + A),   equal but for rounding, because the output projection is linear.
 
 What cannot be right (boxes of another batch or size) is an error and no picture.
+
+Letters: B batch, P pixels, C width of what enters a layer, I inner width of its attention, h × w cells of the latents.
 """
 
 from __future__ import annotations

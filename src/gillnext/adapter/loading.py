@@ -1,4 +1,4 @@
-"""What a step trains on, drawn ahead of it by a thread."""
+"""Draws the batches of later steps in a thread while a step is trained."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Ahead(Generic[T]):
-    """`ahead(t)` is `draw(t)`, while a thread draws the next `count` steps of `steps` in all; 0: without a thread.
+    """`ahead(t)` is `draw(t)`. A thread draws for the next `count` of `steps` steps meanwhile; 0: there is no thread.
 
-    `draw` must depend on t alone. What it raises is raised where its step is asked for. `close` ends the thread: what
-    it draws just then is finished, what waits is not begun.
+    `draw` must depend on t alone. An error that it raises is raised when its step is asked for. `close` ends the
+    thread: it finishes the batch that it is drawing, and begins no other.
     """
 
     def __init__(self, draw: Callable[[int], T], steps: int, count: int) -> None:

@@ -47,7 +47,7 @@ def blocks_of(unet: UNet2DConditionModel) -> dict[str, list[int]]:
 
 
 def finished(objs: Tensor) -> Tensor:
-    """What stands for a gated UNet's position net: the tokens are finished."""
+    """Stands in for a gated UNet's position net: the tokens (B, N, D) are finished."""
     return objs
 
 

@@ -1,6 +1,8 @@
 """The adapter's objective: the frozen UNet's own denoising loss, with grounding.
 
 `Denoiser` is what accelerate wraps: adapter and frozen UNet in one module, so that DDP sees one forward.
+
+Letters: B samples, h and w cells of the latents; `Batch` has the others.
 """
 
 from __future__ import annotations

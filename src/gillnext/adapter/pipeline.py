@@ -7,6 +7,8 @@
 They are diffusers pipelines, with the adapter as one more component: `to`, offloading and `save_pretrained` take it
 along, and a call with `layouts` draws boxes. Classifier-free guidance pairs each sample with one that has neither
 caption nor boxes.
+
+Letters: N pictures, T caption tokens, C and P widths of the text states and of the pooled ones.
 """
 
 from __future__ import annotations
@@ -157,9 +159,9 @@ class GroundedMixin:
         if self.adapter is None:
             remedy = "load it with its base: gillnext.adapter.pipeline.load(base, adapter)"
             raise UserError("the pipeline has no adapter, which draws boxes", where="layouts", remedy=remedy)
-        told = inspect.signature(super().__call__).bind(*args, **settings)  # type: ignore[misc]
-        told.apply_defaults()
-        call = told.arguments
+        bound = inspect.signature(super().__call__).bind(*args, **settings)  # type: ignore[misc]
+        bound.apply_defaults()
+        call = bound.arguments
         size = (call["height"] or self.image_size, call["width"] or self.image_size)
         if call["latents"] is not None:
             size = tuple(side * self.vae_scale_factor for side in call["latents"].shape[-2:])

@@ -67,6 +67,7 @@ class Ungrounded(AttnProcessor2_0):
         temb: Tensor | None = None,
         grounding: Grounding | None = None,
     ) -> Tensor:
+        """`hidden_states` (B, P, C) to the same shape; `encoder_hidden_states` (B, T, C). diffusers names them."""
         return super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
 
 
@@ -104,7 +105,9 @@ class Grounded:
         temb: Tensor | None = None,
         grounding: Grounding | None = None,
     ) -> Tensor:
-        """(B, P, C) to (B, P, C); `grounding` None leaves the frozen layer alone."""
+        """`hidden_states` (B, P, C) to the same shape; `encoder_hidden_states` (B, T, C); diffusers names them.
+        `grounding` None leaves the frozen layer alone.
+        """
         if attn.spatial_norm is not None or attn.group_norm is not None or attn.norm_cross:
             raise TypeError("the adapter goes into the transformer blocks of SDXL-style UNets only")
         context_BTC = hidden_states if encoder_hidden_states is None else encoder_hidden_states

@@ -1,4 +1,4 @@
-"""Snapshots of an adapter on its way: folders as that of the adapter itself, with its averaged weights at a step.
+"""Snapshots of an adapter in training: its averaged weights after some steps, in folders like the adapter's own.
 
     adapters/attn2/0/                   the trained adapter, after the last step
     adapters/attn2/0/snapshots/000100/  after 100 steps

@@ -214,8 +214,8 @@ class Trainer:
         return {"loss": mean, **norms, "lr": self.optimiser.param_groups[0]["lr"]}
 
     def gpu(self) -> dict[str, Any]:
-        """What the steps of this process cost on GPUs, as a part of what a training tells: the median seconds of one,
-        and the most bytes that torch has allocated on any GPU. Nothing of a CPU. Every process calls this.
+        """A step's cost on GPUs, for the training's record: its median seconds in this process, and the most bytes that
+        torch has allocated on any GPU. Empty on a CPU. Every process has to call this.
         """
         device = self.accelerator.device
         if device.type != "cuda" or not self.seconds:

@@ -1,4 +1,4 @@
-"""What a model's text says about boxes, and why other parts of it say none. Nothing is clamped or guessed."""
+"""The boxes in a model's answer, and the reason for each part of it that is no box. Nothing is clamped or guessed."""
 
 from __future__ import annotations
 

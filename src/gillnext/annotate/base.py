@@ -37,13 +37,15 @@ class Annotator(Protocol):
     """A model that writes boxes for the objects of captions.
 
     `name` names the backend; `convention` is how its model writes boxes before conversion; `needs_names` tells that it
-    cannot read a caption by itself; `max_image_size` is the longest side of its images in pixels (0: any).
+    cannot read a caption by itself; `max_image_size` is the longest side of its images in pixels (None: any).
     """
 
     name: str
     convention: Convention
     needs_names: bool
-    max_image_size: int
+
+    @property
+    def max_image_size(self) -> int | None: ...
 
     def annotate(
         self, images: Sequence[Image.Image], captions: Sequence[str], names: Sequence[Names]

@@ -32,7 +32,7 @@ class DetectorAnnotator:
     name = "detector"
     convention = Convention.UNIT
     needs_names = True
-    max_image_size = 0
+    max_image_size = None
 
     def __init__(self, network: SmallDetector, threshold: float = 0.5) -> None:
         self.network, self.threshold = network, threshold

@@ -1,4 +1,4 @@
-"""The rows of a CSV of drawn boxes (`labels`), and what is asked of one that the settings name: `annotate.labels`.
+"""The rows of a CSV of drawn boxes (`labels`), and the checks of the one that the setting `annotate.labels` names.
 
 The Snakefile reads this module on hosts that have Snakemake alone: standard library only.
 """

@@ -93,7 +93,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def kept(out: Path, mended: Path | None) -> dict[str, str]:
-    """Rows that have a phrase already: a person's before those of the table as it is."""
+    """Rows that have a phrase already. Where a person and the table both have one, the person's is taken."""
     rows: dict[str, str] = {}
     for path in (out, mended):
         if path is not None and path.exists():

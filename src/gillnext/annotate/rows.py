@@ -78,16 +78,16 @@ def read_tsv(table: Path, images: Path) -> list[Row]:
     return rows
 
 
-def shrink(image: Image.Image, longest: int) -> Image.Image:
-    """The image with its longest side at most `longest` pixels (0: any); boxes are fractions, so they hold."""
-    if not longest or max(image.size) <= longest:
+def shrink(image: Image.Image, longest: int | None) -> Image.Image:
+    """The image with its longest side at most `longest` pixels (None: any); boxes are fractions, so they hold."""
+    if longest is None or max(image.size) <= longest:
         return image
     scale = longest / max(image.size)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def read_image(path: Path, longest: int = 0) -> Image.Image | str:
+def read_image(path: Path, longest: int | None = None) -> Image.Image | str:
     """The picture in RGB, turned as its EXIF data says and shrunk to `longest` pixels, or why there is none."""
     try:
         with Image.open(path) as image:

@@ -33,7 +33,7 @@ class ZeroShotAnnotator:
     needs_names = True
 
     def __init__(
-        self, detector: ZeroShotDetector, rows: Mapping[str, str], threshold: float, max_image_size: int = 0
+        self, detector: ZeroShotDetector, rows: Mapping[str, str], threshold: float, max_image_size: int | None = None
     ) -> None:
         self.detector, self.rows, self.threshold, self.max_image_size = detector, rows, threshold, max_image_size
         self.phrases = known(detector, rows)
@@ -41,7 +41,7 @@ class ZeroShotAnnotator:
     @classmethod
     def from_pretrained(
         cls, folder: Path | str, rows: Mapping[str, str], settings: ZeroShot, device: str = "cpu",
-        threshold: float = 0.35, max_image_size: int = 0,
+        threshold: float = 0.35, max_image_size: int | None = None,
     ) -> ZeroShotAnnotator:  # fmt: skip
         """The detector in `folder`; `rows` are phrases by name, "" where there is none."""
         return cls(zero_shot.load(folder, settings, device), rows, threshold, max_image_size)

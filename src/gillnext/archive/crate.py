@@ -46,8 +46,8 @@ MADE = {
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the crate tells of: the folder, its files by path from there with their SHA-256, the run's jobs, who."""
+class Contents:
+    """What the crate describes: the folder, its files by path from there with their SHA-256, the run's jobs, who."""
 
     folder: Path
     hashes: dict[str, str]
@@ -73,8 +73,8 @@ def version_of(package: str, lock: Path) -> str:
     return found[1] if found else "unknown"
 
 
-def told_of(command: str) -> str:
-    """A stage's line of help; of one that has another name by now, that it is of the run's own code."""
+def described(command: str) -> str:
+    """A stage's line of help, or a sentence instead of it where no stage has the name any more."""
     return STAGES[command][1] if command in STAGES else "a stage by the name that it had when the run was made"
 
 
@@ -82,18 +82,18 @@ def _entity(crate: ROCrate, place: str, kind: Any, **properties: Any) -> Any:
     return crate.add(ContextEntity(crate, place, properties={"@type": kind, **properties}))
 
 
-def _files(crate: ROCrate, told: Told) -> None:
-    """A data entity for each file outside source/ and of no folder that is told of whole, with its hash."""
-    for name, digest in told.hashes.items():
+def _files(crate: ROCrate, held: Contents) -> None:
+    """A data entity for each file outside source/ and of no folder that is described as a whole, with its hash."""
+    for name, digest in held.hashes.items():
         if "/" not in name or name.startswith("run/") or name in ("results/paper.pdf", "source/envs/pipeline.txt"):
-            path = told.folder / name
+            path = held.folder / name
             about = MADE.get(path.name, ("", ""))[1] if name.startswith("run/") else ""
             properties = {"name": path.name, "encodingFormat": FORMATS.get(path.suffix, "application/octet-stream")}
             properties |= {"sha256": digest, "contentSize": str(path.stat().st_size)}
             crate.add_file(path, name, properties=properties | ({"description": about} if about else {}))
-    for name in sorted({name.split("/")[0] for name in told.hashes if "/" in name}):
-        count = sum(entry.startswith(f"{name}/") for entry in told.hashes)
-        crate.add_dataset(told.folder / name, name, properties={"name": name, "description": f"{count} files"})
+    for name in sorted({name.split("/")[0] for name in held.hashes if "/" in name}):
+        count = sum(entry.startswith(f"{name}/") for entry in held.hashes)
+        crate.add_dataset(held.folder / name, name, properties={"name": name, "description": f"{count} files"})
 
 
 def _parameter(crate: ROCrate, name: str, file: str) -> Any:
@@ -107,21 +107,21 @@ def _parameter(crate: ROCrate, name: str, file: str) -> Any:
     return found
 
 
-def _workflow(crate: ROCrate, told: Told) -> Any:
-    lock = told.folder / "source/envs/pipeline.txt"
+def _workflow(crate: ROCrate, held: Contents) -> Any:
+    lock = held.folder / "source/envs/pipeline.txt"
     workflow = crate.add_workflow(
-        told.folder / WORKFLOW, WORKFLOW, main=True, lang="snakemake", lang_version=version_of("snakemake", lock),
+        held.folder / WORKFLOW, WORKFLOW, main=True, lang="snakemake", lang_version=version_of("snakemake", lock),
         properties={
-            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"], "name": told.cited["title"],
-            "version": str(told.cited["version"]), "sha256": told.hashes[WORKFLOW], "encodingFormat": "text/plain",
+            "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"], "name": held.cited["title"],
+            "version": str(held.cited["version"]), "sha256": held.hashes[WORKFLOW], "encodingFormat": "text/plain",
         },
     )  # fmt: skip
     workflow["conformsTo"] = {"@id": BIOSCHEMAS.format("ComputationalWorkflow")}
-    workflow["license"] = told.licence
+    workflow["license"] = held.licence
     inputs = {"settings": "run/config.json", "packages": "source/envs/pipeline.txt"}
     workflow["input"] = [_parameter(crate, name, file) for name, file in inputs.items()]
-    names = [name for name in (f"run/{name}" for name in MADE) if name in told.hashes]
-    names += [name for name in ("run/hashes.json", "results/paper.pdf") if name in told.hashes]
+    names = [name for name in (f"run/{name}" for name in MADE) if name in held.hashes]
+    names += [name for name in ("run/hashes.json", "results/paper.pdf") if name in held.hashes]
     workflow["output"] = [_parameter(crate, Path(name).stem, name) for name in names]
     return workflow
 
@@ -139,19 +139,19 @@ def _usage(crate: ROCrate, identifier: str, job: Job) -> list[Any]:
     ]  # fmt: skip
 
 
-def _step(crate: ROCrate, told: Told, workflow: Any, position: int, rule: str, jobs: list[Job]) -> Any:
+def _step(crate: ROCrate, held: Contents, workflow: Any, position: int, rule: str, jobs: list[Job]) -> Any:
     """A rule as a step and its command as a tool; each of its jobs as an action; returns the step's `ControlAction`."""
     command = COMMANDS.get(rule, rule)
     tool = crate.get(f"#stage/{command}") or _entity(
         crate, f"#stage/{command}", "SoftwareApplication", name=f"gillnext {command}",
-        softwareVersion=str(told.cited["version"]), description=told_of(command),
+        softwareVersion=str(held.cited["version"]), description=described(command),
     )  # fmt: skip
     if command not in [part.id.rpartition("/")[2] for part in workflow.get("hasPart", [])]:
         workflow.append_to("hasPart", tool)
     step = _entity(crate, f"#step/{rule}", "HowToStep", name=rule, position=str(position), workExample=tool)
     workflow.append_to("step", step)
     results = [
-        crate.get(f"run/{name}") for name, (by, _) in MADE.items() if by == rule and f"run/{name}" in told.hashes
+        crate.get(f"run/{name}") for name, (by, _) in MADE.items() if by == rule and f"run/{name}" in held.hashes
     ]
     results += [crate.get("mini-wukong/")] if rule == "world" and crate.get("mini-wukong/") else []
     actions = []
@@ -159,7 +159,7 @@ def _step(crate: ROCrate, told: Told, workflow: Any, position: int, rule: str, j
         identifier = f"#job/{rule}/{number}"
         of = f" {number} of {len(jobs)}" if len(jobs) > 1 else ""
         action = _entity(
-            crate, identifier, "CreateAction", name=f"{rule}{of}", description=told_of(command), instrument=tool,
+            crate, identifier, "CreateAction", name=f"{rule}{of}", description=described(command), instrument=tool,
             startTime=time(job.start), endTime=time(job.end), actionStatus=COMPLETED,
             agent=crate.get("#authors"), resourceUsage=_usage(crate, identifier, job),
         )  # fmt: skip
@@ -173,17 +173,17 @@ def _step(crate: ROCrate, told: Told, workflow: Any, position: int, rule: str, j
     )  # fmt: skip
 
 
-def _run(crate: ROCrate, told: Told, workflow: Any, controls: Iterable[Any]) -> None:
+def _run(crate: ROCrate, held: Contents, workflow: Any, controls: Iterable[Any]) -> None:
     """The run as one action, and what Snakemake organised."""
-    begun, ended = min(job.start for job in told.jobs), max(job.end for job in told.jobs)
+    begun, ended = min(job.start for job in held.jobs), max(job.end for job in held.jobs)
     run = _entity(
-        crate, "#run", "CreateAction", name=f"the run of tier {told.tier}", instrument=workflow,
-        description=f"{len(told.jobs)} jobs up to the result tables; start and end are the first job's and the last's",
+        crate, "#run", "CreateAction", name=f"the run of tier {held.tier}", instrument=workflow,
+        description=f"{len(held.jobs)} jobs up to the result tables; start and end are the first job's and the last's",
         startTime=time(begun), endTime=time(ended), actionStatus=COMPLETED, agent=crate.get("#authors"),
         object=[crate.get("run/config.json"), crate.get("source/envs/pipeline.txt")],
         result=[parameter["workExample"] for parameter in workflow["output"]],
     )  # fmt: skip
-    version = version_of("snakemake", told.folder / "source/envs/pipeline.txt")
+    version = version_of("snakemake", held.folder / "source/envs/pipeline.txt")
     engine = _entity(
         crate, f"pkg:pypi/snakemake@{version}", "SoftwareApplication", name="Snakemake", softwareVersion=version,
         url={"@id": "https://snakemake.readthedocs.io"},
@@ -197,37 +197,37 @@ def _run(crate: ROCrate, told: Told, workflow: Any, controls: Iterable[Any]) -> 
         crate.root_dataset.append_to("mentions", action)
 
 
-def make(told: Told) -> dict[str, Any]:
+def make(held: Contents) -> dict[str, Any]:
     """The crate's metadata; the same archive gives the same. Rules come in the order in which their first job began."""
     crate = ROCrate(version=VERSION)
     crate.metadata.extra_terms.update(TERMS)
     root = crate.root_dataset
-    crate.name = f"{told.cited['title'].split(':')[0]}, run of tier {told.tier}"
-    crate.description = f"{told.cited['title']}. A finished run: its record, results, settings, code and locks."
-    crate.datePublished, crate.keywords = told.made, told.cited.get("keywords", [])
+    crate.name = f"{held.cited['title'].split(':')[0]}, run of tier {held.tier}"
+    crate.description = f"{held.cited['title']}. A finished run: its record, results, settings, code and locks."
+    crate.datePublished, crate.keywords = held.made, held.cited.get("keywords", [])
     licence = _entity(
         crate,
-        told.licence,
+        held.licence,
         "CreativeWork",
-        name=told.cited["license"],
-        identifier=told.licence,
-        url={"@id": told.licence},
+        name=held.cited["license"],
+        identifier=held.licence,
+        url={"@id": held.licence},
     )
     crate.license = licence
-    authors = ", ".join(entry.get("name") or entry["family-names"] for entry in told.cited["authors"])
+    authors = ", ".join(entry.get("name") or entry["family-names"] for entry in held.cited["authors"])
     root["author"] = root["publisher"] = _entity(crate, "#authors", "Organization", name=authors)
     for profile, name in PROFILES.items():
         _entity(crate, profile, "CreativeWork", name=name, version=profile.rpartition("/")[2])
     root["conformsTo"] = [{"@id": profile} for profile in PROFILES]
-    _files(crate, told)
+    _files(crate, held)
     crate.get("README.md")["about"] = root
-    workflow = _workflow(crate, told)
-    rules = list(dict.fromkeys(job.rule for job in sorted(told.jobs, key=lambda job: job.start)))
-    by_rule = {rule: [job for job in told.jobs if job.rule == rule] for rule in rules}
+    workflow = _workflow(crate, held)
+    rules = list(dict.fromkeys(job.rule for job in sorted(held.jobs, key=lambda job: job.start)))
+    by_rule = {rule: [job for job in held.jobs if job.rule == rule] for rule in rules}
     controls = [
-        _step(crate, told, workflow, number, rule, jobs) for number, (rule, jobs) in enumerate(by_rule.items(), 1)
+        _step(crate, held, workflow, number, rule, jobs) for number, (rule, jobs) in enumerate(by_rule.items(), 1)
     ]
-    _run(crate, told, workflow, controls)
+    _run(crate, held, workflow, controls)
     found: dict[str, Any] = crate.metadata.generate()
     found["@graph"] = [{key: _one(value) for key, value in entity.items()} for entity in found["@graph"]]
     return found

@@ -136,10 +136,10 @@ def fill(run: Path, results: Path, checkout: Path, folder: Path) -> None:
         dataset.make(config, folder / "run", folder / dataset.NAME)
         files.write_json(folder / "croissant.json", croissant.make(config, folder / dataset.NAME, cited, made))
         _refuse("croissant.json", validate.croissant(folder / "croissant.json"))
-    told = crate.Told(
+    contents = crate.Contents(
         folder, sums(folder), done, config.run.tier, cited, f"https://spdx.org/licenses/{cited['license']}", made
     )
-    files.write_json(folder / "ro-crate-metadata.json", crate.make(told))
+    files.write_json(folder / "ro-crate-metadata.json", crate.make(contents))
     _refuse("ro-crate-metadata.json", validate.crate(folder))
     lines = [f"{digest}  {name}\n" for name, digest in sums(folder).items()]
     files.write_text(folder / SUMS, "".join(lines))

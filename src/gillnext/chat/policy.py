@@ -5,6 +5,9 @@ Upstream reads the first state, trains with dropout, and its labels are people's
 states, and is fitted to the end: the logistic loss with a penalty on the squared weights is convex, so that seed and
 step size are no part of it. Validation chooses the penalty among `PENALTIES`.
 
+An example counts by what hangs on it: its gain is how much better what is found fits than what is drawn. The sign of
+the gain is the label, its size the weight; where both fit as well there is nothing to learn.
+
 Letters: N conversations, R [IMG] tokens, H width of the LM, D = H + 1 features.
 """
 
@@ -54,10 +57,10 @@ class Policy:
         logits_N = (features_ND - self.mean_D) / self.deviation_D @ self.weights_D + self.bias
         return 1 / (1 + np.exp(-logits_N))
 
-    def loss(self, features_ND: np.ndarray, labels_N: np.ndarray) -> float:
-        """The mean logistic loss, in nats."""
+    def loss(self, features_ND: np.ndarray, gains_N: np.ndarray) -> float:
+        """The mean logistic loss, in nats, weighted by the gains."""
         p_N = self._of(features_ND).clip(1e-12, 1 - 1e-12)
-        return float(-np.where(labels_N, np.log(p_N), np.log(1 - p_N)).mean())
+        return float(-(weights_of(gains_N) * np.where(gains_N > 0, np.log(p_N), np.log(1 - p_N))).mean())
 
     def save(self, folder: Path) -> None:
         """Write the head into `folder`, which is there."""
@@ -76,11 +79,18 @@ class Policy:
         return cls(tensors["mean"], tensors["deviation"], tensors["weights"], float(tensors["bias"][0]))
 
 
-def fit(features_ND: np.ndarray, labels_N: np.ndarray, penalty: float) -> Policy:
-    """The head with the least mean logistic loss + `penalty`/2 · |weights|²."""
+def weights_of(gains_N: np.ndarray) -> np.ndarray:
+    """(N,) what each example counts: the size of its gain, 1 on average; all alike where nothing is gained anywhere."""
+    sizes_N = np.abs(gains_N).astype(np.float64)
+    return sizes_N / sizes_N.mean() if sizes_N.any() else np.ones(len(sizes_N))
+
+
+def fit(features_ND: np.ndarray, gains_N: np.ndarray, penalty: float) -> Policy:
+    """The head with the least mean logistic loss, weighted by the gains, + `penalty`/2 · |weights|²."""
     mean_D, deviation_D = features_ND.mean(0), features_ND.std(0) + 1e-8
     x_ND = torch.from_numpy((features_ND - mean_D) / deviation_D)
-    y_N = torch.from_numpy(labels_N.astype(np.float64))
+    y_N = torch.from_numpy((gains_N > 0).astype(np.float64))
+    counts_N = torch.from_numpy(weights_of(gains_N))
     weights_D = torch.zeros(x_ND.shape[1], dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS(
@@ -89,7 +99,8 @@ def fit(features_ND: np.ndarray, labels_N: np.ndarray, penalty: float) -> Policy
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = F.binary_cross_entropy_with_logits(x_ND @ weights_D + bias, y_N) + penalty / 2 * weights_D.square().sum()
+        misfit = F.binary_cross_entropy_with_logits(x_ND @ weights_D + bias, y_N, counts_N)
+        loss = misfit + penalty / 2 * weights_D.square().sum()
         loss.backward()
         return loss
 
@@ -100,6 +111,6 @@ def fit(features_ND: np.ndarray, labels_N: np.ndarray, penalty: float) -> Policy
 def chosen(
     train: tuple[np.ndarray, np.ndarray], val: tuple[np.ndarray, np.ndarray], penalties: Sequence[float] = PENALTIES
 ) -> tuple[Policy, float]:
-    """Of the heads fitted to the features and labels of `train` that with the least loss on `val`, and its penalty."""
+    """Of the heads fitted to the features and gains of `train` that with the least loss on `val`, and its penalty."""
     heads = [(fit(*train, penalty), penalty) for penalty in penalties]
     return min(heads, key=lambda head: head[0].loss(*val))

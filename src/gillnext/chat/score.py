@@ -204,10 +204,11 @@ def converse(
     vocabulary = list(labels_of(detector))
     generation, placement, contrasts, hashes = drawn(pictures, asked, detector)
     by_kind = {kind: asked.of(kind) for kind in asked.kinds}
-    report = {
+    report: dict[str, Any] = {
         "name": "converse",
         "n": len(asked.rows),
         "kinds": dict(Counter(row.kind for row in asked.rows)),
+        "trained": talker.trained,
         "captioning": {
             "gallery": caption_scores(talker, clip, shown, vocabulary),
             "test": caption_scores(talker, clip, asked, vocabulary),

@@ -33,10 +33,11 @@ def _pair(results: Results, workload: str, rule: dict[str, Any]) -> tuple[str, M
 
 
 def judge_reduction(rule: dict[str, Any], results: Results) -> Verdict:
-    """Bytes held for backward against another mode; decided by the rule's tolerance, else measured.
+    """Bytes held for backward by one mode against another. A rule with a tolerance is decided by it; without one the
+    bytes are only measured.
 
-    The workloads of `decides` (three UNet forwards, where a rule has none) must all lie within the tolerance; those of
-    `also` are measured beside them. With `state: adam` the text tells what the gradient and Adam's moments add.
+    All workloads of `decides` (where a rule names none: the three UNet forwards) must lie within the tolerance. Those
+    of `also` are measured beside them. With `state: adam` the text adds the bytes of gradient and Adam's moments.
     """
     decides, parts, numbers, words = rule.get("decides", ["unet"]), [], [], []
     for workload in (*decides, *rule.get("also", [])):

@@ -185,7 +185,7 @@ def judge_speedup(rule: dict[str, Any], results: Results) -> Verdict:
     """How many times as fast several GPUs go through the items of a data stage as one: parts that were done by as many
     against parts that were done by one, for each stage of `faster`.
     """
-    many, parts, told, missing = rule["cards"], [], [], []
+    many, parts, measured, missing = rule["cards"], [], [], []
     for stage, bar in rule["faster"].items():
         rates = {n: [p.rate for p in results.paces(stage) if p.devices == n] for n in (1, many)}
         wanted = {f"{stage} by a given model (models.{MODELS[stage]})": given(results, MODELS[stage])}
@@ -195,11 +195,11 @@ def judge_speedup(rule: dict[str, Any], results: Results) -> Verdict:
             continue
         found = ratio(rates[many], rates[1])
         parts.append(beyond(found, bar))
-        told.append(f"{stage} {times(found)}, parts {len(rates[many])} and {len(rates[1])}")
+        measured.append(f"{stage} {times(found)}, parts {len(rates[many])} and {len(rates[1])}")
     if missing:
         return Verdict(Word.NOT_HERE, reason=f"needs {'; '.join(missing)}")
     wanted_too = " and ".join(f"{stage} ≥ {bar}×" for stage, bar in rule["faster"].items())
-    return Verdict(conjunction(parts), "; ".join(told), f"{many} GPUs against one; wanted {wanted_too}")
+    return Verdict(conjunction(parts), "; ".join(measured), f"{many} GPUs against one; wanted {wanted_too}")
 
 
 def judge_rate(rule: dict[str, Any], results: Results) -> Verdict:
@@ -218,14 +218,16 @@ def judge_rate(rule: dict[str, Any], results: Results) -> Verdict:
     together = [pace.rate for pace in paces if pace.devices == rule["cards"]]
     rates = {"a card": ([pace.rate / pace.devices for pace in paces], rule["a_card"])}
     rates |= {f"on {rule['cards']}": (together, rule["together"])} if together else {}
-    parts, told = [], []
+    parts, measured = [], []
     for words, (values, bar) in rates.items():
         found = estimate(values)
         parts.append(beyond(Ratio(found.mean, found.low, found.high), bar))
-        told.append(f"{number(found, 2).text} images/s {words}, {found.n} part{'s' * (found.n > 1)}")
+        measured.append(f"{number(found, 2).text} images/s {words}, {found.n} part{'s' * (found.n > 1)}")
     reason = f"{Path(annotator).name}; wanted {_bars(rates.items())}"
     reason += "" if together else f"; no part was annotated on {rule['cards']} GPUs"
-    return Verdict(conjunction(parts, unmeasured=True), "; ".join(told), f"{reason}; how busy GPUs are is not measured")
+    return Verdict(
+        conjunction(parts, unmeasured=True), "; ".join(measured), f"{reason}; how busy GPUs are is not measured"
+    )
 
 
 def _bars(rates: Iterable[tuple[str, tuple[list[float], float]]]) -> str:

@@ -72,7 +72,7 @@ def judge_recomputation(rule: dict[str, Any], gpu: Gpu) -> Verdict:
     """Training with activations recomputed against the same with them kept: bytes less by `claimed`, a step at most
     `slower` longer, at every batch that has both.
     """
-    arm, parts, told, rows = rule["arm"], [], [], []
+    arm, parts, measured, rows = rule["arm"], [], [], []
     for batch in gpu.batches(arm):
         kept, again = gpu.training(arm, batch), gpu.training(arm, batch, recomputed=True)
         if kept is None or again is None:
@@ -81,12 +81,12 @@ def judge_recomputation(rule: dict[str, Any], gpu: Gpu) -> Verdict:
         within = 1 if longer.high <= 1 + rule["slower"] else -1 if longer.low > 1 + rule["slower"] else 0
         parts += [1 if saved >= rule["claimed"] else -1, within]
         sizes = f"({gigabytes(kept['bytes_at_peak'])} → {gigabytes(again['bytes_at_peak'])} GB)"
-        told.append(f"batch {batch}: memory {percent(saved)} {sizes}, a step {between(longer)} as long")
+        measured.append(f"batch {batch}: memory {percent(saved)} {sizes}, a step {between(longer)} as long")
         rows += [kept, again]
     if not parts:
         return Verdict(Word.NOT_RUN, reason=f"no batch of {arm} with and without recomputation")
     wanted = f"wanted {percent(rule['claimed'])} or less, at ≤ {decimals(1 + rule['slower'], 2)}×"
-    return Verdict(conjunction(parts), "; ".join(told), f"training of {arm}; {wanted}; {repeats(*rows)}, {ALONE}")
+    return Verdict(conjunction(parts), "; ".join(measured), f"training of {arm}; {wanted}; {repeats(*rows)}, {ALONE}")
 
 
 def judge_cheaper(rule: dict[str, Any], gpu: Gpu) -> Verdict:

@@ -105,10 +105,10 @@ def _pairs(rule: dict[str, Any], results: Results) -> tuple[list[tuple[str, str]
 def judge_paired(rule: dict[str, Any], results: Results) -> Verdict:
     """Two arms compared by metrics, each with the direction in which the first is claimed better.
 
-    With `least` the difference of a metric must be as large as that, which is what a word like “explodes” claims.
-    With `under`, a list of further settings, the comparison is made under each of them and must hold under all of those
-    that have several seeds; the others are named. What lies the other way counts at a level divided by the number of
-    intervals.
+    `least`: how large the difference of a metric must be, where the claim says more than “better” (“explodes”).
+    `under`: a list of further settings. The two arms are compared under each of them, and the claim must hold wherever
+    they have several seeds; settings with one seed are named. A difference in the other direction counts at a level
+    that is divided by the number of intervals.
     """
     pairs, absent = _pairs(rule, results)
     if not pairs:

@@ -145,8 +145,8 @@ def claims_table(records: list[dict[str, Any]]) -> Table:
     """A row a claim, and below it one for each of its second verdicts."""
     keys = ("id", "claim", "claimed", "measured", "verdict", "reason", "source")
     columns = [Column(key, key, left=True) for key in keys]
-    told = [record | more for record in records for more in ({}, *(record[key] for key in SECOND if key in record))]
-    rows = [[text(str(record[key]) or NOTHING) for key in keys] for record in told]
+    verdicts = [record | more for record in records for more in ({}, *(record[key] for key in SECOND if key in record))]
+    rows = [[text(str(record[key]) or NOTHING) for key in keys] for record in verdicts]
     return Table("claims", "The design notes' claims", columns, rows)
 
 
@@ -183,7 +183,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     for record in claims(arguments.config(args), args.claims, args.results, args.out, args.gpu, args.other_world):
-        for told in (record, *(record.get(key) for key in SECOND)):
-            if told:
-                measured = f": {told['measured']}" if told["measured"] else ""
-                print(f"{record['id']:>4}  {told['verdict']:<26} {record['claim']}{measured}")
+        for verdict in (record, *(record.get(key) for key in SECOND)):
+            if verdict:
+                measured = f": {verdict['measured']}" if verdict["measured"] else ""
+                print(f"{record['id']:>4}  {verdict['verdict']:<26} {record['claim']}{measured}")

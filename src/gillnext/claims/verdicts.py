@@ -31,7 +31,7 @@ def conjunction(parts: list[int], unmeasured: bool = False) -> Word:
 
 
 def lacking(wanted: dict[str, bool]) -> str:
-    """In words what is not there of what a rule needs: `wanted` tells of each whether it is."""
+    """Names what a rule needs and lacks; `wanted`: whether each need is met, by its name."""
     return "; ".join(words for words, there in wanted.items() if not there)
 
 

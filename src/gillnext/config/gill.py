@@ -48,7 +48,7 @@ class Gill:
         "grid", "of a picture: what its encoder pools, as GILL's are, or its patches' states on at most 8 x 8 cells"
     )
     images: int = s(8, "[IMG] tokens")
-    prefix: int = s(4, "embeddings that a picture enters as")
+    prefix: int = s(8, "embeddings that a picture enters as")
     retrieval: int = s(64, "width of the embeddings that find pictures")
     length: int = s(768, "tokens of a conversation at most; of a longer one the oldest turns are left out")
     mapper_width: int = s(128, "width of the mapper")
@@ -59,6 +59,7 @@ class Gill:
     weights: Weights = field(default_factory=Weights, metadata={"doc": "weights of the three losses"})
     steps: int = s(1_200, "optimiser steps")
     batch: int = s(32, "conversations a step")
+    captions: int = s(64, "pictures that are captioned a step, of any turn")
     lr: float = s(2e-3, "peak learning rate")
     backward: Literal["split", "summed", "accumulated"] = s(
         "split", "a backward after each loss, one over their sum, or split ones on each half of the batch"

@@ -98,7 +98,7 @@ class Arm:
         False, "samples trained without grounding have the empty caption too, as guidance's negative has"
     )
     unet_lr: float = s(0.0, "peak learning rate of the UNet's own weights, trained with the adapter; 0: frozen")
-    steps: int | None = s(None, "optimiser steps; null: adapter.steps, times the next")
+    steps: int | None = s(None, "optimiser steps; null: adapter.steps · times_adapter_steps")
     times_adapter_steps: int = s(1, "how many times adapter.steps")
     lr: float | None = s(None, "peak learning rate; null: adapter.lr")
     seeds: int | None = s(None, "how many of the training seeds; null: all")

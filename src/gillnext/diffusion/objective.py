@@ -11,9 +11,12 @@ from torch import Tensor
 CENTRE = 0.6  # logit of the timestep about which half of the training steps lie
 
 
-def size_conditions(count: int, original: int, target: int = 0) -> Tensor:
-    """SDXL's and Kolors' size conditions (count, 6): original size, crop corner (y, x) at 0, target size, in pixels."""
-    side = target or original
+def size_conditions(count: int, original: int, target: int | None = None) -> Tensor:
+    """SDXL's and Kolors' size conditions (count, 6): original size, crop corner (y, x) at 0, target size, in pixels.
+
+    `target` None: as large as the original.
+    """
+    side = original if target is None else target
     return torch.tensor([[original, original, 0, 0, side, side]], dtype=torch.float32).repeat(count, 1)
 
 
@@ -41,7 +44,9 @@ def training_scheduler(config: dict[str, Any]) -> DDPMScheduler:
 
 
 def target(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What the UNet predicts: the noise, or v = α·ε − σ·x₀ (Salimans & Ho, 2022, appendix D)."""
+    """What the UNet predicts: the noise, or v = α·ε − σ·x₀ (Salimans & Ho, 2022, appendix D); (B, C, h, w), as latents
+    and noise are.
+    """
     if scheduler.config.prediction_type == "epsilon":
         return noise
     return scheduler.get_velocity(latents, noise, timesteps)

@@ -1,4 +1,4 @@
-"""What a body unpacks to by its Content-Encoding, as browsers do: what names no packing is passed over."""
+"""Unpacks a body by its Content-Encoding, as browsers do: a word that names no packing is ignored."""
 
 from __future__ import annotations
 

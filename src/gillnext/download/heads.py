@@ -1,7 +1,8 @@
-"""Answers' heads as browsers take them, where aiohttp's parsers refuse them: a length that is said more than once.
+"""Accepts heads of answers that browsers accept and aiohttp's parsers refuse: those that state a length twice.
 
-Of these the one in C refuses a second Content-Length, even the same; the one in Python takes it, but refuses an empty
-line behind a body. Both refuse a chunked body with a length, which is to be ignored (RFC 9112, section 6.3).
+aiohttp's parser in C refuses a second Content-Length, even an equal one. Its parser in Python accepts that, but refuses
+an empty line behind a body. Both refuse a chunked body with a length; the length is to be ignored there (RFC 9112,
+section 6.3).
 """
 
 from __future__ import annotations

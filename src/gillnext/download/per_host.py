@@ -1,6 +1,6 @@
-"""Which row is fetched next: the table's order, but a host that has all the requests it may have is passed over.
+"""Chooses the row that is fetched next: in the table's order, without hosts that have all the requests they may have.
 
-So the workers never wait together at one slow host while the rows of others could be fetched.
+So the workers never all wait for one slow host while rows of other hosts could be fetched.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The caption classifier: a causal LM that answers 强, 弱 or 无 (strong, weak, none).
 
 The answer is the label whose token is the likeliest next one, so that any causal LM can play the part.
+
+Letters: B prompts, D width of the states, 3 labels.
 """
 
 from __future__ import annotations

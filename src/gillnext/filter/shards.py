@@ -165,11 +165,11 @@ def _explain(path: Path, otherwise: str) -> NoReturn:
 
 
 def _refuse_short_rows(path: Path, rows: int) -> None:
-    """Raise at the first row with too few fields, of a shard with this many rows.
+    """Raise at the first row with too few fields; `rows` is the number of the shard's rows.
 
-    Polars reads `url` and `url,` alike, but refuses a third field: no row is short where there are as many commas
-    outside quotes as whole rows have, which Polars counts as fast as it counts rows. Where they do not add up (short
-    rows, but also blank lines), and of other columns, the file is walked, which takes long.
+    Polars reads `url` and `url,` alike, but refuses a third field. So no row is short if the file has as many commas
+    outside quotes as its rows need, and Polars counts commas as fast as rows. If the numbers differ (because of short
+    rows or of blank lines), or the columns are others, the file is walked row by row, which takes long.
     """
     width = len(_header(path))
     pieces = pl.scan_csv(path, separator="\x01", eol_char=",", has_header=False, infer_schema=False, glob=False)

@@ -27,8 +27,9 @@ LENGTH = 64  # caption tokens, at most
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures: features (B, V); captions, which name them; texts, what was said until each; states (B, T, C) and
-    pooled (B, P) of the captions, from the base's text encoder; and their denoising problem where the UNet is run.
+    """B pictures: features (B, V); texts, what was said until each; states (B, T, C) and pooled (B, P) of their
+    captions, from the base's text encoder; and their denoising problem where the UNet is run. captions, and what they
+    name: the pictures with features `captioned`, or the same ones.
     """
 
     features: Tensor
@@ -37,6 +38,12 @@ class Batch:
     states: Tensor
     pooled: Tensor
     denoising: objective.Batch | None = None
+    captioned: Tensor | None = None
+
+    @property
+    def named(self) -> Tensor:
+        """The features of the pictures that the captions name."""
+        return self.features if self.captioned is None else self.captioned
 
     def __len__(self) -> int:
         return len(self.features)
@@ -50,6 +57,7 @@ class Batch:
             self.states[index::parts],
             self.pooled[index::parts],
             self.denoising and self.denoising.part(index, parts),
+            None if self.captioned is None else self.captioned[index::parts],
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -60,6 +68,7 @@ class Batch:
             self.states.to(device),
             self.pooled.to(device),
             self.denoising and objective.to(self.denoising, device),
+            None if self.captioned is None else self.captioned.to(device),
         )
 
 

@@ -97,16 +97,16 @@ class Corpus:
 
 
 class Examples:
-    """The batches of steps. `features` (N, V) are of the corpus' pictures; `scenes` and their scheduler are there where
-    the UNet is run, `drop` the share of samples without grounding.
+    """The batches of steps. `features` (N, V) are of the corpus' pictures, `named` of which are captioned a step;
+    `scenes` and their scheduler are there where the UNet is run, `drop` the share of samples without grounding.
     """
 
     def __init__(
-        self, corpus: Corpus, reading: Reading, features: Tensor, captions: Captions, drop: float = 0.0,
+        self, corpus: Corpus, reading: Reading, features: Tensor, captions: Captions, named: int, drop: float = 0.0,
         scenes: Scenes | None = None, scheduler: DDPMScheduler | None = None,
     ) -> None:  # fmt: skip
         self.corpus, self.reading, self.features, self.captions = corpus, reading, features, captions
-        self.drop, self.scenes, self.scheduler = drop, scenes, scheduler
+        self.named, self.drop, self.scenes, self.scheduler = named, drop, scenes, scheduler
 
     def draw(self, count: int, names: tuple[str | int, ...], share: tuple[int, int] = (0, 1)) -> tuple[Batch, int]:
         """The batch of `count` samples that `names` (seed, step) determine, and how many turns were cut from it.
@@ -126,15 +126,25 @@ class Examples:
         shown = [corpus.number[row[k].picture] for row, of in zip(own, said, strict=True) for k in of.shown]
         told = [row[-1].layout.caption for row in own if row[-1].layout]
         states, pooled = self.captions(told)
+        captioned, captions = self.to_caption(names, share)
         batch = Batch(
             features=self.features[[corpus.number[row[-1].picture] for row in own]],
-            captions=Texts(*sequence.padded([self.reading.caption(text) for text in told])),
+            captions=captions,
+            captioned=captioned,
             texts=sequence.collate(said, self.features[shown], self.reading.prefix),
             states=states,
             pooled=pooled,
             denoising=self.noised(pick, names, share),
         )
         return batch, sum(passage.cut for passage in passages)
+
+    def to_caption(self, names: tuple[str | int, ...], share: tuple[int, int]) -> tuple[Tensor, Texts]:
+        """Features of pictures of any turn, and their captions: a batch of its own, as captions are short and cheap."""
+        corpus, (index, shares) = self.corpus, share
+        drawn = seeds.rng("gill", "captions", *names).integers(len(corpus.targets), size=self.named)[index::shares]
+        shown = [corpus.turns(int(target))[-1] for target in drawn]
+        captions = [self.reading.caption(turn.layout.caption) for turn in shown if turn.layout]
+        return self.features[[corpus.number[turn.picture] for turn in shown]], Texts(*sequence.padded(captions))
 
     def noised(self, pick: list[int], names: tuple[str | int, ...], share: tuple[int, int]) -> objective.Batch | None:
         if self.scenes is None or self.scheduler is None:

@@ -22,7 +22,7 @@ def captioning(gill: Gill, batch: Batch) -> Tensor:
 
     The mean over each caption's tokens, then over captions, so that micro-batches of captions of any length add up.
     """
-    logits_BLW = gill.caption_logits(batch.features, batch.captions)
+    logits_BLW = gill.caption_logits(batch.named, batch.captions)
     targets_BL = batch.captions.ids.masked_fill(batch.captions.mask == 0, IGNORE)
     each_BL = F.cross_entropy(
         rearrange(logits_BLW, "b l w -> b w l"), targets_BL, ignore_index=IGNORE, reduction="none"

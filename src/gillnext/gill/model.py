@@ -28,7 +28,8 @@ from transformers import PreTrainedModel
 from gillnext.adapter.objective import Denoiser
 from gillnext.gill.sequence import Texts
 
-HEADS = 4  # of the mapper's attention
+HEADS = 4  # of the attention of mapper and resamplers
+LOOKS = 2  # layers of a resampler
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,75 @@ class Sizes:
     cells: int = 0
 
 
-class Resampler(nn.Module):
-    """Learned queries that attend to a picture's cells, after an MLP over each (Alayrac et al., 2022, with one layer).
+class Cells(nn.Module):
+    """What a picture's cells (B, G, V) say, one by one: an MLP over each, and what belongs to its place."""
 
-    GILL has a linear map of pooled features in this place, which small encoders leave too little in.
-    """
-
-    def __init__(self, features: int, cells: int, queries: int, inner: int, width: int) -> None:
+    def __init__(self, features: int, cells: int, inner: int) -> None:
         super().__init__()
         mlp = nn.Linear(features, 2 * inner), nn.GELU(), nn.Linear(2 * inner, inner)
         self.enter = nn.Sequential(nn.LayerNorm(features), *mlp)
         self.places_GM = nn.Parameter(torch.zeros(cells, inner))
-        self.queries_KM = nn.Parameter(torch.randn(queries, inner))
+
+    def forward(self, features_BGV: Tensor) -> Tensor:
+        return self.enter(features_BGV) + self.places_GM
+
+
+class AttentionPooling(nn.Module):
+    """One learned query that attends to a picture's cells: (B, G, V) to (B, width)."""
+
+    def __init__(self, features: int, cells: int, inner: int, width: int) -> None:
+        super().__init__()
+        self.cells = Cells(features, cells, inner)
+        self.query_M = nn.Parameter(torch.randn(inner))
         self.attention = nn.MultiheadAttention(inner, HEADS, bias=False, batch_first=True)
         self.leave = nn.Linear(inner, width)
 
     def forward(self, features_BGV: Tensor) -> Tensor:
+        cells_BGM = self.cells(features_BGV)
+        query_BM = repeat(self.query_M, "m -> b 1 m", b=len(features_BGV))
+        return self.leave(self.attention(query_BM, cells_BGM, cells_BGM, need_weights=False)[0][:, 0])
+
+
+class Look(nn.Module):
+    """One layer of a resampler: queries attend to a picture's cells, then to each other, then an MLP, all residual."""
+
+    def __init__(self, inner: int) -> None:
+        super().__init__()
+        self.before = nn.ModuleList(nn.LayerNorm(inner) for _ in range(3))
+        self.cells = nn.MultiheadAttention(inner, HEADS, bias=False, batch_first=True)
+        self.others = nn.MultiheadAttention(inner, HEADS, bias=False, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(inner, 2 * inner), nn.GELU(), nn.Linear(2 * inner, inner))
+
+    def forward(self, queries_BKM: Tensor, cells_BGM: Tensor) -> Tensor:
+        """Queries (B, K, M), which know more."""
+        first, second, third = self.before
+        queries_BKM = queries_BKM + self.cells(first(queries_BKM), cells_BGM, cells_BGM, need_weights=False)[0]
+        own_BKM = second(queries_BKM)
+        queries_BKM = queries_BKM + self.others(own_BKM, own_BKM, own_BKM, need_weights=False)[0]
+        return queries_BKM + self.mlp(third(queries_BKM))
+
+
+class Resampler(nn.Module):
+    """Learned queries that look at a picture's cells: a perceiver resampler (Alayrac et al., 2022, arXiv:2204.14198).
+
+    GILL has a linear map of pooled features in this place, which small encoders leave too little in. Queries must know
+    of each other: those that did not named one object twice and left another out.
+    """
+
+    def __init__(self, features: int, cells: int, queries: int, inner: int, width: int) -> None:
+        super().__init__()
+        self.cells = Cells(features, cells, inner)
+        self.queries_KM = nn.Parameter(torch.randn(queries, inner))
+        self.looks = nn.ModuleList(Look(inner) for _ in range(LOOKS))
+        self.leave = nn.Linear(inner, width)
+
+    def forward(self, features_BGV: Tensor) -> Tensor:
         """What each query finds, one after the other: (B, K · width)."""
-        cells_BGM = self.enter(features_BGV) + self.places_GM
+        cells_BGM = self.cells(features_BGV)
         queries_BKM = repeat(self.queries_KM, "k m -> b k m", b=len(features_BGV))
-        found_BKM, _ = self.attention(queries_BKM, cells_BGM, cells_BGM, need_weights=False)
-        return rearrange(self.leave(found_BKM), "b k w -> b (k w)")
+        for look in self.looks:
+            queries_BKM = look(queries_BKM, cells_BGM)
+        return rearrange(self.leave(queries_BKM), "b k w -> b (k w)")
 
 
 class Mapper(nn.Module):
@@ -127,7 +176,7 @@ class Gill(nn.Module):
         if sizes.cells:
             seen = sizes.features, sizes.cells
             self.prefix: nn.Module = Resampler(*seen, sizes.prefix, sizes.mapper_width, hidden)
-            self.find_picture: nn.Module = Resampler(*seen, 1, sizes.mapper_width, sizes.retrieval)
+            self.find_picture: nn.Module = AttentionPooling(*seen, sizes.mapper_width, sizes.retrieval)
         else:
             self.prefix = nn.Linear(sizes.features, sizes.prefix * hidden)
             self.find_picture = nn.Linear(sizes.features, sizes.retrieval)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,11 +47,15 @@ class Read:
 
 class Talker:
     """The frozen LM and eyes with what was trained around them. `hash`: SHA-256 of the folder of what was trained;
-    `made_with`: those of the language model, the eyes and the base that it was trained with.
+    `made_with`: those of the language model, the eyes and the base that it was trained with; `trained`: how, with
+    `images` [IMG] tokens, by which `generation`, in how many `steps`.
     """
 
-    def __init__(self, gill: Gill, eyes: Eyes, reading: Reading, hash: str, made_with: dict[str, str]) -> None:
+    def __init__(
+        self, gill: Gill, eyes: Eyes, reading: Reading, hash: str, made_with: dict[str, str], trained: dict[str, Any]
+    ) -> None:
         self.gill, self.eyes, self.reading, self.hash, self.made_with = gill, eyes, reading, hash, made_with
+        self.trained = trained
 
     @classmethod
     def load(
@@ -70,7 +75,8 @@ class Talker:
         trained = folder.load(gill, model).to(device)
         reading = Reading(tokenizer, sequence.end_of(tokenizer, language), trained.sizes.prefix, told["length"])
         seen = Eyes.load(eyes, device, dtype, "grid" if trained.sizes.cells else "pooled")
-        return cls(trained, seen, reading, contents.sha256(gill), told["hashes"])
+        how = {"images": trained.sizes.images, "generation": told["generation"], "steps": told["steps"]}
+        return cls(trained, seen, reading, contents.sha256(gill), told["hashes"], how)
 
     @property
     def device(self) -> torch.device:

@@ -97,11 +97,11 @@ def prepared(cfg: Config, given: Given, reading: Reading, device: torch.device, 
     layouts = [turn.layout for turn in shown if turn.layout]
     captions = Captions(encoder, [layout.caption for layout in layouts], precision, work)
     if cfg.gill.generation == "matching":
-        return Examples(corpus, reading, features, captions)
+        return Examples(corpus, reading, features, captions, cfg.gill.captions)
     pictures = [corpus.pictures[corpus.number[turn.picture]] for turn in shown]
     scenes = Scenes(encoder, layouts, pictures, captions, cfg.adapter.slots, precision, work)
     scheduler = training_scheduler(encoder.pipeline.scheduler.config)
-    return Examples(corpus, reading, features, captions, cfg.adapter.drop, scenes, scheduler)
+    return Examples(corpus, reading, features, captions, cfg.gill.captions, cfg.adapter.drop, scenes, scheduler)
 
 
 def build(cfg: Config, given: Given, accelerator: Accelerator, work: Path) -> Trainer:
@@ -195,6 +195,10 @@ def train(cfg: Config, given: Given, out: Path) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
+    for name, words in (("images", "[IMG] tokens"), ("steps", "optimiser steps")):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help=f"{words}, in place of gill.{name}")
+    what = "what the mapper learns by, in place of gill.generation"
+    parser.add_argument("--generation", choices=("matching", "denoising"), help=what)
     parser.add_argument("--conversations", type=Path, required=True, help="JSON lines, with their pictures beside them")
     parser.add_argument("--language", type=Path, required=True, help="folder of the frozen causal LM")
     parser.add_argument("--eyes", type=Path, required=True, help="folder of a Chinese-CLIP, CLIP or SigLIP")
@@ -204,5 +208,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    given = Given(args.conversations, args.language, args.eyes, args.base, args.adapter)
-    train(config(args), given, args.out)
+    cfg, given = config(args), Given(args.conversations, args.language, args.eyes, args.base, args.adapter)
+    asked = {name: getattr(args, name) for name in ("images", "steps", "generation")}
+    changed = {name: value for name, value in asked.items() if value is not None}
+    train(dataclasses.replace(cfg, gill=dataclasses.replace(cfg.gill, **changed)), given, args.out)

@@ -42,10 +42,11 @@ class Trainer:
 
     def __init__(self, cfg: Config, gill: Gill, examples: Examples, accelerator: Accelerator) -> None:
         self.cfg, self.settings, self.examples, self.accelerator = cfg, cfg.gill, examples, accelerator
-        if self.settings.batch % (accelerator.num_processes * backward.PARTS):
-            what = f"a batch of {self.settings.batch} for {accelerator.num_processes} processes, in halves"
-            remedy = "a multiple of twice the processes: each gets an equal share"
-            raise UserError(what, where="gill.batch", remedy=remedy)
+        for name in ("batch", "captions"):
+            if (size := getattr(self.settings, name)) % (accelerator.num_processes * backward.PARTS):
+                what = f"a batch of {size} for {accelerator.num_processes} processes, in halves"
+                remedy = "a multiple of twice the processes: each gets an equal share"
+                raise UserError(what, where=f"gill.{name}", remedy=remedy)
         self.gill = gill.to(accelerator.device)
         self.gill.reset_norms()
         self.parameters = list(gill.trainable_parameters().values())

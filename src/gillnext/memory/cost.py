@@ -100,8 +100,8 @@ def detecting() -> float:
     In a process of its own: it takes tensors that pretend to be a CPU's (`FakeTensorMode`), after which others of the
     process were seen to crash.
     """
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(detected).result()
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(detected).result()
 
 
 @torch.no_grad()

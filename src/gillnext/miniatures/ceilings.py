@@ -14,7 +14,7 @@ The images of the other stream too (R/reference/others), where a second network 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,6 @@ def render(rows: Sequence[Layout], seed: int, where: str, objects: Objects = DRA
     return pictures
 
 
-def rebuild(pictures: Sequence[np.ndarray], vae_folder: Path, device: str) -> Iterator[np.ndarray]:
-    """The images, each (H, W, 3) uint8, encoded (mean of the posterior) and decoded, a batch at a time."""
-    return rebuilt(autoencoder(vae_folder, device), pictures, BATCH)
-
-
 def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path, out: Path) -> list[dict[str, Any]]:
     """Write `reference`/{real,vae}, the reference features, and `out`/{real,vae}.json; returns the two
     reports.
@@ -66,7 +61,7 @@ def make(config: Config, vae: Path, test: Path, models: Scorers, reference: Path
     rows, device, seed = layouts.read(test), config.run.device, config.run.seed
     objects = of(config)
     real = render(rows, seed, str(test), objects)
-    sets: dict[str, Iterable[np.ndarray]] = {"real": real, "vae": rebuild(real, vae, device)}
+    sets: dict[str, Iterable[np.ndarray]] = {"real": real, "vae": rebuilt(autoencoder(vae, device), real, BATCH)}
     count = max(config.sample.test, len(rows))
     others = np.stack([objects.render(objects.sample(seed, REFERENCE_STREAM, i)) for i in range(count)])
     path = reference / stage.REFERENCE

@@ -23,7 +23,10 @@ REACH = 1.1  # an object's cells: its box's ellipse, a tenth larger in area
 
 
 def class_map(scene: Scene, cells: int) -> Tensor:
-    """(cells, cells) int64: 1 + the class of the object on a cell, the last painted one's; 0 for the background."""
+    """(cells, cells) int64: 1 + the class of the object on a cell, the last painted one's; 0 for the background.
+
+    An object's cells are those of its box's ellipse (`supervision.box_class_maps`: those of its box).
+    """
     found = np.zeros((cells, cells), np.int64)
     centres = (np.arange(cells) + 0.5) / cells
     for thing in scene.objects:

@@ -3,6 +3,8 @@
     gillnext classifier --config config.yaml --out results/demo/models/classifier
 
 Trained on captions of split "train", whose templates and filler words the shards never use.
+
+Letters: B captions, V vocabulary.
 """
 
 from __future__ import annotations

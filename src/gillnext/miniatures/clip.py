@@ -30,7 +30,7 @@ from transformers import (
 from gillnext.config import Config, arguments
 from gillnext.instruments.image_text import pooled
 from gillnext.miniatures import degrade
-from gillnext.miniatures.supervision import cell_labels, split
+from gillnext.miniatures.supervision import box_class_maps, split
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.corpus import Corpus
 from gillnext.miniatures.world.objects import of
@@ -117,7 +117,7 @@ def train(config: Config, out: Path) -> dict[str, float]:
     model: Any = make_model(len(processor.tokenizer), objects.size)
     model.to(device).train()
     tokens = tokenise(processor, learn.captions)
-    cells = cell_labels(learn, objects.size // PATCH)
+    cells = box_class_maps(learn, objects.size // PATCH)
     head = nn.Linear(model.config.vision_config.hidden_size, len(objects.kinds) + 1).to(device)  # for training alone
     parameters = [*model.parameters(), *head.parameters()]
 

@@ -51,7 +51,7 @@ def write(collection: Collection, out: Path) -> int:
             path = folder / name
             path.write_bytes(collection.pictures[row.file])
             trimmed(cutouts.decode(path, where)).save(path, "PNG", optimize=True)
-            written.append((name, row.name, row.measure, row.split, *cutouts.told(row)))
+            written.append((name, row.name, row.measure, row.split, *cutouts.credit(row)))
         with open(folder / cutouts.TABLE, "w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerows([(*cutouts.NEEDED, *cutouts.BESIDE), *written])

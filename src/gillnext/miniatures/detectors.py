@@ -1,4 +1,7 @@
-"""How the annotator and the evaluator are trained and checked, on labelled scenes of a stream each."""
+"""How the annotator and the evaluator are trained and checked, on labelled scenes of a stream each.
+
+Letters: B pictures, C channels, H rows, W columns.
+"""
 
 from __future__ import annotations
 

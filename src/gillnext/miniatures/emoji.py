@@ -92,6 +92,6 @@ def read(
     wanted = [LICENCE, README, *(INSIDE + row.file for row in rows)]
     found = packages.contents(packages.known(sprites, of.sha256, of.get), wanted, str(sprites))
     pictures = {row.file: found[INSIDE + row.file] for row in rows if INSIDE + row.file in found}
-    told, licence = (packages.text(found, name, str(sprites)) for name in (README, LICENCE))
-    images = "\n".join(line for line in told.splitlines() if "Noto" in line)
+    readme, licence = (packages.text(found, name, str(sprites)) for name in (README, LICENCE))
+    images = "\n".join(line for line in readme.splitlines() if "Noto" in line)
     return Collection(table, rows, pictures, ABOUT.format(sprites=of, names=named_by, images=images, licence=licence))

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from gillnext.config import Config, arguments
 from gillnext.miniatures import degrade
 from gillnext.miniatures.networks.features import FeatureNetwork, pooled
-from gillnext.miniatures.supervision import cell_labels, split
+from gillnext.miniatures.supervision import box_class_maps, split
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.corpus import Corpus
 from gillnext.miniatures.world.objects import DRAWN, of
@@ -70,7 +70,7 @@ def train(config: Config, out: Path) -> dict[str, float]:
     model = FeatureNetwork(len(objects.kinds), len(COUNT_SHARES)).to(config.run.device).train()
     learn, held_out = split(corpus.make(seed, "features", settings.corpus + HELD_OUT, objects), settings.corpus)
     which_NK, count_N = targets(learn, len(objects.kinds))
-    cells_NHW = cell_labels(learn, CELLS)
+    cells_NHW = box_class_maps(learn, CELLS)
 
     def loss_at(step: int) -> Tensor:
         rng = seeds.rng("features", "batch", seed, step)

@@ -71,13 +71,13 @@ def native_metrics(lexicon: Lexicon, label: Callable[[Sequence[str]], list[str]]
 
 
 def filter_breakdown(judged: pl.DataFrame) -> dict[str, Any]:
-    """Rows by true and predicted label, and the kept share by the family of caption template."""
+    """Rows by true and predicted label, and the kept share by the kind of caption template."""
     pairs = Counter(judged.select("label", "predicted").iter_rows())
-    families = judged.group_by("label", "kind").agg(n=pl.len(), kept=(pl.col("predicted") != "none").mean().round(6))
+    kinds = judged.group_by("label", "kind").agg(n=pl.len(), kept=(pl.col("predicted") != "none").mean().round(6))
     return {
         "confusion": {t: {p: pairs[t, p] for p in LABELS} for t in LABELS},
         "kept_by_kind": {
             f"{row['label']}/{row['kind']}": {"n": row["n"], "kept": row["kept"]}
-            for row in families.sort("label", "kind").iter_rows(named=True)
+            for row in kinds.sort("label", "kind").iter_rows(named=True)
         },
     }

@@ -136,7 +136,7 @@ def keep(role: str, root: Path, config: Config, out: Path) -> dict[str, Any]:
         tier=config.run.tier,
         seed=config.run.seed,
         arithmetic=config.run.arithmetic,
-        settings="; ".join(f"{rule}: {told}" for rule, told in settings.items()) or "none",
+        settings="; ".join(f"{rule}: {values}" for rule, values in settings.items()) or "none",
         measured=measured(root / "models", rules),
     )
     (out / "README.md").write_text(card, encoding="utf-8")
@@ -200,8 +200,8 @@ def main(args: argparse.Namespace) -> None:
     if not (args.results / "config.json").exists():
         raise UserError("no config.json in it", where=str(args.results), remedy="make foundations")
     if args.out and args.drawing:
-        told = keep_drawing(args.results, args.out)
-        print(f"{args.out / DRAWING}: {told['bytes'] / 2**20:.1f} MiB")
+        drawing = keep_drawing(args.results, args.out)
+        print(f"{args.out / DRAWING}: {drawing['bytes'] / 2**20:.1f} MiB")
     elif args.out:
         kept = keep_all(args.results, args.out)
         print(f"{args.out}: {len(kept)} models, {sum(one['bytes'] for one in kept.values()) / 2**20:.1f} MiB")

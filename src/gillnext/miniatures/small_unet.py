@@ -3,6 +3,8 @@
 It learns v-prediction (Salimans & Ho, 2022) on the latents of stream "base", in two stages: windows around one object
 (`base_on_windows.py`), then whole pictures (`base.py`); its features learn to tell each cell's class as well
 (`class_map.py`). A tenth of the captions is empty, for classifier-free guidance.
+
+Letters: B samples, T caption tokens, D width of the text states, H and W cells of the latents.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ def build_unet(channels: Sequence[int], cells: int = 16) -> UNet2DConditionModel
 
 
 class Batches:
-    """`loss(unet, head, step)` of one samples; depends on the weights and the step alone."""
+    """`loss(unet, head, step)` is that of the step's batch; it depends on the weights and the step alone."""
 
     def __init__(self, cfg: Config, name: str, samples: TrainingSamples, batch: int) -> None:
         self.name, self.samples, self.batch, self.seed = name, samples, batch, cfg.run.seed
@@ -73,21 +75,33 @@ class Batches:
         self.device = torch.device(cfg.run.device)
 
     def loss(self, unet: UNet2DConditionModel, head: ClassMapHead, step: int) -> Tensor:
+        """Denoising and, with the weight `base.class_map`, the classes of the cells: a number."""
         n, samples = self.batch, self.samples
         generator = seeds.torch_generator(self.name, self.seed, step)
-        pick = torch.randint(len(samples), (n,), generator=generator)
-        drop = torch.rand(n, generator=generator) < DROP
-        steps = timesteps(n, self.schedule.config.num_train_timesteps, generator)
-        latents, caption = samples.latents[pick], torch.where(drop, len(samples.states) - 1, samples.caption[pick])
-        noise = torch.randn(latents.shape, generator=generator)
-        noisy = self.schedule.add_noise(latents, noise, steps).to(self.device, memory_format=torch.channels_last)
-        added = {
-            "text_embeds": samples.pooled[caption].to(self.device),
-            "time_ids": samples.time_ids[pick].to(self.device),
-        }
-        v = unet(noisy, steps.to(self.device), samples.states[caption].to(self.device), added_cond_kwargs=added).sample
-        denoising = F.mse_loss(v, target(self.schedule, latents, noise, steps).to(self.device))
-        return denoising + self.weight * head.loss(samples.maps[pick].to(self.device))
+        pick_B = torch.randint(len(samples), (n,), generator=generator)
+        drop_B = torch.rand(n, generator=generator) < DROP
+        steps_B = timesteps(n, self.schedule.config.num_train_timesteps, generator)
+        latents_B4HW = samples.latents[pick_B]
+        caption_B = torch.where(drop_B, len(samples.states) - 1, samples.caption[pick_B])
+        noise_B4HW = torch.randn(latents_B4HW.shape, generator=generator)
+        noisy_B4HW = self.schedule.add_noise(latents_B4HW, noise_B4HW, steps_B)
+        states_BTD, pooled_BD, time_ids_B6, maps_BHW = (
+            part.to(self.device)
+            for part in (
+                samples.states[caption_B],
+                samples.pooled[caption_B],
+                samples.time_ids[pick_B],
+                samples.maps[pick_B],
+            )
+        )
+        v_B4HW = unet(
+            noisy_B4HW.to(self.device, memory_format=torch.channels_last),
+            steps_B.to(self.device),
+            states_BTD,
+            added_cond_kwargs={"text_embeds": pooled_BD, "time_ids": time_ids_B6},
+        ).sample
+        target_B4HW = target(self.schedule, latents_B4HW, noise_B4HW, steps_B).to(self.device)
+        return F.mse_loss(v_B4HW, target_B4HW) + self.weight * head.loss(maps_BHW)
 
 
 def train(

@@ -33,6 +33,6 @@ def read(deb: Path, table: Path = CHOSEN, sha256: str = SHA256) -> Collection:
     tar = packages.debian(packages.known(deb, sha256, GET), str(deb))
     found = packages.contents(tar, [COPYRIGHT, *(INSIDE + row.file for row in rows)], str(deb))
     pictures = {row.file: found[INSIDE + row.file] for row in rows if INSIDE + row.file in found}
-    told = packages.text(found, COPYRIGHT, str(deb))
-    about = ABOUT.format(package=PACKAGE, sha256=sha256, side=SIDE, copyright=told)
+    copyright = packages.text(found, COPYRIGHT, str(deb))
+    about = ABOUT.format(package=PACKAGE, sha256=sha256, side=SIDE, copyright=copyright)
     return Collection(table, rows, pictures, about)

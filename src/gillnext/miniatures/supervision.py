@@ -15,10 +15,9 @@ def split(whole: Corpus, count: int) -> tuple[Corpus, Corpus]:
     return first, Corpus(whole.scenes[count:], whole.images[count:], whole.captions[count:])
 
 
-def cell_labels(data: Corpus, cells: int) -> Tensor:
-    """What stands at the centre of each cell of a grid, (N, cells, cells): class id + 1, 0 for background.
-
-    Where objects overlap, the one painted last counts.
+def box_class_maps(data: Corpus, cells: int) -> Tensor:
+    """Class maps of scenes by their boxes, (N, cells, cells) int64: 1 + the class of the last painted object whose box
+    holds a cell's centre, 0 for the background. The base learns maps of ellipses instead (`class_map.class_map`).
     """
     centre = (np.arange(cells) + 0.5) / cells
     labels = torch.zeros(len(data.scenes), cells, cells, dtype=torch.int64)

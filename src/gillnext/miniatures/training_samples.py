@@ -50,7 +50,9 @@ class TrainingSamples:
     def of(
         cls, latents: Tensor, maps: Tensor, time_ids: Tensor, texts: Sequence[str], encode: Encode
     ) -> TrainingSamples:
-        """Samples with a caption each; every different caption is encoded once."""
+        """Samples of latents (N, C, h, w), class maps (N, h, w) and size conditions (N, 6), with a caption each; every
+        different caption is encoded once.
+        """
         different = list(dict.fromkeys(texts))
         number = {caption: i for i, caption in enumerate(different)}
         index = torch.tensor([number[caption] for caption in texts])
@@ -70,7 +72,7 @@ def picture_captions(scenes: Sequence[Scene], namings: Sequence[str], seed: int)
 def pictures(
     scenes: Sequence[Scene], latents: Tensor, texts: Sequence[str], encode: Encode, size: int = SIZE
 ) -> TrainingSamples:
-    """Every whole picture, of `size` pixels a side, with its caption."""
+    """Every whole picture, of `size` pixels a side, with its caption; latents (N, C, h, w)."""
     maps = torch.stack([class_map(scene, latents.shape[-1]) for scene in scenes])
     return TrainingSamples.of(latents, maps, size_conditions(len(latents), size), texts, encode)
 
@@ -104,7 +106,7 @@ def window(scene: Scene, index: int, side: int, cells: int, rng: np.random.Gener
 
 
 def windows(data: Corpus, latents: Tensor, seed: int, encode: Encode) -> TrainingSamples:
-    """A window of half the latents' side around every object of every picture."""
+    """A window of half the side of the latents (N, C, h, w) around every object of every picture."""
     cells = latents.shape[-1]
     side, pixels = cells // 2, data.images.shape[1] // cells
     parts, maps, corners, written = [], [], [], []

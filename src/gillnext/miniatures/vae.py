@@ -3,6 +3,8 @@
 Trained on the stream "base" with an L1 loss and a small KL term, as in latent diffusion (Rombach et al., 2022).
 
     gillnext vae --config config.yaml --out results/demo/models/vae
+
+Letters: N pictures, C channels, H rows, W columns.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ def crop(images_NCHW: Tensor, side: int, generator: torch.Generator) -> Tensor:
 def standardise(vae: AutoencoderKL, images: np.ndarray) -> None:
     """Fold a shift and scale of each latent channel into the 1×1 convolutions: latents get mean 0 and variance 1.
 
-    What the pipeline's single `scaling_factor` would do for all channels at once; it becomes 1.
+    `images` (N, H, W, 3) uint8 give the latents. A pipeline's `scaling_factor` scales all channels alike; it becomes 1.
     """
     vae.register_to_config(scaling_factor=1.0)
     latents = encode(vae, images).double()

@@ -1,4 +1,7 @@
-"""Greedy decoding of plans in batches, with or without the grammar."""
+"""Greedy decoding of plans in batches, with or without the grammar.
+
+Letters: B captions, T tokens, V vocabulary.
+"""
 
 from __future__ import annotations
 

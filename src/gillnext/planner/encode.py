@@ -4,6 +4,8 @@ A layout that lacks objects of its caption (their boxes were not found) still te
 tell that the plan ends there, and which name comes where a missing one should: these tokens are left out of its loss,
 and all others are taught. To name what is missing in the prompt instead would ask for plans in a way in which nobody
 asks later, and would change the prompt of every layout.
+
+Letters: B texts, T tokens.
 """
 
 from __future__ import annotations

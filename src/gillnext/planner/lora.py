@@ -7,6 +7,8 @@ some 30 tokens an object and not 8.
 
 The merged model is saved, in the precision in which it was frozen. Its folder is whole: whatever reads a causal LM
 reads it, without peft and without a base that must lie where it lay. The price is the base's size on the disk.
+
+Letters: B texts, T tokens, V vocabulary, N taught tokens, K tokens of a target.
 """
 
 from __future__ import annotations

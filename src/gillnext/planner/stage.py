@@ -33,12 +33,12 @@ KNOWN = 20_000  # training layouts that the baselines draw from at most, a seede
 SHARES = ("validity_unconstrained", "validity_constrained", "spatial_accuracy", "count_accuracy")  # of captions
 
 
-def _layouts_of(paths: Sequence[Path], seed: int, most: int = 0) -> list[Layout]:
-    """The layouts with objects, in their order; of more than `most` (0: any) a choice."""
+def _layouts_of(paths: Sequence[Path], seed: int, most: int | None = None) -> list[Layout]:
+    """The layouts with objects, in their order; of more than `most` (None: any) a choice."""
     found = Lines(paths, lambda layout: bool(layout.names))
     if not len(found):
         raise UserError("no layouts", where=", ".join(map(str, paths)), remedy="name layouts that hold objects")
-    if not most or len(found) <= most:
+    if most is None or len(found) <= most:
         return [found[i] for i in range(len(found))]
     return [found[int(i)] for i in np.sort(seeds.rng("baselines", seed).permutation(len(found))[:most])]
 

@@ -7,6 +7,8 @@ the digits before it is spread over the next one. The product of a number's cond
 
 Targets are kept sparse, a row a spelling: a matrix of every token by every other would take 90 GB for a vocabulary of
 150,000.
+
+Letters: N tokens, R rows of targets, K tokens of a row, V vocabulary.
 """
 
 from __future__ import annotations

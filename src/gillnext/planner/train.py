@@ -10,6 +10,8 @@ can read: its loss is that of the plan's tokens alone (`planner.lora`).
 Objects come in the order in which the caption names them; a quarter of a step's layouts is mirrored along each axis,
 together with their words of side, where that is possible. Of layouts that lack an object of their caption,
 `planner.incomplete` says whether they are left out (`planner.encode` for what they teach).
+
+Letters: B texts, T tokens, V vocabulary, N tokens of plans.
 """
 
 from __future__ import annotations

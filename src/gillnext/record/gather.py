@@ -126,8 +126,8 @@ def training(tier: str, root: Path, arm: str, seed: int) -> Iterator[Row]:
     path = root / f"adapters/{arm}/{seed}/training.json"
     about = files.read_json(path) if path.exists() else {}
     gpu = about.get("gpu", {})
-    told = {"parameters": about.get("parameters"), "step_seconds": gpu.get("seconds"), "gpu_bytes": gpu.get("bytes")}
-    for name, value in told.items():
+    costs = {"parameters": about.get("parameters"), "step_seconds": gpu.get("seconds"), "gpu_bytes": gpu.get("bytes")}
+    for name, value in costs.items():
         if value is not None:
             yield tier, arm, seed, "training", "", name, "", "", float(value), None, None, None, None
 
@@ -136,8 +136,8 @@ def base(config: Config, root: Path) -> dict[str, Any]:
     """What the adapters' folders tell of their base for tables to say: what its own card says that it cannot do."""
     runs = [(arm, seed) for arm in config.study.trained for seed in config.study.seeds_of(arm)]
     paths = [root / f"adapters/{arm}/{seed}/training.json" for arm, seed in runs]
-    told = [files.read_json(path).get("provenance", {}).get("base", {}) for path in paths if path.exists()]
-    said = [about["limitation"] for about in told if "limitation" in about]
+    bases = [files.read_json(path).get("provenance", {}).get("base", {}) for path in paths if path.exists()]
+    said = [about["limitation"] for about in bases if "limitation" in about]
     return {"limitation": said[0]} if said else {}
 
 
@@ -167,7 +167,7 @@ def tables(config: Config, root: Path) -> Results:
     found += [row for run in runs for row in training(tier, root, *run)]
     write(table(found, SCORES), root / "scores.parquet")
     write(table((row for run in runs for row in history(root, *run)), CURVES), root / "curves.parquet")
-    about = {"base": told} if (told := base(config, root)) else {}
+    about = {"base": limits} if (limits := base(config, root)) else {}
     files.write_json(root / "protocols.json", {"protocols": protocols, "made": made, **about})
     return Results(root, config)
 

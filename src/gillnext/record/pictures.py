@@ -1,4 +1,7 @@
-"""The pictures that the paper shows, and their layouts, in one archive: `pictures.zip`."""
+"""The pictures that the paper shows, and their layouts, in one archive: `pictures.zip`.
+
+Letters: N layouts.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is what a lab gives for a role a whole checkpoint of a kind that the role takes? Told before anything long begins.
+"""Checks, before anything long begins, that the checkpoint given for a role is whole and of a kind that the role takes.
 
 Only small files and the heads of weights are read, by the standard library alone: the Snakefile asks on hosts that have
 nothing but Snakemake. Whether two models fit each other (an adapter its base) is told where they meet.

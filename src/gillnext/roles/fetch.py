@@ -49,7 +49,7 @@ def wanted(names: Sequence[str], half: bool) -> list[str]:
 
 
 @contextmanager
-def told(source: Source) -> Iterator[None]:
+def hub_errors(source: Source) -> Iterator[None]:
     """A hub's errors as `UserError`s about `source`."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -69,7 +69,7 @@ def commits(models: Any, endpoint: str | None = None) -> dict[str, str]:
     found = {}
     for role in sources.on_hub(models):
         source = sources.read(role, getattr(models, role))
-        with told(source):
+        with hub_errors(source):
             found[role] = f"{source.hub} @ {HfApi(endpoint).model_info(source.hub, revision=source.revision).sha}"
     return found
 
@@ -79,7 +79,7 @@ def fetch(source: Source, out: Path, half: bool, endpoint: str | None = None) ->
     from huggingface_hub import HfApi, snapshot_download
 
     work = out.with_name(out.name + ".work")
-    with told(source):
+    with hub_errors(source):
         about = HfApi(endpoint).model_info(source.hub, revision=source.revision)
         names = wanted([file.rfilename for file in about.siblings or []], half)
         if not any(name.endswith(".safetensors") for name in names):

@@ -1,8 +1,8 @@
-"""Python's garbage collector, kept away from what imports make: it stays to the end, so none of it is garbage.
+"""Keeps Python's garbage collector away from imported modules, which live until the process ends and are no garbage.
 
-Importing torch, diffusers and transformers makes most of a million objects. Looking through them takes a tenth of the
-time of the imports, and as long again in a short job that follows. Where such libraries are imported late, inside a
-function, the import is spared as well:
+Importing torch, diffusers and transformers makes most of a million objects. Without this the collector would look
+through them again and again: a tenth of the time of the imports, and as long again in a short job that follows. A
+library that is imported late, inside a function, is spared in the same way:
 
     with collector.spared():
         from torchvision.models.detection import FCOS

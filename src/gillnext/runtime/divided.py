@@ -1,4 +1,4 @@
-"""Tensors that processes hold a part each of (torch's DTensor): the part here, the whole, and a whole one divided.
+"""Tensors that are divided among processes (torch's DTensor): the part of this process, the whole, and back again.
 
 A plain tensor is its own part and its own whole.
 """
@@ -19,9 +19,9 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def whole(part: Tensor, like: Tensor) -> Tensor:
-    """The whole of `part`, which is divided or this process's part of what is divided as `like`.
+    """The whole tensor of `part`: a divided tensor, or this process's part of one that is divided as `like` is.
 
-    Every process takes part; the result is for reading, as it may be `part` itself.
+    Every process has to call it. The result is for reading: it may be `part` itself.
     """
     if not divided(like):
         return part
@@ -36,7 +36,7 @@ def whole(part: Tensor, like: Tensor) -> Tensor:
 
 
 def as_(value: Tensor, like: Tensor) -> Tensor:
-    """A copy of the whole `value`, on the device, in the memory's order and divided as `like`; its own type."""
+    """A copy of the whole `value` in its own type, with the device, the order in memory and the division of `like`."""
     if not divided(like):
         return torch.empty_like(like, dtype=value.dtype, device=value.device).copy_(value)
     from torch.distributed.tensor import DTensor, distribute_tensor

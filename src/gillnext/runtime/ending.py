@@ -1,5 +1,5 @@
-"""The end of a process. To take the modules of torch, diffusers and transformers apart takes more than a second of a
-core, and the system frees them at once.
+"""Ends a process at once. Python would spend more than a second of a core on taking the modules of torch, diffusers and
+transformers apart; the operating system frees them at once.
 """
 
 from __future__ import annotations

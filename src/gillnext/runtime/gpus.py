@@ -1,14 +1,16 @@
-"""GPUs of a job's own: of those that it sees it takes as many as it computes on, and hides the others from itself.
+"""Gives a job GPUs of its own: it locks as many as it computes on, and sees no others.
 
     gillnext sample --config …                              # takes one where run.device is cuda
     python -m gillnext.runtime.gpus 4 accelerate launch …   # takes four for a command and the processes that it starts
 
-A GPU is taken by a lock of the operating system on a file of its UUID, in a folder of this user that all jobs of the
-machine share. The lock goes with the processes that have it, however these end. `CUDA_VISIBLE_DEVICES` is read when
-CUDA starts, so this comes before. What it held before, a person's or a scheduler's choice, is what is chosen from: a
-job of Slurm locks GPUs that nobody else is given. `nvidia-smi` tells the UUIDs, without a CUDA context, and in a
-container or a job of Slurm only of what is there to be used; an index alone would not tell whose GPU 0 it is.
-Standard library only: the command line and the host's Snakemake ask before anything is loaded.
+A job takes a GPU by locking a file that is named by the GPU's UUID. The files lie in one folder of the user's, which
+all jobs of the machine share. The operating system gives the lock back when the last process of the job ends, however
+it ends. The GPUs are taken before CUDA starts, because CUDA reads `CUDA_VISIBLE_DEVICES` once, at its start.
+
+Where that variable is set, by a person or a scheduler, the job chooses among the GPUs that it names. UUIDs come from
+`nvidia-smi`, which needs no CUDA context and lists, in a container or a job of Slurm, only what may be used there. An
+index would not do: every container calls its first GPU 0. Standard library only: the command line and the host's
+Snakemake ask before anything is loaded.
 """
 
 from __future__ import annotations
@@ -79,10 +81,10 @@ def visible() -> dict[str, str]:
 
 
 def begin(stage: str, config: Config) -> None:
-    """Take what `stage` computes on, where that is GPUs, and hide the others; waits where others have them.
+    """Take the GPUs that `stage` computes on, if any, and hide the others; waits while other jobs have them.
 
-    A process of a training that several share has its launcher's. Raises `UserError` where fewer are seen than asked
-    for; where none is, or an index too high, the stage tells (`training.check_device`).
+    The processes of one training use their launcher's GPUs. Raises `UserError` where fewer are seen than asked for. No
+    GPU at all, or an index that is too high, is the stage's to refuse (`training.check_device`).
     """
     device, _, index = config.run.device.partition(":")
     if device != "cuda" or stage not in {*STAGES, *ACTORS}:
@@ -111,8 +113,8 @@ def take(count: int, of: dict[str, str], where: str) -> None:
 
 
 def _hold(locks: Sequence[str], count: int) -> list[str]:
-    """Lock `count` of `locks`. One job at a time collects, the others wait for it with nothing in their hands: two
-    that each had a part of what both need would wait for ever.
+    """Lock `count` of `locks`. One job collects at a time, and the others wait without holding a lock: two jobs that
+    each held a part of what both need would wait for ever.
     """
     count = min(count, len(locks))
     mine: dict[str, IO[str]] = {}
@@ -145,9 +147,9 @@ def _share(taken: str) -> None:
 
 
 def _lock(name: str) -> IO[str] | None:
-    """The open file of a lock that was free, with who has it now; None where another has it.
+    """The open file of a lock that was free, with its new owner written into it; None where another job has it.
 
-    Who has it shares it, so that the processes that it starts can, while who wants it wants it alone.
+    It is taken exclusively and then held as a shared lock, which the processes that the job starts can share.
     """
     stream = open(_file(name), "a+", encoding="utf-8", errors="replace")  # noqa: SIM115 (kept open on purpose)
     try:

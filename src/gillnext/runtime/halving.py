@@ -1,5 +1,6 @@
-"""A batch that cannot be answered is halved, down to one item, which is then set aside: where memory runs out, and
-where one item is of a kind that a processor refuses.
+"""Halves a batch that a model cannot answer, until single items are left; a single item that fails is set aside.
+
+A batch fails where memory runs out, and where a processor refuses one of its items.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Hand the device memory that torch keeps for later back."""
+    """Give back the device memory that torch keeps for later."""
     torch = sys.modules.get("torch")
     if torch and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def halving(answer: Callable[[Sequence[Item]], Sequence[Answer]], batch: Sequence[Item]) -> list[Answer | Exception]:
-    """`answer(batch)`, an answer an item; of its halves where memory runs out or a `ValueError` is raised, and that
-    error for one item alone.
+    """`answer(batch)`: an answer for each item. Where memory runs out, or a `ValueError` is raised, the halves are
+    answered instead. A single item that fails gets the error as its answer.
     """
     try:
         return list(answer(batch))

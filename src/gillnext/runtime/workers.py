@@ -1,4 +1,4 @@
-"""A model on several devices: one Ray actor a device, batches handed out as actors get free, dead actors replaced.
+"""Runs a model on several devices: one Ray actor a device. A free actor gets the next batch; a dead one is replaced.
 
     with Workers(partial(load, folder), config) as workers:
         for batch, answer in workers.map(batches):
@@ -203,26 +203,26 @@ class Workers(Generic[Item, Answer]):
         import ray
         from ray.exceptions import RayError
 
-        flying = {reference: hand for hand in self.hands for reference in hand.tasks}
+        flying = {ref: hand for hand in self.hands for ref in hand.tasks}
         flying |= {hand.starting: hand for hand in self.hands if hand.starting is not None}
         if ray.wait(list(flying), num_returns=1, timeout=POLL)[0]:  # all that are ready, not the first in the list
             ready, _ = ray.wait(list(flying), num_returns=len(flying), timeout=0)
         else:
             ready = []
-        for reference in ready:
-            hand, self.heard = flying[reference], time.monotonic()
+        for ref in ready:
+            hand, self.heard = flying[ref], time.monotonic()
             if hand not in self.hands:  # replaced a moment ago
                 continue
             try:
-                answer = ray.get(reference)
+                answer = ray.get(ref)
             except RayError as error:
-                yield from self._failed(hand, reference, error, waiting)
+                yield from self._failed(hand, ref, error, waiting)
                 continue
             hand.since = self.heard
-            if reference == hand.starting:
+            if ref == hand.starting:
                 hand.starting, hand.place = None, answer
                 continue
-            task = hand.tasks.pop(reference)
+            task = hand.tasks.pop(ref)
             self.counts[hand.place] += len(task.batch)
             self.proven = True
             yield task.batch, answer
@@ -240,7 +240,7 @@ class Workers(Generic[Item, Answer]):
             )
 
     def _failed(
-        self, hand: _Hand, reference: Any, error: Exception, waiting: deque[_Task[Item]]
+        self, hand: _Hand, ref: Any, error: Exception, waiting: deque[_Task[Item]]
     ) -> Iterator[tuple[Sequence[Item], None]]:
         """An actor has died, or its model has raised: it is replaced as it may be of no more use (a CUDA error)."""
         import ray
@@ -252,16 +252,18 @@ class Workers(Generic[Item, Answer]):
         cause: Any = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, UserError):
             raise cause from None
-        if reference == hand.starting and not self.replaced:  # no model could be made: no batch is to blame
+        if ref == hand.starting and not self.replaced:  # no model could be made: no batch is to blame
             raise error from None
         ray.kill(hand.handle)
-        if reference in hand.tasks:  # the batch that raised is to blame, be it the oldest or not
-            hand.tasks = {reference: hand.tasks[reference]} | hand.tasks
+        if ref in hand.tasks:  # the batch that raised is to blame, be it the oldest or not
+            hand.tasks = {ref: hand.tasks[ref]} | hand.tasks
         reason = " ".join(str(cause).split())
         yield from self._died(hand, waiting, f"raised {type(cause).__name__}: {reason[:300]}")
 
     def _died(self, hand: _Hand, waiting: deque[_Task[Item]], how: str) -> Iterator[tuple[Sequence[Item], None]]:
-        """Replace an actor and take its batches back; the one that it was at is told apart from the one that waited."""
+        """Replace an actor and take its batches back. Its death counts against the batch that it was working on, not
+        against the one that waited.
+        """
         self.replaced += 1
         if self.replaced - self.forgiven > self.settings.restarts:
             raise UserError(

@@ -108,13 +108,13 @@ def main(args: argparse.Namespace) -> None:
     for warning in warnings:
         print(f"gillnext draw: warning: {warning}", file=sys.stderr)
     if args.json:
-        told = {
+        answer = {
             "caption": args.caption, "objects": used.to_row()["objects"], "picture": str(args.out),
             "warnings": warnings, "seed": args.seed, "arm": None if args.adapter else cfg.study.reference,
             "adapter": str(folders["adapter"]), "steps": steps, "guidance": guidance,
             "local": args.local,
         }  # fmt: skip
-        print(json.dumps(told, ensure_ascii=False))
+        print(json.dumps(answer, ensure_ascii=False))
         return
     for name, box in zip(used.names, used.boxes, strict=True):
         print(f"{name} [{', '.join(f'{v:.2f}' for v in box)}]")

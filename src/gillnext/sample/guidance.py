@@ -47,6 +47,7 @@ class Watched:
         attention_mask: Tensor | None = None,
         temb: Tensor | None = None,
     ) -> Tensor:
+        """`hidden_states` (B, P, C) to the same shape; `encoder_hidden_states` (B, T, C). diffusers names them."""
         context_BTC = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         q_BHPD, k_BHTD, v_BHTD = heads_of(attn, attn.to_q(hidden_states), context_BTC)
         attention_BHPT = (q_BHPD @ k_BHTD.transpose(-1, -2) * attn.scale).softmax(-1)

@@ -135,12 +135,12 @@ class Painter:
 
     def remarks(self, layout: layouts.Layout) -> list[str]:
         """What the models cannot know of a layout."""
-        told = [] if layout.names else ["there are no boxes: the caption alone is drawn"]
+        found = [] if layout.names else ["there are no boxes: the caption alone is drawn"]
         if self.closed and self.planner is not None:
-            told += remarks.of_words(layout, self.planner)
+            found += remarks.of_words(layout, self.planner)
         pipeline = next(iter(self.pipelines.values()), None) or self.pipeline(None)
         tokens, most = len(pipeline.tokenizer.tokenize(layout.caption)) + PREFIX, text_length(pipeline)
-        return told + ([f"the caption has {tokens} tokens; the text encoder reads {most}"] if tokens > most else [])
+        return found + ([f"the caption has {tokens} tokens; the text encoder reads {most}"] if tokens > most else [])
 
     def paint(
         self, layout: layouts.Layout, adapter: Path | None, seed: int, steps: int, guidance: float, local: float = 0.0

@@ -8,6 +8,8 @@
 The first keeps the features of the real pictures that all distances are to (R/reference/others), and scores the real
 test pictures (R/reference/real) and the same through the autoencoder (R/reference/vae). Values are as the formula gives
 them (`fid_kid.kid`). It is no FID, and its network is not Inception: they compare with each other alone.
+
+Letters: N and M pictures, D features.
 """
 
 from __future__ import annotations

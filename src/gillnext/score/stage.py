@@ -10,6 +10,8 @@
         --evaluator … --second-evaluator … --prior … --out R/scores/swapped/attn2/0.json
 
 The reference features (R/reference/features.safetensors) are those of real images: `gillnext ceilings` writes them.
+
+Letters: N pictures, D features, E width of CLIP's embedding.
 """
 
 from __future__ import annotations

@@ -78,8 +78,8 @@ def look(row: Layout, images: Path) -> dict[str, Any]:
     image = read_image(path)
     if isinstance(image, str):
         return nothing | {"reason": image}
-    content, told = files.sha256(path), row.extra.get("sha256")
-    if told and told != content:
+    content, expected = files.sha256(path), row.extra.get("sha256")
+    if expected and expected != content:
         return nothing | {"reason": CHANGED}
     seen = {"sha256": content, "phash": phash(image), "width": image.width, "height": image.height}
     return known | seen | {"reason": ""}

@@ -1,6 +1,8 @@
 """A manifest of a split: URL, SHA-256 of the picture and side, a row a picture, no captions.
 
 Another lab makes the same split from it, of what it could still fetch.
+
+Letters: N rows of all parts, in their order.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a manifest tells of N rows: `side_N`, `NOWHERE` for rows that it does not name, and counts of its entries:
+class Named:
+    """What a manifest says of N rows: `side_N`, `NOWHERE` for rows that it does not name, and counts of its entries:
     all, and by side those whose picture is gone, with those of them whose URL now gives another picture.
     """
 
@@ -74,7 +76,7 @@ def read(path: Path) -> pl.DataFrame:
     return table.with_columns(pl.col("url").fill_null(""))
 
 
-def sides_of(path: Path, pictures: Pictures) -> Told:
+def sides_of(path: Path, pictures: Pictures) -> Named:
     """The sides that the manifest at `path` tells of the pictures, by content."""
     table = read(path)
     sha = bytes.fromhex("".join(table["sha256"].to_list()))
@@ -93,7 +95,7 @@ def sides_of(path: Path, pictures: Pictures) -> Told:
     here = rows.filter(pl.Series(pictures.good_N))
     gone = entries.join(here, on=["a", "b"], how="anti")
     other = gone.filter(pl.col("url").is_in(pl.Series(pictures.url_N[pictures.good_N]).implode()))
-    return Told(
+    return Named(
         named["side"].fill_null(NOWHERE).to_numpy(),
         {"entries": table.height, "gone": _by_side(gone), "gone_with_another_picture_at_the_url": _by_side(other)},
     )

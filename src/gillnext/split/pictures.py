@@ -50,9 +50,9 @@ class Part:
 
     def pairs(self, table: pl.DataFrame) -> Iterator[tuple[Layout, Scores]]:
         """`rows`, checked to be those of the fingerprints `table`."""
-        told, rows = table["image_path"], 0
+        paths, rows = table["image_path"], 0
         for layout, scores in self.rows():
-            if rows == table.height or layout.image_path != told[rows]:
+            if rows == table.height or layout.image_path != paths[rows]:
                 self._other()
             rows += 1
             yield layout, scores

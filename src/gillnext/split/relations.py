@@ -96,7 +96,7 @@ class Grammar:
             stated += order
             found.append(None if order else self._clause(text, bool(re.search(r"[\ue000-\uf8ff]", before))))
             before += text
-        return list(dict.fromkeys([*stated, *_told(found)]))
+        return list(dict.fromkeys([*stated, *_of_clauses(found)]))
 
     def _order(self, text: str) -> Stated:
         """从左到右依次是…: each object by the next."""
@@ -149,9 +149,9 @@ def _lies(clause: _Clause | None) -> str:
     return clause.directions[0] if clause and clause.reference is None and len(clause.directions) == 1 else ""
 
 
-def _told(clauses: Sequence[_Clause | None]) -> Stated:
+def _of_clauses(clauses: Sequence[_Clause | None]) -> Stated:
     """The relations of clauses; of neighbours on opposite sides, with or without a middle, each other's."""
-    told: Stated = []
+    stated: Stated = []
     left = list(clauses)
     for size in (3, 2):
         for i in range(len(left) - size + 1):
@@ -161,11 +161,11 @@ def _told(clauses: Sequence[_Clause | None]) -> Stated:
             if OPPOSITE.get(here) == there and between in ([], ["middle"]) and not apart:
                 left[i : i + size] = [None] * size
                 for a, b in itertools.pairwise(clause for clause in row if clause):
-                    told += [(s, here, t) for s in a.subjects for t in b.subjects if s != t]
+                    stated += [(s, here, t) for s in a.subjects for t in b.subjects if s != t]
     for clause in left:
         if clause and clause.sure and clause.directions != ("middle",):
-            told += [(s, d, clause.reference) for s in clause.subjects for d in clause.directions]
-    return told
+            stated += [(s, d, clause.reference) for s in clause.subjects for d in clause.directions]
+    return stated
 
 
 def agreed(layout: Layout, grammar: Grammar) -> Stated:

@@ -3,6 +3,8 @@
 The side hangs on the content of the picture alone: the last 8 bytes of its SHA-256 are a number in [0, 1), and each
 held-out set has a stretch of it. A set takes the first pictures of its stretch, in the order of the rows, and the rest
 of the stretch is spare, trained on by nobody: so that a picture keeps its side when shards are added behind the others.
+
+Letters: N rows of all parts, in their order.
 """
 
 from __future__ import annotations
@@ -86,8 +88,8 @@ def by_hash(pictures: Pictures, side_N: np.ndarray, states_N: np.ndarray, config
     return Sides(side_N, spare)
 
 
-def told(pictures: Pictures, side_N: np.ndarray, states_N: np.ndarray) -> Sides:
-    """Sides that a manifest tells; held-out relations whose boxes agree no longer are left out."""
+def by_manifest(pictures: Pictures, side_N: np.ndarray, states_N: np.ndarray) -> Sides:
+    """Sides as a manifest names them; held-out relations whose boxes agree no longer are left out."""
     pictures.drop(pictures.good_N & (side_N == RELATIONS) & ~states_N, UNSTATED)
     return Sides(np.where(pictures.good_N, side_N, NOWHERE).astype(np.int8), {})
 

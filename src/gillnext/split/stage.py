@@ -12,6 +12,8 @@ by reason.
 
 The memory is some 55 bytes a row and what one part's fingerprints take. The folder appears whole; a killed run begins
 anew.
+
+Letters: N rows of all parts, in their order.
 """
 
 from __future__ import annotations
@@ -150,17 +152,17 @@ def write_held_out(written: Written, grammar: Grammar, lexicon: Lexicon, out: Pa
 
 
 def sided(
-    parts: Sequence[Part], pictures: Pictures, config: Config, grammar: Grammar, told: Path | None, where: str
+    parts: Sequence[Part], pictures: Pictures, config: Config, grammar: Grammar, given: Path | None, where: str
 ) -> tuple[Sides, dict[str, Any]]:
     """Drop what is at fault or a copy, and give the rest a side; with counts of boxes at fault and of the manifest."""
     settings, counts = config.split, dict[str, Any]()
-    if told:
-        tells = manifest.sides_of(told, pictures)
-        counts["manifest"] = tells.counts
-        pictures.drop(pictures.good_N & (tells.side_N == sides.NOWHERE), sides.UNNAMED)
-        found = judge(parts, pictures, tells.side_N == RELATIONS, config, grammar)
+    if given:
+        named = manifest.sides_of(given, pictures)
+        counts["manifest"] = named.counts
+        pictures.drop(pictures.good_N & (named.side_N == sides.NOWHERE), sides.UNNAMED)
+        found = judge(parts, pictures, named.side_N == RELATIONS, config, grammar)
         pictures_.drop_copies(pictures)
-        of = sides.told(pictures, tells.side_N, found.states_N)
+        of = sides.by_manifest(pictures, named.side_N, found.states_N)
     else:
         grouped = settings.duplicates == "group" and settings.near is not None
         asked_N = (sides.stretches(pictures.place_N, settings) == RELATIONS) | grouped
@@ -173,14 +175,14 @@ def sided(
     return of, counts | {"boxes_dropped": dict(sorted(found.faults.items()))}
 
 
-def split(config: Config, parts: Sequence[Part], out: Path, told: Path | None = None) -> dict[str, Any]:
-    """Split the layouts of `parts` into the folder `out`; `told` is a manifest that tells the sides. Returns counts."""
+def split(config: Config, parts: Sequence[Part], out: Path, given: Path | None = None) -> dict[str, Any]:
+    """Split the layouts of `parts` into the folder `out`; `given`: a manifest that names the sides. Returns counts."""
     duplicates.check(config.split.near)
     sides.check(config.split)
     lexicon = read_lexicon(lexicon_file(config.filter.lexicon))
     grammar = Grammar(lexicon)
     pictures = pictures_.read(parts)
-    of, counts = sided(parts, pictures, config, grammar, told, str(out))
+    of, counts = sided(parts, pictures, config, grammar, given, str(out))
     number = of.count()
     trained_N = np.where(of.side_N == TRAIN, pictures.count_N, 0)
     asked = pictures.count_N[of.side_N > TRAIN].tolist()
@@ -224,8 +226,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     config = read_config(args)
-    told = args.manifest or (Path(config.split.manifest) if config.split.manifest else None)
-    counts = split(config, parts_of(args.layouts, args.fingerprints), args.out, told)
+    given = args.manifest or (Path(config.split.manifest) if config.split.manifest else None)
+    counts = split(config, parts_of(args.layouts, args.fingerprints), args.out, given)
     print(f"split: {counts['rows']} rows: {counts['sides']}, spare {counts['spare']}")
     print(f"split: rows dropped: {counts['rows_dropped']}; boxes dropped: {counts['boxes_dropped']}")
     print(f"split: {counts['train_over_slots']} training rows have more than {counts['slots']} boxes")

@@ -104,6 +104,6 @@ def pasted(text: Any) -> tuple[str, Layout]:
         data = json.loads(text, object_pairs_hook=files.unique)
     except (ValueError, RecursionError) as error:
         raise UserError(f"not JSON: {error}", where=where, remedy=files.RULES) from error
-    told = data.get("caption") if isinstance(data, dict) and "objects" in data else None
-    said = caption(told) if told else ""
+    captioned = data.get("caption") if isinstance(data, dict) and "objects" in data else None
+    said = caption(captioned) if captioned else ""
     return said, layout(data, said or "?", where, "auto")

@@ -35,7 +35,7 @@ from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 from gillnext.sample.painter import Painter
 from gillnext.studio import asks
-from gillnext.studio.turns import Superseded, Turns
+from gillnext.studio.one_at_a_time import Superseded, Turns
 
 HOST = "127.0.0.1"
 KEPT = 64  # pictures that are not drawn again
@@ -61,7 +61,7 @@ def page_files() -> dict[str, tuple[str, str]]:
     return {"": found.pop("index.html"), **found}
 
 
-def told(what: str, where: str = "", remedy: str = "", status: int = 400) -> web.Response:
+def refusal(what: str, where: str = "", remedy: str = "", status: int = 400) -> web.Response:
     """An error as the page reads it."""
     return web.json_response({"what": what, "where": where, "remedy": remedy}, status=status)
 
@@ -130,11 +130,11 @@ class Studio:
         if what not in ("plan", "draw", "boxes"):
             raise web.HTTPNotFound
         if request.content_type != "application/json":
-            return told("not JSON", request.content_type, "send application/json", 415)
+            return refusal("not JSON", request.content_type, "send application/json", 415)
         try:
             data = json.loads(await request.read(), object_pairs_hook=files.unique)
         except (ValueError, RecursionError) as error:
-            return told(f"not JSON: {error}", "the request")
+            return refusal(f"not JSON: {error}", "the request")
         return web.json_response(await self.answer(what, data))
 
 
@@ -149,9 +149,9 @@ def application(studio: Studio, token: str, hosts: Collection[str]) -> web.Appli
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.host not in hosts:  # a name that another's page resolves to this machine
-            return told("not this server", request.host[:80], f"open the address that was printed ({HOST})", 421)
+            return refusal("not this server", request.host[:80], f"open the address that was printed ({HOST})", 421)
         if not hmac.compare_digest(request.match_info.get("token", "").encode(), token.encode()):
-            return told("no such page", remedy="open the whole address that was printed", status=404)
+            return refusal("no such page", remedy="open the whole address that was printed", status=404)
         return await handler(request)
 
     @web.middleware
@@ -159,16 +159,16 @@ def application(studio: Studio, token: str, hosts: Collection[str]) -> web.Appli
         try:
             response = await handler(request)
         except Superseded:
-            response = told("a newer request took its place", status=409)
+            response = refusal("a newer request took its place", status=409)
         except UserError as error:
-            response = told(error.what, error.where, error.remedy)
+            response = refusal(error.what, error.where, error.remedy)
         except web.HTTPRequestEntityTooLarge:
-            response = told("too much", "the request", f"{asks.BODY} bytes at most", 413)
+            response = refusal("too much", "the request", f"{asks.BODY} bytes at most", 413)
         except web.HTTPException as error:
-            response = told(error.reason, status=error.status)
+            response = refusal(error.reason, status=error.status)
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            response = told(f"{type(error).__name__}: {error}", remedy="the studio's terminal says more", status=500)
+            response = refusal(f"{type(error).__name__}: {error}", remedy="the studio's terminal says more", status=500)
         response.headers.update(HEADERS)
         return response
 

@@ -26,8 +26,8 @@ from gillnext.studio.server import HOST, Studio, serve
 def name_of(adapter: Path) -> str:
     """Arm and seed, as the adapter's own record tells them; else its folder."""
     record = adapter / "training.json"
-    told = files.read_json(record) if record.is_file() else {}
-    return f"{told['arm']}, seed {told['seed']}" if "arm" in told and "seed" in told else str(adapter)
+    training = files.read_json(record) if record.is_file() else {}
+    return f"{training['arm']}, seed {training['seed']}" if "arm" in training and "seed" in training else str(adapter)
 
 
 def named(adapters: Sequence[Path]) -> dict[str, Path]:

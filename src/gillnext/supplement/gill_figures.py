@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from gillnext.paper import style
 from gillnext.paper.panels import enlarged, panel
 from gillnext.paper.style import Drawn
+from gillnext.supplement.gill import KINDS
 from gillnext.supplement.illustrate import Shown
 
 TEXT, GAP, TITLE = 0.30, 0.04, 0.22  # inches: a sentence, what lies between, a heading
@@ -95,6 +96,40 @@ def context(scores: dict[str, Any]) -> Drawn | None:
     )
 
 
+def tokens(scores: dict[str, Any]) -> Drawn | None:
+    """R@k of the gallery and classes found, by the number of [IMG] tokens; None where no other number was trained."""
+    if not scores.get("variants"):
+        return None
+    trained = [scores, *scores["variants"].values()]
+    alike = [found for found in trained if found["trained"] | {"images": 0} == scores["trained"] | {"images": 0}]
+    if len(alike) < 2:
+        return None
+    alike.sort(key=lambda found: found["trained"]["images"])
+    counts = [found["trained"]["images"] for found in alike]
+    figure, axes = style.plot(style.COLUMN, 1.9, columns=2)
+
+    def line(place: Any, groups: list[dict[str, Any]], metric: str, colour: str, label: str) -> None:
+        values = [group["metrics"][metric] for group in groups]
+        low, high = np.transpose([group["intervals"][metric] for group in groups])
+        place.plot(counts, values, color=colour, marker="o", markersize=3, label=label)
+        place.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
+
+    for k, colour in zip((1, 5, 10), style.COLOURS, strict=False):
+        asked = [found["retrieval"]["gallery"]["1"] for found in alike]
+        line(axes[0], asked, f"r{k}", colour, f"R@{k}")
+    for kind, colour in zip(scores["generation"], style.COLOURS[3:], strict=False):
+        drawn = [found["generation"][kind]["gill-pictures"] for found in alike]
+        line(axes[1], drawn, "recall", colour, KINDS.get(kind, kind))
+    for place, title in zip(axes, ("gallery, by caption", "wanted classes found"), strict=True):
+        place.set(title=title, xlabel="[IMG] tokens", ylim=(0, 1.05), xticks=counts)
+        place.legend(fontsize=5.5, loc="lower right")
+    return figure, (
+        "A training for each number of [IMG] tokens: how often the gallery's picture of a caption is among the first k "
+        "(the first token alone decides), and the classes in what GILL draws of conversations, which all of them "
+        "tell the mapper. Bands: 95% intervals over pictures and conversations, of one training each."
+    )
+
+
 def figures(scores: dict[str, Any], shown: Path) -> dict[str, Drawn | None]:
     """The figures of GILL, by name; `shown` is the archive of `gillnext illustrate`."""
-    return {"stories": stories(Shown(shown)), "context": context(scores)}
+    return {"stories": stories(Shown(shown)), "context": context(scores), "tokens": tokens(scores)}

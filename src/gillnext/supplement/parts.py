@@ -1,7 +1,8 @@
 """The parts of the supplement: each is a system that tells of its scores and pictures in tables, figures and text.
 
 A part NAME has, in a run's results and in what is kept of it, `NAME.json` (its scores and their provenance) and
-`NAME.zip` (the pictures that it shows); its text is `paper/NAME.typ`.
+`NAME.zip` (the pictures that it shows), and for each further training `NAME-VARIANT.json`, which `scores["variants"]`
+holds; its text is `paper/NAME.typ`.
 """
 
 from __future__ import annotations

@@ -55,6 +55,8 @@ class Told:
         for name in self.parts:
             part = PARTS[name]
             scores = files.read_json(there(record / f"{name}.json", part.command))
+            further = {path.stem.removeprefix(f"{name}-"): path for path in sorted(record.glob(f"{name}-*.json"))}
+            scores["variants"] = {key: files.read_json(path) for key, path in further.items()}
             self.machine = made_on(scores["provenance"])
             self.tables += part.tables(scores)
             drawn = part.figures(scores, there(record / f"{name}.zip", part.command))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gillnext.record.results import Results
 from gillnext.statistics import Estimate, estimate
 from gillnext.tables.table import Cell, Column, Table, integer, number, text
-from gillnext.tables.words import told
+from gillnext.tables.words import titled
 
 SWAPPED = {
     "success50": "success, swapped ↑",
@@ -51,6 +51,8 @@ def binding_table(results: Results) -> Table | None:
         Column("several_success50", "success, two or more ↑", interval=True): lambda a: number(of_several(results, a)),
         Column("wrong_class", "wrong class ↓", interval=True): lambda a: number(results.over_seeds(a, "wrong_class")),
         Column("own_class", "own class of filled ↑", interval=True): lambda a: number(estimate(own_class(results, a))),
-    } | {Column(f"swapped_{key}", told(results, title), interval=True): swapped(key) for key, title in SWAPPED.items()}
+    } | {
+        Column(f"swapped_{key}", titled(results, title), interval=True): swapped(key) for key, title in SWAPPED.items()
+    }
     note = "Swapped: the test layouts of two objects or more, each name moved to the next box, captions as they were."
     return Table.of("binding", "Boxes and words", arms, columns, note) if arms else None

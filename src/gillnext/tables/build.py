@@ -12,7 +12,7 @@ from gillnext.roles.sources import OWN
 from gillnext.statistics import RESAMPLES, Estimate, bootstrap, paired
 from gillnext.tables.distances import SECOND_KID, distances_notes, has_second_kid
 from gillnext.tables.table import NOTHING, Cell, Column, Table, integer, number, span, text
-from gillnext.tables.words import protocol_key, told
+from gillnext.tables.words import protocol_key, titled
 
 # metric -> (title, decimals); the order is the order of print
 MAIN: dict[str, tuple[str, int]] = {
@@ -236,7 +236,7 @@ def relations_table(results: Results) -> Table:
             results.metric(results.scored(arm, "relations")[0], "n_relations")
         ),
     }
-    titles = {key: (told(results, title), digits) for key, (title, digits) in RELATIONS.items()}
+    titles = {key: (titled(results, title), digits) for key, (title, digits) in RELATIONS.items()}
     columns |= over_seeds(results, titles, "relations")
     note = (
         "A relation counts where both objects are found and their box centres stand as the caption says. ± over the "

@@ -6,7 +6,7 @@ from gillnext.record.results import Results
 from gillnext.statistics import LEVEL, differences, estimate
 from gillnext.tables.build import metric_digits
 from gillnext.tables.table import Column, Table, integer, signed, text
-from gillnext.tables.words import second, told
+from gillnext.tables.words import second, titled
 
 METRICS = {"success50": "success@0.5", "rules_success50": "the same by rules", "miou": "mIoU",
            "rules_miou": "the same by rules", "kid": "KID", "clip_score": "CLIP score"}  # fmt: skip
@@ -21,7 +21,7 @@ def _title(metric: str) -> str:
 def _words(results: Results, values: dict[str, list[float]], contrasts: int) -> str:
     """Which metrics the seeds tell apart at all, each at a level divided by the number of contrasts (Bonferroni)."""
     level = 1 - (1 - LEVEL) / contrasts
-    apart = [told(results, _title(name)) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
+    apart = [titled(results, _title(name)) for name, paired in values.items() if estimate(paired, level).excludes(0.0)]
     return "all of these" if len(apart) == len(values) else ", ".join(apart) or "nothing shown"
 
 
@@ -36,7 +36,7 @@ def contrasts_table(results: Results) -> Table | None:
     if not rows:
         return None
     columns = [Column("contrast", "contrast", left=True), Column("seeds", "seeds")]
-    columns += [Column(name, told(results, title), interval=True) for name, title in METRICS.items()]
+    columns += [Column(name, titled(results, title), interval=True) for name, title in METRICS.items()]
     columns.append(Column("apart", "told apart", left=True))
     notes = [
         "Differences paired by training seed, ± half a 95% t interval; fixed in the settings before the runs. "

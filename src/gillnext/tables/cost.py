@@ -49,7 +49,7 @@ def rules_table(jobs: list[Job], where: str) -> Table:
 
 
 def totals(jobs: list[Job]) -> dict[str, float]:
-    """Totals of a run: minutes in which any job ran, of all jobs, and of CPU; GiB at the peak."""
+    """Totals of a run: minutes in which any job ran, all jobs' minutes added up, CPU minutes, GiB at the peak."""
     return {
         "wall_minutes": benchmarks.busy_seconds(jobs) / 60,
         "job_minutes": sum(job.seconds for job in jobs) / 60,

@@ -57,7 +57,7 @@ def _order(item: tuple[str, dict[str, Any]]) -> tuple[bool, str, int]:
     return values.get("recomputed", False), BATCH.sub("", name), values.get("batch", 0)
 
 
-def _told(part: str, what: str, values: dict[str, Any], key: str, unit: str) -> Iterator[Row]:
+def _rows(part: str, what: str, values: dict[str, Any], key: str, unit: str) -> Iterator[Row]:
     """The row, where the measurement came to its end."""
     if values.get(key):
         yield Row(part, f"{part}, {what}".removesuffix(", "), values, values[key], unit)
@@ -66,17 +66,17 @@ def _told(part: str, what: str, values: dict[str, Any], key: str, unit: str) -> 
 def rows(gpu: Gpu) -> Iterator[Row]:
     """Kolors' UNet by arm and batch, its autoencoder, and the language models."""
     for name, values in sorted(gpu.kolors.get("training", {}).items(), key=_order):
-        yield from _told("training", _named(name), values, "samples_per_second", "samples/s")
+        yield from _rows("training", _named(name), values, "samples_per_second", "samples/s")
     for name, values in sorted(gpu.kolors.get("sampling", {}).items()):
         what = f"{_named(name).replace('none', 'no adapter')}, {values.get('unet_steps')} steps"
-        yield from _told("sampling", what, values, "seconds_per_image", "s/picture")
+        yield from _rows("sampling", what, values, "seconds_per_image", "s/picture")
     for _, values in sorted(gpu.kolors.get("decoding", {}).items()):
-        yield from _told("decoding", "", values, "seconds_per_image", "s/picture")
+        yield from _rows("decoding", "", values, "seconds_per_image", "s/picture")
     for begins, (key, unit) in RATES.items():
         of = {name: values for name, values in gpu.figures.items() if name.startswith(f"{begins}, ")}
         for name, values in sorted(of.items(), key=lambda item: (item[1].get("batch", 0), item[0])):
             what = _named(name.removeprefix(f"{begins}, "))
-            yield from _told(NAMES.get(begins, begins), NAMES.get(what, what), values, key, unit)
+            yield from _rows(NAMES.get(begins, begins), NAMES.get(what, what), values, key, unit)
 
 
 def _named(name: str) -> str:
@@ -88,8 +88,8 @@ def _uneven(found: list[Row]) -> str:
     """Names the figures whose runs took very different times: their medians say little."""
     apart = [row for row in found if row.seconds and max(row.seconds) >= UNEVEN * min(row.seconds)]
     ends = [span((min(row.seconds), max(row.seconds)), 2) for row in apart]
-    told = [f"{row.what}, batch {row.values['batch']} ({end} s)" for row, end in zip(apart, ends, strict=True)]
-    return f"Of unlike runs: {'; '.join(told)}." if apart else ""
+    figures = [f"{row.what}, batch {row.values['batch']} ({end} s)" for row, end in zip(apart, ends, strict=True)]
+    return f"Of unlike runs: {'; '.join(figures)}." if apart else ""
 
 
 def gpu_table(gpu: Gpu | None) -> Table | None:

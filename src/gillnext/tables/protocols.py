@@ -39,8 +39,8 @@ def ordering(results: Results, kind: str) -> str:
                 clear.add(f"{first} and {second}")
     if not apart:
         return f"{kind}: all definitions put all {total} pairs of arms in the same order."
-    told = f"told apart both ways by the seeds: {'; '.join(sorted(clear)) or 'none'}"
-    return f"{kind}: the definitions disagree on the order of {len(apart)} of {total} pairs of arms; {told}."
+    clearly = f"told apart both ways by the seeds: {'; '.join(sorted(clear)) or 'none'}"
+    return f"{kind}: the definitions disagree on the order of {len(apart)} of {total} pairs of arms; {clearly}."
 
 
 def _of_arm(results: Results, kind: str) -> dict[Column, Callable[[str], Cell]]:

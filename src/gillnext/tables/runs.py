@@ -62,22 +62,22 @@ class Runs:
         found = self.values(number)
         return math.fsum(found) / len(found)
 
-    def spread(self, number: str, pool: Sequence[str] = ()) -> Spread | None:
+    def spread(self, number: str, siblings: Sequence[str] = ()) -> Spread | None:
         """The standard deviation of a number over the n runs that have it, with n − 1 degrees of freedom; None where
         fewer than two have it.
 
-        `pool`: numbers of which it is one and which spread alike; the deviation is then that of all. One base decides
-        all of a run's numbers, so that more of them add no degree of freedom.
+        `siblings`: numbers that spread as it does; the deviation is then that of all. One base decides all of a run's
+        numbers, so that more of them add no degree of freedom.
         """
         found = self.values(number)
         if len(found) < LEAST:
             return None
-        alike = [values for name in {number, *pool} if len(values := self.values(name)) == len(found)]
+        alike = [values for name in {number, *siblings} if len(values := self.values(name)) == len(found)]
         return Spread(spread(alike).deviation, len(found) - 1)
 
-    def half(self, number: str, pool: Sequence[str] = ()) -> float | None:
+    def half(self, number: str, siblings: Sequence[str] = ()) -> float | None:
         """Half of the 95% prediction interval about the runs' mean for one run more: t(0.975, n − 1)·s·√(1 + 1/n)."""
-        known = self.spread(number, pool)
+        known = self.spread(number, siblings)
         if known is None:
             return None
         n = known.freedom + 1

@@ -103,10 +103,10 @@ def _cutouts(results: Results) -> dict[str, str]:
     """`cutouts.…`: how many cut-outs scenes are made of, of what medium, how many kinds, how many held out, by whom."""
     if results.config.world.release or results.config.world.drawn:
         return {}
-    told = results.protocol(DATA)
+    protocol = results.protocol(DATA)
     keys = {"all": "cutouts", "heldout": "cutouts_held_out"}
     keys |= {key: f"cutouts_{key}" for key in ("medium", "kinds", "by")}
-    return {f"cutouts.{key}": str(told[name]) for key, name in keys.items()} | {
+    return {f"cutouts.{key}": str(protocol[name]) for key, name in keys.items()} | {
         "cutouts.pixels": str(results.config.world.size)
     }
 
@@ -186,12 +186,12 @@ def tables(
     made = [*(make(results) for make in TABLES), gpu_table(measured), variance_table(variance)]
     built = [table for table in made if table is not None]
     built.append(bars_table(results, read_runs(runs)))
-    told = numbers(results) | quoted(measured)
+    quotable = numbers(results) | quoted(measured)
     with files.atomic(out) as folder:
         folder.mkdir()
         write_tables(folder, built)
-        files.write_json(folder / "numbers.json", told)
-        files.write_text(folder / "numbers.tex", numbers_tex(told))
+        files.write_json(folder / "numbers.json", quotable)
+        files.write_text(folder / "numbers.tex", numbers_tex(quotable))
         files.write_json(folder / "index.json", [table.name for table in built])
 
 

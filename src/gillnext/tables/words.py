@@ -10,7 +10,7 @@ def pair(results: Results) -> tuple[str, str]:
     return ("learned", "rules") if results.second_learns_nothing else ("first", "second")
 
 
-def told(results: Results, title: str) -> str:
+def titled(results: Results, title: str) -> str:
     """A title that says “by rules”, as the run's second evaluator is called."""
     return title if results.second_learns_nothing else title.replace("by rules", "by the second")
 

@@ -78,8 +78,13 @@ GILL: dict[str, tuple[str, ...]] = {
     "album": ("conversations", "language", "clip", "gill"),
     "respond": ("conversations", "language", "clip", "gill", "base", "adapter", "conversation_planner"),
     "decide": (
-        "conversations", "language", "clip", "gill", "album", "base", "adapter", "conversation_planner", "evaluator",
+        "conversations", "language", "clip", "gill", "album", "base", "adapter", "conversation_planner", *JUDGES,
     ),
+    "gill_variant": ("conversations", "language", "clip", "base", "adapter"),
+    "respond_variant": (
+        "conversations", "language", "clip", "gill_variant", "base", "adapter", "conversation_planner",
+    ),
+    "converse_variant": ("conversations", "language", "clip", "gill_variant", "respond_variant", "evaluator"),
     "converse": ("conversations", "language", "clip", "gill", "respond", "decide", "evaluator"),
 }  # fmt: skip
 REGIONS: dict[str, tuple[str, ...]] = {
@@ -105,7 +110,8 @@ MADE = {
 }  # fmt: skip
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
-    "distances": "distance", "conversation_planner": "planner", "album": "index",
+    "distances": "distance", "conversation_planner": "planner", "album": "index", "gill_variant": "gill",
+    "respond_variant": "respond", "converse_variant": "converse",
     "edit_clip": "edit-clip", "regions_by_base": "regions", "region_scores": "region-scores",
 }  # fmt: skip
 
@@ -214,4 +220,12 @@ def stages(config: Config, tables: Iterable[str] = (), names: bool = False) -> l
 def supplement(config: Config) -> list[Stage]:
     """The stages of the supplement's parts that these settings name, in order."""
     rules = [name for part in config.supplement.parts for name in SUPPLEMENT[part]]
-    return [Stage(name, {name: [f"supplement/{MADE.get(name, name)}"]}) for name in rules]
+    jobs = {name: {name: [f"supplement/{MADE.get(name, name)}"]} for name in rules}
+    variants = {
+        "gill_variant": "variants/{}/gill",
+        "respond_variant": "variants/{}/pictures",
+        "converse_variant": "gill-{}.json",
+    }
+    for name in variants.keys() & jobs.keys():
+        jobs[name] = {f"{name} {of}": [f"supplement/{variants[name].format(of)}"] for of in config.supplement.variants}
+    return [Stage(name, of) for name, of in jobs.items() if of]

@@ -56,6 +56,7 @@ def keep_supplement(root: Path, out: Path) -> dict[str, Any]:
         folder.mkdir()
         parts = settings_of(root).supplement.parts
         names = [f"{part}.{kind}" for part in parts for kind in ("json", "zip")]
+        names += [f"gill-{variant}.json" for variant in settings_of(root).supplement.variants if "gill" in parts]
         for path in (root / "config.json", *(place / name for name in (*names, HASHES))):
             if not path.exists():
                 raise UserError("no such file", where=str(path), remedy=remedy)

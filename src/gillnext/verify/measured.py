@@ -53,7 +53,7 @@ def alike(results: Results, arm: str) -> list[str]:
     return [name for name, found in settings.items() if found == settings.get(arm)]
 
 
-def pool(results: Results, arm: str, number: Number) -> list[str]:
+def siblings(results: Results, arm: str, number: Number) -> list[str]:
     """The numbers that spread over whole runs as this one of an arm does: of one metric, of arms that are alike."""
     words = number.name.removeprefix(f"{arm}, ")
     return [f"{other}, {words}" for other in alike(results, arm)]

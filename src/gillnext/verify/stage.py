@@ -34,7 +34,7 @@ from gillnext.tables.runs import Runs
 from gillnext.tables.table import write
 from gillnext.verify import kept, report
 from gillnext.verify.by_hash import values_row
-from gillnext.verify.measured import ARM, groups, pool
+from gillnext.verify.measured import ARM, groups, siblings
 from gillnext.verify.report import FAIL, NEITHER, PASS, REPORTED, UNDECIDED, Row
 from gillnext.verify.runs import of_claim, values
 from gillnext.verify.settings import common_arms, other_settings
@@ -101,7 +101,7 @@ def verify_group(group: str, mine: list[Number], theirs: list[Number], pair: Pai
     """The main tables' numbers of one arm, or of another part of both runs."""
     known, arm = {number.name: number for number in theirs}, group.removeprefix(ARM)
     numbers = tuple(
-        compare(n, known[n.name], pair.runs, n.name, pool(pair.mine, arm, n) if group.startswith(ARM) else ())
+        compare(n, known[n.name], pair.runs, n.name, siblings(pair.mine, arm, n) if group.startswith(ARM) else ())
         for n in mine
         if n.name in known
     )

@@ -88,8 +88,10 @@ def near(value: float, other: float, half: float) -> bool:
     return abs(value - other) <= half + 1e-12 * abs(other)
 
 
-def compare(mine: Number, kept: Number, runs: Runs, name: str, pool: Sequence[str] = ()) -> Comparison:
-    """The means over seeds of two numbers; `name` is the number's in the table of runs, `pool` what spreads alike."""
+def compare(mine: Number, kept: Number, runs: Runs, name: str, siblings: Sequence[str] = ()) -> Comparison:
+    """The means over seeds of two numbers. `name`: the number's in the table of runs; `siblings`: those that spread
+    as it does.
+    """
     value, reference = (math.fsum(number.values) / len(number.values) for number in (mine, kept))
     seeds, n = (len(mine.values), len(kept.values)), len(runs.values(name))
     floor = FIXED.get(kept.metric, FLOORS.get(kept.metric, SHARE)).at(reference)
@@ -97,7 +99,7 @@ def compare(mine: Number, kept: Number, runs: Runs, name: str, pool: Sequence[st
     if kept.metric in FIXED:
         judged = Judged.SAME if same else Judged.OUTSIDE
         return Comparison(mine.name, value, reference, judged, reference, floor, 0, seeds, far)
-    half = runs.half(name, pool) if seeds[0] == seeds[1] else None  # a mean over fewer seeds spreads more
+    half = runs.half(name, siblings) if seeds[0] == seeds[1] else None  # a mean over fewer seeds spreads more
     if half is None:
         judged = Judged.SAME if same else Judged.REPORTED
         return Comparison(mine.name, value, reference, judged, None, None, n, seeds, far)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gillnext.miniatures.world import captions, noise, phrases, scenes
+from gillnext.miniatures.world import captions, noise, scenes, spatial_templates
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.words import WORDS
 from gillnext.runtime import seeds
@@ -107,10 +107,10 @@ def test_an_absent_object_is_named_and_not_in_the_scene():
 
 
 def templates(split):
-    spatial = itertools.chain.from_iterable(phrases.SPATIAL[split].values())
+    spatial = itertools.chain.from_iterable(spatial_templates.SPATIAL[split].values())
     noisy = itertools.chain.from_iterable(noise._TEMPLATES[split].values())
-    rest = [phrases.WEAK[split], phrases.WEAK_ONE[split], phrases.EXTRA[split]]
-    rest += [phrases.BEFORE[split], [a for a in phrases.AFTER[split] if len(a) > 1]]
+    rest = [spatial_templates.WEAK[split], spatial_templates.WEAK_ONE[split], spatial_templates.EXTRA[split]]
+    rest += [spatial_templates.BEFORE[split], [a for a in spatial_templates.AFTER[split] if len(a) > 1]]
     return set(itertools.chain(spatial, noisy, *rest))
 
 
@@ -123,7 +123,7 @@ def test_the_splits_share_no_template_and_no_filler_word():
 
 def test_openings_and_endings_hold_no_object_and_no_place():
     for split in SPLITS:
-        for text in (*phrases.BEFORE[split], *phrases.AFTER[split]):
+        for text in (*spatial_templates.BEFORE[split], *spatial_templates.AFTER[split]):
             assert not any(name in text for name in NAMES)
             assert not set("左右上下旁近围靠") & set(text)
 

@@ -1,7 +1,7 @@
 """Captions about scenes: naming ones (objects, no places), spatial ones with what they state, and weak ones.
 
 Every caption but a naming one belongs to a split: the classifier is trained on captions of split "train",
-the shards are written in split "world", and the two share no sentence template (`world.phrases`) and no
+the shards are written in split "world", and the two share no sentence template (`world.spatial_templates`) and no
 filler word (`world.words`). Captions of web noise are made in `world.noise`.
 """
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gillnext.miniatures.world import phrases
+from gillnext.miniatures.world import spatial_templates
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.kinds import Kind
 from gillnext.miniatures.world.noise import noise
-from gillnext.miniatures.world.phrases import OPPOSITE, Split
 from gillnext.miniatures.world.scenes import Scene, Thing
+from gillnext.miniatures.world.spatial_templates import OPPOSITE, Split
 from gillnext.relations import CENTRE, DIRECTIONS, Point, holds
 
 __all__ = [
@@ -75,7 +75,7 @@ class _Writer:
     """One attempt at a strongly spatial caption: a method a family; None where nothing of it holds."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator, split: Split) -> None:
-        self.rng, self.split, self.templates = rng, split, phrases.SPATIAL[split]
+        self.rng, self.split, self.templates = rng, split, spatial_templates.SPATIAL[split]
         self.things = scene.objects
         self.centres = [centre(thing) for thing in scene.objects]
         self.order = [int(i) for i in rng.permutation(len(scene.objects))]
@@ -91,8 +91,8 @@ class _Writer:
 
     def words(self, relation: str) -> tuple[str, str]:
         """The direction's word and its opposite's, e.g. 左侧 and 右侧."""
-        suffix = _pick(self.rng, phrases.SUFFIXES[relation])
-        return phrases.CHARACTER[relation] + suffix, phrases.CHARACTER[OPPOSITE[relation]] + suffix
+        suffix = _pick(self.rng, spatial_templates.SUFFIXES[relation])
+        return spatial_templates.CHARACTER[relation] + suffix, spatial_templates.CHARACTER[OPPOSITE[relation]] + suffix
 
     def template(self, family: str) -> str:
         return _pick(self.rng, self.templates[family])
@@ -139,7 +139,7 @@ class _Writer:
             return None
         relations = [Relation(i, d, None) for d in found]
         if len(found) == 2:
-            corner = "".join(phrases.CHARACTER[d] for d in found) + "角"
+            corner = "".join(spatial_templates.CHARACTER[d] for d in found) + "角"
             return self.template("place").format(d=corner, A=self.full(i)), relations
         return self.template("place").format(d=self.words(found[0])[0], A=self.full(i)), relations
 
@@ -185,8 +185,8 @@ def spatial_family(
     for family in rng.permutation(["pair", "row", "chain", "chain"]):
         if stated := getattr(writer, family)():
             text, relations = stated
-            before = _pick(rng, phrases.BEFORE[split]) if rng.random() < 0.3 else ""
-            after = _pick(rng, phrases.AFTER[split]) if rng.random() < 0.2 else ""
+            before = _pick(rng, spatial_templates.BEFORE[split]) if rng.random() < 0.3 else ""
+            after = _pick(rng, spatial_templates.AFTER[split]) if rng.random() < 0.2 else ""
             return str(family), before + text + after, relations
     return None
 
@@ -204,11 +204,11 @@ def weak(scene: Scene, rng: np.random.Generator, split: Split = "world") -> str:
     """A weakly spatial caption: names every object, near or among each other, and gives no place."""
     order = [scene.objects[int(i)].kind.phrase for i in rng.permutation(len(scene.objects))]
     if len(order) == 1:
-        text = _pick(rng, phrases.WEAK_ONE[split]).format(A=order[0])
+        text = _pick(rng, spatial_templates.WEAK_ONE[split]).format(A=order[0])
     else:
-        template = _pick(rng, phrases.WEAK[split])
+        template = _pick(rng, spatial_templates.WEAK[split])
         text = template.format(A=join(order[:-1]), B=order[-1], L=join(order))
-    before = _pick(rng, phrases.BEFORE[split]) if rng.random() < 0.3 else ""
+    before = _pick(rng, spatial_templates.BEFORE[split]) if rng.random() < 0.3 else ""
     return before + text
 
 
@@ -217,4 +217,4 @@ def absent(
 ) -> tuple[str, str]:
     """The caption with one more of the kinds of objects, which is not in the scene, and its name."""
     extra = _pick(rng, [kind for kind in kinds if kind.name not in scene.names])
-    return caption + _pick(rng, phrases.EXTRA[split]).format(A=extra.phrase), extra.name
+    return caption + _pick(rng, spatial_templates.EXTRA[split]).format(A=extra.phrase), extra.name

@@ -32,7 +32,7 @@ from gillnext.layouts import Layout
 from gillnext.miniatures.world import captions, dialogues, stories
 from gillnext.miniatures.world.objects import Objects, of
 from gillnext.miniatures.world.scenes import Scene
-from gillnext.miniatures.world.telling import Told
+from gillnext.miniatures.world.telling import Passage
 from gillnext.runtime import files, provenance, seeds
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
@@ -67,12 +67,12 @@ def _first(seed: int, kind: Kind, split: str, row: int, objects: Objects, tell: 
 
 def _story(name: str, seed: int, split: str, row: int, objects: Objects) -> Made:
     wanted = 4 if seeds.rng("story-objects", split, seed, row).random() < FOUR else 3
-    told: list[Told] = _first(
+    passages: list[Passage] = _first(
         seed, "story", split, row, objects, lambda s, r: stories.tell(s, r) if len(s.objects) == wanted else None
     )
-    pictures = [f"pictures/{name}-{k}.png" for k in range(len(told))]
-    turns = tuple(part.turn(picture) for part, picture in zip(told, pictures, strict=True))
-    scenes = {picture: part.scene for part, picture in zip(told, pictures, strict=True)}
+    pictures = [f"pictures/{name}-{k}.png" for k in range(len(passages))]
+    turns = tuple(part.turn(picture) for part, picture in zip(passages, pictures, strict=True))
+    scenes = {picture: part.scene for part, picture in zip(passages, pictures, strict=True)}
     return Conversation(name, "story", turns), scenes
 
 
@@ -80,7 +80,7 @@ def _dialogue(name: str, seed: int, split: str, row: int, objects: Objects) -> M
     counts, shares = COUNTS["dialogue"]
     wanted = int(seeds.rng("dialogue-objects", split, seed, row).choice(counts, p=shares))
 
-    def tell(scene: Scene, rng: np.random.Generator) -> tuple[list[str], Told] | None:
+    def tell(scene: Scene, rng: np.random.Generator) -> tuple[list[str], Passage] | None:
         return dialogues.tell(scene, objects.kinds, rng) if len(scene.objects) == wanted else None
 
     texts, last = _first(seed, "dialogue", split, row, objects, tell)
@@ -164,9 +164,9 @@ def run(config: Config, out: Path) -> None:
         for split in splits(config):
             made[split] = list(_rows(config, split, objects, folder))
             conversations.write(folder / f"{split}.jsonl", made[split])
-            told = [row for row in made[split] if row.kind != "caption"]
-            if told:
-                layouts.write(folder / "layouts" / f"{split}.jsonl", (layout_of(row, config.run.seed) for row in told))
+            talks = [row for row in made[split] if row.kind != "caption"]
+            if talks:
+                layouts.write(folder / "layouts" / f"{split}.jsonl", (layout_of(row, config.run.seed) for row in talks))
         report = {
             "seed": config.run.seed,
             "objects": config.world.objects,

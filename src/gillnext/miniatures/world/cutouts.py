@@ -166,7 +166,7 @@ def read(folder: Path | str) -> tuple[Cutout, ...]:
         if not path.resolve().is_relative_to(root):
             raise UserError(f"{row.file} leads out of the folder", where=where, remedy="copy the picture into it")
         kind = Kind(names.index(row.name), row.name, row.measure)
-        found.append(Cutout(row.file, kind, id(row) in held, decode(path, where), *told(row)))
+        found.append(Cutout(row.file, kind, id(row) in held, decode(path, where), *credit(row)))
     for name, same in of_name.items():
         if len(same) > 1 and len(held & {id(row) for row in same}) == len(same):
             said = f"every picture of {name} is held out"
@@ -174,7 +174,7 @@ def read(folder: Path | str) -> tuple[Cutout, ...]:
     return tuple(found)
 
 
-def told(row: Row) -> tuple[str, str, str]:
+def credit(row: Row) -> tuple[str, str, str]:
     """Licence, author and medium of a row's picture."""
     return row.licence, row.author, row.medium or PHOTOGRAPH
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from gillnext.miniatures.world import sentences
 from gillnext.miniatures.world.kinds import Kind
-from gillnext.miniatures.world.phrases import OPPOSITE
 from gillnext.miniatures.world.scenes import Scene, Thing
 from gillnext.miniatures.world.sentences import Pairs
-from gillnext.miniatures.world.telling import Fact, Told, is_at, pick, sides, words
+from gillnext.miniatures.world.spatial_templates import OPPOSITE
+from gillnext.miniatures.world.telling import Fact, Passage, is_at, pick, sides, words
 from gillnext.relations import DIRECTIONS
 
 TURNS = 10
@@ -133,7 +133,7 @@ def acts(writer: Writer) -> list[Act] | None:
     return found if len(found) == TURNS else None
 
 
-def tell(scene: Scene, kinds: Sequence[Kind], rng: np.random.Generator) -> tuple[list[str], Told] | None:
+def tell(scene: Scene, kinds: Sequence[Kind], rng: np.random.Generator) -> tuple[list[str], Passage] | None:
     """A dialogue about a scene of two objects or more: nine texts, and the last one with all that was told.
 
     None where this try of one cannot be told.
@@ -147,4 +147,4 @@ def tell(scene: Scene, kinds: Sequence[Kind], rng: np.random.Generator) -> tuple
         texts.append(act.text)
         order += [act.names] if act.names else []
         facts += [fact for fact in act.facts if fact not in facts]
-    return (texts[:-1], Told(texts[-1], scene, tuple(order), tuple(facts))) if texts else None
+    return (texts[:-1], Passage(texts[-1], scene, tuple(order), tuple(facts))) if texts else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from gillnext.miniatures.world.classes import CLASSES
 from gillnext.miniatures.world.kinds import Kind
-from gillnext.miniatures.world.phrases import Split
+from gillnext.miniatures.world.spatial_templates import Split
 from gillnext.miniatures.world.words import WORDS
 
 # family -> share of the noise

@@ -137,9 +137,9 @@ def shard_rows(
         label, fault = LABELS[labels[k]], names[faults[k]]
         scene = None
         if fault == "duplicate":
-            pool = earlier[label]
-            scene = pool[seeds.key("world-duplicate", seed, k) % len(pool)] if pool else None
-            fault = fault if pool else ""
+            scenes = earlier[label]
+            scene = scenes[seeds.key("world-duplicate", seed, k) % len(scenes)] if scenes else None
+            fault = fault if scenes else ""
         if label == "none":
             kind, caption = noise_family(seeds.rng("world-caption", seed, k), "world", objects.kinds)
             written = (kind, caption, k if scene is None else scene, "[]", "")
@@ -166,7 +166,7 @@ def write_truth(path: Path, rows: list[Row]) -> None:
     pl.DataFrame(columns, schema=schema).write_parquet(path, compression="zstd", row_group_size=1 << 20)
 
 
-def told(world: World) -> dict[str, Any]:
+def made_of(world: World) -> dict[str, Any]:
     """What world.json says of the settings; of cut-outs their hash too, as pictures are made of them later."""
     plain = World()
     same = [key for key in OBJECTS if getattr(world, key) == getattr(plain, key)]
@@ -198,7 +198,7 @@ def make(config: Config, out: Path) -> None:
             progress.step(len(rows))
         places = sorted((*tables.iterdir(), *truth.iterdir()))
         hashes = {f"{path.parent.name}/{path.name}": files.sha256(path) for path in places}
-    manifest = {"seed": config.run.seed, "world": told(config.world)}
+    manifest = {"seed": config.run.seed, "world": made_of(config.world)}
     manifest |= {"counts": counts | {"absent": absent}, "sha256": hashes}
     files.write_json(out / "world.json", manifest)
 

@@ -15,7 +15,7 @@ import numpy as np
 from gillnext.miniatures.world import sentences
 from gillnext.miniatures.world.captions import centre
 from gillnext.miniatures.world.scenes import Scene, Thing
-from gillnext.miniatures.world.telling import Fact, Told, is_at, pick, settled, sides, words
+from gillnext.miniatures.world.telling import Fact, Passage, is_at, pick, settled, sides, words
 from gillnext.relations import DIRECTIONS
 
 SENTENCES = 5
@@ -34,12 +34,12 @@ class Teller:
         self.facts: list[Fact] = []
         self.named = 0  # objects that the last sentence names
 
-    def told(self, text: str) -> Told:
+    def passage(self, text: str) -> Passage:
         """What has been said so far, with `text` as its last sentence."""
         here = {thing.kind.name: thing for thing in self.here}
         known = [thing.kind.name for thing in self.scene.objects]
         objects = tuple(here[name] for name in known if name in here)
-        return Told(text, replace(self.scene, objects=objects), tuple(here), tuple(self.facts))
+        return Passage(text, replace(self.scene, objects=objects), tuple(here), tuple(self.facts))
 
     def write(self, templates: tuple[str, ...], named: int, **parts: str) -> str:
         self.named = named
@@ -144,7 +144,7 @@ def plan(objects: int, rng: np.random.Generator) -> list[str]:
     return [first, *(str(kind) for kind in rng.permutation(rest))]
 
 
-def tell(scene: Scene, rng: np.random.Generator) -> list[Told] | None:
+def tell(scene: Scene, rng: np.random.Generator) -> list[Passage] | None:
     """A story with the objects of a scene, three or four; None where this try of one cannot be told."""
     teller, story = Teller(scene, rng), []
     for kind in plan(len(scene.objects), rng):
@@ -152,5 +152,5 @@ def tell(scene: Scene, rng: np.random.Generator) -> list[Told] | None:
         text = next((text for text in tries if text is not None), None)
         if text is None:
             return None
-        story.append(teller.told(text))
+        story.append(teller.passage(text))
     return story if len(teller.here) > teller.named else None

@@ -14,7 +14,7 @@ import numpy as np
 
 from gillnext.conversations import Turn
 from gillnext.layouts import Layout
-from gillnext.miniatures.world import phrases
+from gillnext.miniatures.world import spatial_templates
 from gillnext.miniatures.world.captions import MARGIN, centre, join
 from gillnext.miniatures.world.scenes import OVERLAP, Box, Scene, Thing, cover
 from gillnext.relations import CENTRE, DIRECTIONS, holds
@@ -27,7 +27,7 @@ TRIES = 60  # places that are tried for an object
 
 
 @dataclass(frozen=True)
-class Told:
+class Passage:
     """A text, the scene once it has been said, its objects' names in the order of first mention, and the facts."""
 
     text: str
@@ -62,8 +62,8 @@ def sides(thing: Thing, other: Thing | None = None) -> list[str]:
 
 def words(directions: Sequence[str], rng: np.random.Generator) -> str:
     """左上角 for two sides; 左边, 左侧 … for one."""
-    characters = "".join(phrases.CHARACTER[d] for d in directions)
-    return characters + ("角" if len(directions) == 2 else pick(rng, phrases.SUFFIXES[directions[0]]))
+    characters = "".join(spatial_templates.CHARACTER[d] for d in directions)
+    return characters + ("角" if len(directions) == 2 else pick(rng, spatial_templates.SUFFIXES[directions[0]]))
 
 
 def settled(

@@ -7,7 +7,7 @@ Everything here is made up for Mini-Wukong; brands, shops and people do not exis
 
 from __future__ import annotations
 
-from gillnext.miniatures.world.phrases import Split
+from gillnext.miniatures.world.spatial_templates import Split
 
 
 def _list(text: str) -> tuple[str, ...]:

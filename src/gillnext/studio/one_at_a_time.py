@@ -1,4 +1,4 @@
-"""Whose turn it is: one piece of work at a time, in a thread of its own, so that the page stays alive meanwhile."""
+"""Does one piece of work at a time, in a thread of its own, so that the page stays alive meanwhile."""
 
 from __future__ import annotations
 
