@@ -1,5 +1,6 @@
 """The supplement tells what was scored: every number of a table is the record's, and the PDF quotes them."""
 
+import dataclasses
 import json
 import sys
 import zipfile
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_conversations import pictures, scores
 
 from gillnext.config.load import load
+from gillnext.config.supplement import Supplement
 from gillnext.record import jobs
 from gillnext.runtime.errors import UserError
 from gillnext.supplement import gill, gill_figures, illustrate
@@ -19,6 +21,12 @@ from gillnext.supplement.illustrate import Shown
 from gillnext.supplement.stage import supplement
 
 ROOT = Path(__file__).parents[2]
+
+
+def of_gill():
+    """The demo's settings with one part of the supplement."""
+    config = load(ROOT / "config.yaml")
+    return dataclasses.replace(config, supplement=Supplement(parts=["gill"]))
 
 
 @pytest.fixture
@@ -106,7 +114,7 @@ def test_a_missing_picture_is_told(tmp_path):
 
 
 def test_the_pdf_is_written_with_tables_and_figures_and_twice_the_same(record, tmp_path):
-    config = load(ROOT / "config.yaml")
+    config = of_gill()
     for name in ("one", "two"):
         supplement(config, record, ROOT / "paper", tmp_path / name / "supplement.pdf")
     one, two = ((tmp_path / name / "supplement.pdf").read_bytes() for name in ("one", "two"))
@@ -119,14 +127,14 @@ def test_the_pdf_is_written_with_tables_and_figures_and_twice_the_same(record, t
 def test_a_kept_record_tells_its_costs_from_one_file(record, tmp_path):
     jobs.write(jobs.read(record / "benchmarks"), record / jobs.NAME)
     (record / "benchmarks/gill/all.tsv").unlink()
-    supplement(load(ROOT / "config.yaml"), record, ROOT / "paper", tmp_path / "out/supplement.pdf")
+    supplement(of_gill(), record, ROOT / "paper", tmp_path / "out/supplement.pdf")
     assert "gill" in (tmp_path / "out/tables/rules.csv").read_text(encoding="utf-8")
 
 
 def test_what_a_record_lacks_is_named_with_its_command(record, tmp_path):
     (record / "gill.json").unlink()
     with pytest.raises(UserError, match="gillnext converse"):
-        supplement(load(ROOT / "config.yaml"), record, ROOT / "paper", tmp_path / "out/supplement.pdf")
+        supplement(of_gill(), record, ROOT / "paper", tmp_path / "out/supplement.pdf")
 
 
 def test_the_archive_holds_pictures_and_json_alone(record):
