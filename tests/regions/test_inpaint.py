@@ -120,7 +120,8 @@ def stable_diffusion(folder: Path, channels: int) -> Path:
         cross_attention_dim=32, attention_head_dim=8,
     )  # fmt: skip
     StableDiffusionInpaintPipeline(
-        vae=vae.build(), text_encoder=CLIPTextModel(config), tokenizer=CLIPTokenizer(vocabulary, []), unet=unet,
+        vae=vae.build(), text_encoder=CLIPTextModel(config), unet=unet,
+        tokenizer=CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=16),
         scheduler=DDIMScheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).save_pretrained(folder)  # fmt: skip
     return folder

@@ -102,6 +102,16 @@ def test_candidates_lie_about_their_anchor_and_in_the_picture():
     assert small == (0.75, 0.0, 1.0, 0.25) and large == (0.5, 0.0, 1.0, 0.5)
 
 
+def test_a_fitted_box_holds_the_patches_that_are_alike_and_side_by_side():
+    states = np.zeros((2, 4, 4))
+    states[0] = -1
+    states[0, 1:3, 1:4] = states[0, 0, 0] = 3  # an object of 2 x 3 patches, and a like patch that does not touch it
+    assert candidates.alike(states, (1, 2)) == (0.25, 0.25, 1.0, 0.75)
+    assert candidates.alike(states, (0, 0)) == (0.0, 0.0, 0.25, 0.25)
+    ((small, fitted),) = candidates.of([(1, 2)], [1], 4, states)
+    assert small == (0.5, 0.25, 0.75, 0.5) and fitted == (0.25, 0.25, 1.0, 0.75)
+
+
 def test_losses_are_those_of_their_formulas(edit, clip, eyes):
     objective, pictures, _ = edit
     pixels = pictures[0]

@@ -19,7 +19,7 @@ class Dino:
     steps: int = s(240, "optimiser steps")
     batch: int = s(24, "pictures a step, each seen as two large and two small crops")
     lr: float = s(1.5e-3, "peak learning rate")
-    momentum: float = s(0.99, "of the teacher, at the beginning; 1 at the end (cosine)")
+    momentum: float = s(0.98, "of the teacher, at the beginning; 1 at the end (cosine)")
     threads: int = s(1, "torch threads")
 
 
@@ -83,6 +83,7 @@ class Regions:
     min_window_size: int = s(5, "patches a side of the smallest candidate box")
     max_window_size: int = s(15, "patches a side of the largest candidate box")
     windows: int = s(4, "candidate boxes of an anchor")
+    fitted: bool = s(True, "one more candidate an anchor: the box of the patches about it that are like it")
     per_image_iteration: int = s(10, "optimiser steps of an edit's region network")
     lr: float = s(5e-3, "its learning rate")
     width: int = s(64, "its width")

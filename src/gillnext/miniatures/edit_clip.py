@@ -53,6 +53,7 @@ from gillnext.regions.measures import iou
 from gillnext.runtime import files, provenance, seeds, training
 
 WRONG = 3  # pictures of each edit in wrong boxes
+NEAR, FITS = 0.6, 0.6  # share of wrong boxes about the true one; the IoU with it from which a box is not wrong
 HELD_OUT = 240  # pairs of twins behind those of the training
 
 
@@ -90,15 +91,24 @@ class Twins:
 
 
 def wrong_box(edit: Edit, rng: np.random.Generator) -> Box:
-    """A box in which the edit is not made as it was asked: it overlaps the true one too little, or, where something is
-    added, covers a good part of what should stay. The last one tried where none of a hundred is such a box.
+    """A box in which the edit is not made as it was asked: it fits the true one too little, be it beside it or far
+    away, or, where something is added, covers a good part of what should stay. The last one tried where none of a
+    hundred is such a box.
     """
+    near = edit.before != "" and rng.random() < NEAR
+    x1, y1, x2, y2 = edit.box
     for _ in range(100):
-        width, height = rng.uniform(0.2, 0.9, 2) if rng.random() < 0.3 else rng.uniform(0.2, 0.55, 2)
-        x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
-        box = (float(x), float(y), float(x + width), float(y + height))
+        if near:
+            width, height = (x2 - x1) * rng.uniform(0.5, 1.7), (y2 - y1) * rng.uniform(0.5, 1.7)
+            x, y = x1 + (x2 - x1) * rng.uniform(-0.7, 0.7), y1 + (y2 - y1) * rng.uniform(-0.7, 0.7)
+        else:
+            width, height = rng.uniform(0.2, 0.55, 2) if rng.random() < 0.7 else rng.uniform(0.2, 0.9, 2)
+            x, y = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+        corners = (max(x, 0.0), max(y, 0.0), min(x + width, 1.0), min(y + height, 1.0))
+        left, top, right, bottom = map(float, corners)
+        box = (left, top, max(right, left + 0.05), max(bottom, top + 0.05))
         covered = max((cover(box, other.box) for other in edit.others), default=0.0)
-        if (iou(box, edit.box) < 0.45) if edit.before else (covered > 0.35):
+        if (iou(box, edit.box) < FITS) if edit.before else (covered > 0.35):
             break
     return box
 
