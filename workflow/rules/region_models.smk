@@ -48,7 +48,7 @@ rule edit_clip:
         model=directory("<results>/supplement/regions/clip"),
     params:
         config=CONFIG,
-        settings=settings("run.seed", "run.device", "regions.clip"),
+        settings=settings("run.seed", "run.device", "run.threads", "clip", "regions.clip", "regions.edits"),
     log:
         "<results>/supplement/logs/edit_clip.log",
     benchmark:
@@ -59,7 +59,7 @@ rule edit_clip:
     message:
         "edit_clip: training the image-text model that edits are led by"
     shell:
-        "gillnext edit-clip --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
+        "gillnext edit_clip --config {params.config:q} --out {output.model:q} > {log:q} 2>&1"
 
 
 rule inpainting:

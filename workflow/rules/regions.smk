@@ -100,7 +100,7 @@ rule region_scores:
     message:
         "regions: scoring the edits against what was to change"
     shell:
-        "gillnext region-scores --config {params.config:q} --edits {input.edits:q}/test --edited {input.edited:q} "
+        "gillnext region_scores --config {params.config:q} --edits {input.edits:q}/test --edited {input.edited:q} "
         "--edited-by-base {input.by_base:q} --eyes {input.eyes:q} --leader {input.leader:q} "
         "--inpainting {input.inpainting:q} --evaluator {input.evaluator:q} --features {input.features:q} "
         "--clip {input.clip:q} --out {output.scores:q} > {log:q} 2>&1"
@@ -121,5 +121,5 @@ rule region_pictures:
     message:
         "regions: the edits that the supplement shows"
     shell:
-        "gillnext region-pictures --edits {input.edits:q}/test --edited {input.edited:q} "
+        "gillnext region_pictures --edits {input.edits:q}/test --edited {input.edited:q} "
         "--edited-by-base {input.by_base:q} --out {output.shown:q} > {log:q} 2>&1"

@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import ViTConfig, ViTModel
 
+from gillnext.config import regions
 from gillnext.config.arguments import add_config, add_out, config
 from gillnext.config.model import Config
-from gillnext.config.regions import Dino
 from gillnext.miniatures.world import corpus
 from gillnext.miniatures.world.corpus import Corpus
 from gillnext.miniatures.world.objects import of
@@ -45,7 +45,7 @@ HELD_OUT = 200  # scenes behind those of the training, for dino.json
 ANCHORS = 9
 
 
-def build(settings: Dino, size: int) -> ViTModel:
+def build(settings: regions.Dino, size: int) -> ViTModel:
     """An untrained ViT for pictures of `size` pixels a side."""
     shape = ViTConfig(
         hidden_size=settings.hidden, num_hidden_layers=settings.layers, num_attention_heads=settings.heads,
@@ -58,7 +58,7 @@ def build(settings: Dino, size: int) -> ViTModel:
 class Network(nn.Module):
     """The ViT and DINO's head: K outputs of a class token, of unit prototypes."""
 
-    def __init__(self, settings: Dino, size: int) -> None:
+    def __init__(self, settings: regions.Dino, size: int) -> None:
         super().__init__()
         self.vit = build(settings, size)
         width = 2 * settings.hidden
@@ -91,7 +91,7 @@ def crops(images_BCHW: Tensor, sides: tuple[float, float], size: int, generator:
 class Distillation(nn.Module):
     """Student, teacher and centre. What is not learned lies in parameters too, so that checkpoints hold all of it."""
 
-    def __init__(self, settings: Dino, size: int) -> None:
+    def __init__(self, settings: regions.Dino, size: int) -> None:
         super().__init__()
         self.settings, self.size = settings, size
         self.student = Network(settings, size)

@@ -1,6 +1,6 @@
 """The image-text model that edits are led by: a small ChineseCLIPModel trained on scenes and edits, right and wrong.
 
-    gillnext edit-clip --config config.yaml --out results/demo/supplement/regions/clip
+    gillnext edit_clip --config config.yaml --out results/demo/supplement/regions/clip
 
 Trained as the scorer of the role `image_text` is (`clip.py`), with four differences. Beside every scene stands its twin
 in the batch, of which one object was replaced, recoloured, or is missing: what an edit changes is what has to be told

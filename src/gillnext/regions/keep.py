@@ -1,6 +1,6 @@
 """Keeps the pictures of edits that the supplement shows: the first of each kind, nothing picked by how it came out.
 
-    gillnext region-pictures --edits S/edits/test --edited S/edited --edited-by-base S/edited_by_base --out regions.zip
+    gillnext region_pictures --edits S/edits/test --edited S/edited --edited-by-base S/edited_by_base --out regions.zip
 
 The archive has edits.json (file, prompts, true box, and of every way its box and anchors) and pictures, source/NAME.png
 and INPAINTING/WAY/NAME.png.
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gillnext.regions.stage import REGIONS
+from gillnext.regions.shown import REGIONS
 from gillnext.runtime import files
 
 COUNT = 3  # of each kind

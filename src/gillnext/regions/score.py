@@ -1,6 +1,6 @@
 """Score edited pictures against what was to change.
 
-    gillnext region-scores --config config.yaml --edits S/edits/test --edited S/edited \\
+    gillnext region_scores --config config.yaml --edits S/edits/test --edited S/edited \\
         --edited-by-base S/edited_by_base --eyes S/dino --leader S/clip --inpainting S/inpainting --evaluator E \\
         --features F --clip C --out regions.json
 
@@ -44,7 +44,7 @@ from gillnext.regions.editor import WAYS
 from gillnext.regions.eyes import as_pixels
 from gillnext.regions.masks import mask
 from gillnext.regions.objective import ImageText
-from gillnext.regions.stage import REGIONS
+from gillnext.regions.shown import REGIONS
 from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.score.boxes import CONFIDENT, HIT

@@ -12,6 +12,7 @@ from gillnext.layouts import Box
 from gillnext.overlay import COLOURS
 from gillnext.runtime import files
 
+REGIONS = "regions.jsonl"  # in a folder of edits: what each was made in
 SIDE = 256  # pixels a side that small pictures are enlarged to
 
 

@@ -33,7 +33,7 @@ from gillnext.regions import asks as asks_
 from gillnext.regions import editor as editor_
 from gillnext.regions.asks import Ask
 from gillnext.regions.editor import CENTRE, SEEDED, WAYS, WHOLE, Editor
-from gillnext.regions.shown import save_png, with_boxes
+from gillnext.regions.shown import REGIONS, save_png, with_boxes
 from gillnext.runtime import contents, files, provenance, training
 from gillnext.runtime.errors import UserError
 from gillnext.runtime.progress import Progress
@@ -41,7 +41,6 @@ from gillnext.runtime.progress import Progress
 OPTIONS = {
     "point_number": int, "max_window_size": int, "per_image_iteration": int, "lr": float, "batch_size": int,
 }  # fmt: skip
-REGIONS = "regions.jsonl"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ STAGES = {
     *("vae", "text_encoder", "base_on_windows", "base", "distance"),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "curve", "ceilings", "real", "score"),
     *("language", "gill", "index", "respond", "decide", "converse"),
-    *("dino", "edit-clip", "inpainting", "regions", "region-scores"),
+    *("dino", "edit_clip", "inpainting", "regions", "region_scores"),
     *("draw", "studio", "chat"),
 }
 

@@ -35,5 +35,5 @@ class Part:
 
 PARTS = {
     "gill": Part("converse", gill.tables, gill.numbers, gill_figures.figures),
-    "regions": Part("region-scores", regions.tables, regions.numbers, regions_figures.figures),
+    "regions": Part("region_scores", regions.tables, regions.numbers, regions_figures.figures),
 }

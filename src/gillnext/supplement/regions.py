@@ -1,4 +1,4 @@
-"""The tables of Learnable Regions, of what `gillnext region-scores` has scored."""
+"""The tables of Learnable Regions, of what `gillnext region_scores` has scored."""
 
 from __future__ import annotations
 

@@ -79,5 +79,5 @@ def trade(scores: dict[str, Any]) -> Drawn | None:
 
 
 def figures(scores: dict[str, Any], shown: Path) -> dict[str, Drawn | None]:
-    """The figures of Learnable Regions, by name; `shown` is the archive of `gillnext region-pictures`."""
+    """The figures of Learnable Regions, by name; `shown` is the archive of `gillnext region_pictures`."""
     return {"regions_edits": edits(Shown(shown)), "regions_trade": trade(scores)}

@@ -112,7 +112,7 @@ MADE = {
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
     "distances": "distance", "conversation_planner": "planner", "album": "index", "gill_variant": "gill",
     "respond_variant": "respond", "converse_variant": "converse",
-    "edit_clip": "edit-clip", "regions_by_base": "regions", "region_scores": "region-scores",
+    "regions_by_base": "regions",
 }  # fmt: skip
 
 
