@@ -31,7 +31,7 @@ class ConversationLanguage(LanguageModel):
 
 @dataclass(frozen=True)
 class Weights:
-    captioning: float = s(1.0, "of the captions' cross-entropy")
+    captioning: float = s(3.0, "of the captions' cross-entropy")
     retrieval: float = s(1.0, "of InfoNCE, both ways")
     generation: float = s(1.0, "of the mapper's loss")
 
@@ -59,7 +59,7 @@ class Gill:
     weights: Weights = field(default_factory=Weights, metadata={"doc": "weights of the three losses"})
     steps: int = s(1_200, "optimiser steps")
     batch: int = s(32, "conversations a step")
-    captions: int = s(64, "pictures that are captioned a step, of any turn")
+    captions: int = s(128, "pictures that are captioned a step, of any turn")
     lr: float = s(2e-3, "peak learning rate")
     backward: Literal["split", "summed", "accumulated"] = s(
         "split", "a backward after each loss, one over their sum, or split ones on each half of the batch"
