@@ -165,7 +165,8 @@ def train(cfg: Config, out: Path) -> dict[str, Any]:
     held_out = corpus.make(seed, "dino-test", HELD_OUT, objects)
     report: dict[str, Any] = {"anchors": ANCHORS, "provenance": provenance.stamp()}
     with files.atomic(out) as folder:
-        for name, network in (("untrained", untrained), ("trained", model.teacher.vit)):
+        networks: dict[str, Any] = {"untrained": untrained, "trained": model.teacher.vit}
+        for name, network in networks.items():
             network.to("cpu").eval().save_pretrained(folder)
             report[name] = on_objects(
                 Eyes.load(folder, cfg.run.device), held_out, cfg.regions.smooth, cfg.regions.apart

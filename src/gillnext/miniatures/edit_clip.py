@@ -170,7 +170,8 @@ def train(cfg: Config, out: Path) -> dict[str, float]:
     learn = Twins.make(seed, 0, settings.corpus, objects)
     processor = make_processor(learn.captions, objects.size)
     torch.manual_seed(seeds.key("edit-clip", seed) % 2**32)
-    model: Any = make_model(len(processor.tokenizer), objects.size).to(device).train()
+    model: Any = make_model(len(processor.tokenizer), objects.size)
+    model.to(device).train()
     tokens, cells = tokenise(processor, learn.captions), cell_classes(learn.scenes, objects.size // PATCH)
     head = nn.Linear(model.config.vision_config.hidden_size, 2 * len(objects.kinds) + 1).to(device)
     shown = [tuple(caption.replace("和", "、").split("、")) for caption in learn.captions]

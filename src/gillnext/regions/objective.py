@@ -12,6 +12,7 @@ Letters: N pictures, T tokens, D width of keys, E width of embeddings.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,14 +29,15 @@ class ImageText:
     """A frozen Chinese-CLIP whose image embedding is differentiable in the pixels."""
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        model, self.processor = for_torchmetrics(folder)
-        self.model = model.to(device)
+        self.model: Any
+        self.model, self.processor = for_torchmetrics(folder)
+        self.model.to(device)
         image = self.processor.image_processor
         size = image.size.get("shortest_edge") or image.size["height"]
         self.size, self.device = int(size), device
         self.mean = torch.tensor(image.image_mean, device=device).view(1, -1, 1, 1)
         self.deviation = torch.tensor(image.image_std, device=device).view(1, -1, 1, 1)
-        self.length = int(model.config.text_config.max_position_embeddings)
+        self.length = int(self.model.config.text_config.max_position_embeddings)
         self.known = dict[str, Tensor]()
 
     def images(self, pixels_N3HW: Tensor) -> Tensor:

@@ -172,9 +172,13 @@ def score(truth: Truth, judge: Judge, folder: Path) -> dict[str, Any]:
     contrasts = dict[str, Any]()
     for first, second in CONTRASTS:
         if first in scored and second in scored:
-            pairs = {key: [np.stack([one[key] for one in scored[way]]) for way in (first, second)] for key in COMPARED}
-            ones = np.ones(len(kinds))
-            contrasts[f"{first} − {second}"] = {key: measures.difference(*pair, ones) for key, pair in pairs.items()}
+            contrasts[f"{first} − {second}"] = {
+                key: measures.difference(
+                    np.stack([one[key] for one in scored[first]]), np.stack([one[key] for one in scored[second]]),
+                    np.ones(len(kinds)),
+                )
+                for key in COMPARED
+            }  # fmt: skip
     return {"ways": report, "contrasts": contrasts}
 
 
