@@ -52,13 +52,13 @@ class Edits:
 class ObjectiveWeights:
     text: float = s(1.0, "of 1 − the similarity of picture and editing prompt")
     directional: float = s(1.0, "of 1 − the similarity of the pictures' and the prompts' change")
-    structure: float = s(1.0, "of the change in the self-similarity of the eyes' keys")
+    structure: float = s(0.5, "of the change in the self-similarity of the eyes' keys")
 
 
 @dataclass(frozen=True)
 class RankingWeights:
     text: float = s(1.0, "of the similarity of picture and editing prompt")
-    image: float = s(0.0, "of the similarity of edited and source picture")
+    image: float = s(0.1, "of the similarity of edited and source picture")
     directional: float = s(1.0, "of the similarity of the pictures' and the prompts' change")
 
 
@@ -84,12 +84,12 @@ class Regions:
     max_window_size: int = s(15, "patches a side of the largest candidate box")
     windows: int = s(4, "candidate boxes of an anchor")
     fitted: bool = s(True, "one more candidate an anchor: the box of the patches about it that are like it")
-    per_image_iteration: int = s(10, "optimiser steps of an edit's region network")
-    lr: float = s(5e-3, "its learning rate")
+    per_image_iteration: int = s(60, "optimiser steps of an edit's region network")
+    lr: float = s(2e-2, "its learning rate")
     width: int = s(64, "its width")
     temperature: float = s(1.0, "of the Gumbel choice")
     gradient: Literal["pixels", "expected"] = s(
-        "pixels", "through the composed pixels (straight-through), or of the expected loss over candidates"
+        "expected", "through the composed pixels (straight-through), or of the expected loss over candidates"
     )
     objective: ObjectiveWeights = field(default_factory=ObjectiveWeights, metadata={"doc": "weights of the loss"})
     ranking: RankingWeights = field(default_factory=RankingWeights, metadata={"doc": "weights of the ranking"})
