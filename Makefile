@@ -48,10 +48,10 @@ EMOJI := build/emoji/objects.csv
 
 REHEARSE = $(BIN)/gillnext rehearse --config config.yaml config/rehearsal.yaml --models '$(MODELS)'
 
-.PHONY: help env paper paper-from-reference supplement supplement-full supplement-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
+.PHONY: help env paper paper-from-reference supplement supplement-full supplement-from-reference smoke study photos smoke-emoji foundations rehearsal rehearsal-container rehearsal-sdxl rehearsal-qwen2-vl latex test test-processors test-release lint release host images paper-container test-slurm schema lock bench-data bench-gpu clean-results
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 24
 
 paper: $(PACKAGE) ## environment, then a tier to results/TIER/paper/paper.pdf (TIER=demo, CORES=all)
 	$(BIN)/snakemake --cores $(CORES) $(OVERLAY)
@@ -112,6 +112,10 @@ rehearsal-container: $(PACKAGE) $(HOST) ## the same, every job in the image, to 
 rehearsal-sdxl: $(PACKAGE) ## the same with a base of SDXL's class, to $(REHEARSAL)-sdxl/results/
 	$(REHEARSE) --base sdxl --out '$(REHEARSAL)-sdxl' -- $(BIN)/snakemake --cores $(CORES) \
 	  --snakefile Snakefile --directory '$(REHEARSAL)-sdxl' --configfile config/rehearsal.yaml
+
+rehearsal-qwen2-vl: $(PACKAGE) ## the same with Qwen2-VL's class as annotator, to $(REHEARSAL)-qwen2-vl/results/
+	$(REHEARSE) --annotator qwen2-vl --out '$(REHEARSAL)-qwen2-vl' -- $(BIN)/snakemake --cores $(CORES) \
+	  --snakefile Snakefile --directory '$(REHEARSAL)-qwen2-vl' --configfile config/rehearsal.yaml
 
 latex: ## paper/latex.tex around a finished run's tables and figures, to results/TIER/latex/latex.pdf (needs lualatex)
 	@command -v lualatex > /dev/null || { echo "no lualatex here; paper/latex.tex names Debian's packages"; exit 1; }

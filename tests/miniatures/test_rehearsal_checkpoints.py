@@ -1,5 +1,6 @@
 """The checkpoints of a rehearsal: what is kept in reference/models, and what is made of a run's models."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -9,17 +10,22 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from gillnext.annotate.families import qwen2_vl as family
+from gillnext.annotate.stage import backend_of
+from gillnext.annotate.vlm import VisionLanguageAnnotator
 from gillnext.config.data import ZeroShot
 from gillnext.config.load import load
 from gillnext.filter.prompts import prompt
 from gillnext.instruments import phrases, zero_shot
 from gillnext.miniatures import foundations
 from gillnext.miniatures.networks import small_zero_shot
-from gillnext.miniatures.rehearsal import checkpoints, sdxl, train
-from gillnext.miniatures.rehearsal.training import dense, grounding_dino, owlv2, scenes
+from gillnext.miniatures.rehearsal import checkpoints, sdxl, stage, train
+from gillnext.miniatures.rehearsal.training import dense, grounding_dino, likeliest, owlv2, qwen2_vl, scenes
+from gillnext.miniatures.world import captions
+from gillnext.miniatures.world import scenes as world
 from gillnext.roles import checkpoints as roles
 from gillnext.roles.sources import ROLES
-from gillnext.runtime import manifest
+from gillnext.runtime import manifest, seeds
 from gillnext.runtime.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -43,13 +49,23 @@ def test_kept_models_are_small():
     assert sum(path.stat().st_size for path in KEPT.rglob("*") if path.is_file()) < 25 * 2**20
 
 
-@pytest.mark.parametrize("kind", train.KINDS)
+@pytest.mark.parametrize("kind", ["owlv2", "grounding-dino"])
 def test_kept_detectors_find_objects_far_above_chance(kind):
     """On scenes that neither they nor their thresholds have seen, at the rehearsal's own settings."""
     settings = load(ROOT / "config.yaml", ROOT / "config/rehearsal.yaml").zero_shot
     pictures = scenes.make("test-of-kept-detectors", 36)
-    share, scores = train.measured(zero_shot.load(KEPT / kind, settings), pictures, train.KINDS[kind].view)
+    share, scores = likeliest.measured(zero_shot.load(KEPT / kind, settings), pictures, train.KINDS[kind].view)
     assert share * (scores >= settings.confident).mean() > 0.6 > 4 * scenes.chance(pictures)
+
+
+def test_the_kept_qwen2_vl_answers_with_boxes_far_above_chance():
+    """By the annotator's own path, of scenes and of a wording (the release's) that it has not learned from."""
+    stream, pictures = "test-of-kept-detectors", []
+    for i, picture in enumerate(scenes.make(stream, 60)):
+        stated = captions.spatial(world.sample(scenes.SEED, stream, i), seeds.rng("test", i), "world")
+        pictures.append(dataclasses.replace(picture, caption=stated[0] if stated else picture.caption))
+    _, right = qwen2_vl.measured(VisionLanguageAnnotator.from_pretrained(KEPT / "qwen2-vl"), pictures)
+    assert right > 0.6 > 4 * scenes.chance(pictures)
 
 
 @pytest.fixture
@@ -116,6 +132,19 @@ def test_given_checkpoints_are_of_the_classes_that_their_roles_take(models, kept
     assert phrases.read(tmp_path / "lab/names.tsv") == scenes.WORDS
 
 
+@pytest.mark.parametrize(("annotator", "backend"), [("grounding-dino", "zero-shot"), ("qwen2-vl", "vlm")])
+def test_the_annotators_class_and_its_setting_are_those_that_are_asked_for(models, kept, tmp_path, annotator, backend):
+    out = tmp_path / "lab"
+    (out / "release").mkdir(parents=True)
+    (out / "release/world.json").write_text("{}")
+    settings = ROOT / "config.yaml", ROOT / "config/rehearsal.yaml"
+    lab = stage.prepare(load(*settings), models, kept, out, annotator=annotator)
+    given = load(*settings, lab)
+    roles.check("annotator", given.models.annotator)
+    assert backend_of(given, given.models.annotator) == given.annotate.backend == backend
+    assert bool(given.annotate.names) == (backend == "zero-shot")
+
+
 def test_a_chat_template_asks_the_classifier_what_it_was_trained_on(models, tmp_path):
     checkpoints.language(models, tmp_path / "given")
     given, own = (AutoTokenizer.from_pretrained(folder) for folder in (tmp_path / "given", models / "classifier"))
@@ -177,7 +206,44 @@ def test_the_dense_loss_is_that_of_its_definition():
     assert count > 3 and float(got) == pytest.approx((focal + 5 * away + 2 * overlap) / count, rel=1e-5)
 
 
-@pytest.mark.parametrize("recipe", [owlv2, grounding_dino])
+@pytest.mark.parametrize("listed", [False, True])
+def test_answers_that_are_learned_are_read_as_the_scenes_boxes(listed):
+    """By the family's own parser, to half a fortieth, in the caption's order or that of all names."""
+    for picture in scenes.make("test-answers", 40, draw=False):
+        read = family.parse(qwen2_vl.answer(picture, listed))
+        names = [name for name, _ in read.objects]
+        assert not read.problems and sorted(names) == sorted(picture.names)
+        assert names == sorted(names, key=list(scenes.WORDS).index if listed else picture.caption.index)
+        for name, box in read.objects:
+            assert np.abs(np.array(box) - picture.boxes[picture.names.index(name)]).max() <= 0.5 / qwen2_vl.BINS + 1e-9
+
+
+def test_a_row_of_qwen2_vl_is_prompt_visual_tokens_and_answer():
+    model, processor = qwen2_vl.make()
+    pictures = scenes.make("test-rows", 8)
+    rows = qwen2_vl.Rows(model, processor, pictures)
+    for same in rows.alike().values():
+        ids, there, told = rows.batch(same)
+        for i, row, is_there, is_told in zip(same, ids, there, told, strict=True):
+            _, height, width = rows.grids[i]
+            assert (row == rows.image).sum() == height * width / 4
+            assert processor.tokenizer.decode(row[is_told]) == qwen2_vl.answer(pictures[i])
+            assert pictures[i].caption in processor.tokenizer.decode(row[is_there.bool()])
+            said = sum(pictures[i].caption.count(name) + 1 for name in pictures[i].names)
+            assert len(rows.boxes[i]) == said  # in the caption, and in the answer
+
+
+def test_a_coordinate_is_taught_with_its_neighbours_and_every_other_token_alone():
+    tokens = qwen2_vl.tokenizer()
+    taught, numbers = qwen2_vl.soft_targets(tokens).numpy(), tokens.convert_tokens_to_ids(qwen2_vl.NUMBERS)
+    others = np.setdiff1d(np.arange(len(tokens)), numbers)
+    np.testing.assert_array_equal(taught[others], np.eye(len(tokens))[others])
+    np.testing.assert_allclose(taught.sum(1), 1, rtol=1e-6)
+    middle = taught[numbers[20]][numbers] @ np.arange(len(numbers))
+    assert middle == pytest.approx(20, abs=1e-5) and taught[numbers[20], numbers[20]] == taught[numbers[20]].max()
+
+
+@pytest.mark.parametrize("recipe", [owlv2, grounding_dino, qwen2_vl])
 def test_a_training_step_reaches_every_weight_that_is_read(recipe):
     """But for what the published classes have and do not use on this way."""
     torch.manual_seed(0)
@@ -185,6 +251,17 @@ def test_a_training_step_reaches_every_weight_that_is_read(recipe):
     recipe.losses(model.train(), processor, scenes.make("test-step", 120))(0).backward()
     reached = [p.grad is not None and bool(p.grad.abs().sum()) for p in model.parameters()]
     assert np.mean(reached) > 0.7
+
+
+def test_the_language_model_learns_later_and_the_eyes_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(qwen2_vl, "LATER", 2)
+    torch.manual_seed(0)
+    model, processor = qwen2_vl.make()
+    before = {name: weight.half().float() for name, weight in model.state_dict().items()}
+    qwen2_vl.later(model.train(), processor, scenes.make("test-later", 24), tmp_path)
+    moved = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert moved and not any(name.startswith("model.visual") for name in moved)
+    assert {"lm_head.weight", "model.language_model.embed_tokens.weight"} <= moved
 
 
 def test_training_writes_a_checkpoint_with_its_card(tmp_path, monkeypatch):

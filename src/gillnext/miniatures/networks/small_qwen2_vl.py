@@ -47,9 +47,15 @@ def make_processor(texts: Iterable[str], size: int = 112, family: str = "qwen2_v
     """A processor with a byte-level BPE tokenizer of `texts`; pictures are brought to about `size`² pixels."""
     tokenizer = train_tokenizer(texts, 800)
     tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken(t, special=True) for t in SPECIAL]})
-    area = {"shortest_edge": size * size, "longest_edge": size * size}
-    images, videos = Qwen2VLImageProcessor(size=area), Qwen2VLVideoProcessor(size=area)
-    return CLASSES[family][0](images, tokenizer, videos, chat_template=TEMPLATE)
+    return processor(tokenizer, size, family)
+
+
+def processor(tokenizer: Any, size: int, family: str = "qwen2_vl", patch: int = 14) -> Any:
+    """A processor around a tokenizer that knows `SPECIAL`; patches have `patch` pixels."""
+    sizes: dict[str, Any] = {"size": {"shortest_edge": size * size, "longest_edge": size * size}, "patch_size": patch}
+    return CLASSES[family][0](
+        Qwen2VLImageProcessor(**sizes), tokenizer, Qwen2VLVideoProcessor(**sizes), chat_template=TEMPLATE
+    )
 
 
 def _vision(family: str, width: int, layers: int) -> dict[str, int]:

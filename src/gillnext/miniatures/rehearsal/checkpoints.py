@@ -5,7 +5,8 @@
 | classifier, planner | Qwen2, with a chat template | the classifier |
 | base | Kolors, files of the variant fp16 alone; or SDXL | the base |
 | image_text | Chinese-CLIP | the image-text model |
-| annotator, evaluator | Grounding DINO; OWLv2 | reference/models, trained by `rehearsal.train` |
+| annotator | Grounding DINO; or Qwen2-VL | reference/models, trained by `rehearsal.train` |
+| evaluator | OWLv2 | the same |
 | features, second_evaluator | the house's own | as they are |
 """
 
@@ -26,8 +27,9 @@ from gillnext.runtime import files, manifest
 from gillnext.runtime.errors import UserError
 
 Base = Literal["kolors", "sdxl"]
-KEPT = {"annotator": "grounding-dino", "evaluator": "owlv2"}  # role -> folder of the kept detectors
-LEFT_OUT = (*KEPT, "planner")  # roles for which nothing of `models` is taken, or the classifier
+Annotator = Literal["grounding-dino", "qwen2-vl"]
+EVALUATOR = "owlv2"
+LEFT_OUT = ("annotator", "evaluator", "planner")  # roles for which nothing of `models` is taken, or the classifier
 NAMES = "names.tsv"
 # What the house's stages write beside a model, and the repository beside one that it keeps.
 NOTES = ("training.json", "classifier.json", ".snakemake_timestamp", manifest.MANIFEST)
@@ -67,28 +69,31 @@ def copied(model: Path, out: Path) -> None:
     shutil.copytree(model, out, ignore=shutil.ignore_patterns(*NOTES))
 
 
-def makers(of: Base, models: Path, kept: Path) -> dict[str, Callable[[Path], None]]:
-    """What makes the checkpoint of each role out of `models`, and detectors out of `kept`, into a folder."""
-    as_they_are = {role: partial(copied, place(role, models)) for role in ROLES}
-    detectors = {role: partial(copied, kept / name) for role, name in KEPT.items()}
+def makers(of: Base, models: Path, detectors: dict[str, Path]) -> dict[str, Callable[[Path], None]]:
+    """What makes the checkpoint of each role out of `models`, and of those in `detectors`, into a folder."""
+    as_they_are = {role: partial(copied, detectors.get(role, place(role, models))) for role in ROLES}
     ask = partial(language, models)
     draws = partial(base, models) if of == "kolors" else partial(sdxl.save, place("base", models))
-    return {**as_they_are, **detectors, "classifier": ask, "planner": ask, "base": draws}
+    return {**as_they_are, "classifier": ask, "planner": ask, "base": draws}
 
 
-def make(models: Path, kept: Path, out: Path, of: Base = "kolors") -> dict[str, Path]:
-    """A checkpoint for every role in `out`, whole or not at all, out of `models`, kept ones or a run's, and the `kept`
-    detectors; returns their folders. `out`/names.tsv has the names of the drawn world in the detectors' language.
+def make(
+    models: Path, kept: Path, out: Path, of: Base = "kolors", annotator: Annotator = "grounding-dino"
+) -> dict[str, Path]:
+    """A checkpoint for every role in `out`, whole or not at all, out of `models`, kept ones or a run's, and of those
+    `kept` annotator and evaluator; returns their folders. `out`/names.tsv has the drawn world's names in the detectors'
+    language.
     """
+    detectors = {"annotator": kept / annotator, "evaluator": kept / EVALUATOR}
     needed = {place(role, models): "reference/models, or results/TIER/models" for role in ROLES if role not in LEFT_OUT}
-    needed |= {kept / name: "reference/models of the repository" for name in KEPT.values()}
+    needed |= dict.fromkeys(detectors.values(), "reference/models of the repository")
     for folder, what in needed.items():
         if not folder.is_dir():
             raise UserError(f"no {folder.name} there", where=str(folder.parent), remedy=f"name {what}")
     if not out.exists():
         with files.atomic(out) as folder:
             folder.mkdir()
-            for role, maker in makers(of, models, kept).items():
+            for role, maker in makers(of, models, detectors).items():
                 maker(folder / role)
-            shutil.copy(kept / KEPT["evaluator"] / NAMES, folder / NAMES)
+            shutil.copy(detectors["evaluator"] / NAMES, folder / NAMES)
     return {role: out / role for role in ROLES}

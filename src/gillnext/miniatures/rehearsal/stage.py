@@ -38,12 +38,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def prepare(config: Config, models: Path, kept: Path, out: Path, base: checkpoints.Base = "kolors") -> Path:
+def prepare(
+    config: Config, models: Path, kept: Path, out: Path, base: checkpoints.Base = "kolors",
+    annotator: checkpoints.Annotator = "grounding-dino",
+) -> Path:  # fmt: skip
     """Release, checkpoints and settings in `out`; what is there stays. Returns the settings' file."""
     release, lab = out / "release", out / "lab.yaml"
     if not (release / "world.json").exists():
         world.make(dataclasses.replace(config, world=dataclasses.replace(config.world, release="")), release)
-    given = checkpoints.make(models, kept, out / "models", base)
+    given = checkpoints.make(models, kept, out / "models", base, annotator)
     port = files.read_json(out / "port.json") if (out / "port.json").exists() else free_port()
     files.write_json(out / "port.json", port)
     names = str((out / "models" / checkpoints.NAMES).absolute())
@@ -51,7 +54,7 @@ def prepare(config: Config, models: Path, kept: Path, out: Path, base: checkpoin
         "world": {"release": str((release / "shards").absolute())},
         "download": {"hosts": {config.world.host: f"127.0.0.1:{port}"}},
         "models": {role: str(folder.absolute()) for role, folder in given.items()},
-        "annotate": {"names": names},
+        "annotate": {"names": names} if annotator == "grounding-dino" else {"backend": "vlm"},
         "zero_shot": {"names": names},
     }
     files.write_text(lab, yaml.safe_dump(settings, allow_unicode=True, sort_keys=False))
@@ -72,8 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", type=Path, required=True, metavar="DIR", help="results/TIER/models of a finished run"
     )
-    parser.add_argument("--kept", type=Path, default=Path("reference/models"), metavar="DIR", help="the kept detectors")
+    parser.add_argument(
+        "--kept", type=Path, default=Path("reference/models"), metavar="DIR", help="the kept annotators and evaluator"
+    )
     parser.add_argument("--base", choices=get_args(checkpoints.Base), default="kolors", help="class of the base")
+    parser.add_argument(
+        "--annotator", choices=get_args(checkpoints.Annotator), default="grounding-dino", help="class of the annotator"
+    )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder of release, checkpoints, settings"
     )
@@ -84,5 +92,6 @@ def main(args: argparse.Namespace) -> None:
     config = read_config(args)
     if config.run.tier != "rehearsal":
         raise UserError("is no rehearsal", where=f"run.tier: {config.run.tier}", remedy="add config/rehearsal.yaml")
-    if status := rehearse(prepare(config, args.models, args.kept, args.out, args.base), args.command):
+    lab = prepare(config, args.models, args.kept, args.out, args.base, args.annotator)
+    if status := rehearse(lab, args.command):
         sys.exit(status)

@@ -55,5 +55,10 @@ def loss(logits_BPT: Tensor, boxes_BP4: Tensor, places_BP2: Tensor, truth_BK4: T
     named = sigmoid_focal_loss(logits_BPT[said], wanted_BPT[said], reduction="sum") / max(len(b), 1)
     if not len(b):
         return named
-    seen, true = box_convert(boxes_BP4[b, p], "cxcywh", "xyxy"), truth_BK4[b, k]
-    return named + 5 * F.l1_loss(seen, true) + 2 * generalized_box_iou_loss(seen, true, reduction="mean")
+    return named + fit(boxes_BP4[b, p], truth_BK4[b, k])
+
+
+def fit(boxes_P4: Tensor, truth_P4: Tensor) -> Tensor:
+    """L1 and generalised IoU of boxes (centre and size) against true ones (xyxy), with DETR's weights."""
+    seen_P4 = box_convert(boxes_P4, "cxcywh", "xyxy")
+    return 5 * F.l1_loss(seen_P4, truth_P4) + 2 * generalized_box_iou_loss(seen_P4, truth_P4, reduction="mean")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,13 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from gillnext.miniatures.networks import small_zero_shot
-from gillnext.miniatures.rehearsal.training import dense
+from gillnext.miniatures.rehearsal.training import dense, likeliest
 from gillnext.miniatures.rehearsal.training.scenes import SEED, WORDS, Picture
 from gillnext.runtime import seeds
 
 TITLE, LOOKS = "OWLv2", "square pictures"
+BY, BOX, NAMES = likeliest.BY, likeliest.BOX, list(WORDS.values())
 SIZE, PATCH = 64, 8
-STEPS, BATCH, LR = 800, 16, 1e-3
+STEPS, BATCH, LR, SCENES = 800, 16, 1e-3, 1_500
 
 
 def make() -> tuple[Any, Any]:
@@ -36,6 +38,11 @@ def make() -> tuple[Any, Any]:
 def view(picture: Picture) -> Image.Image:
     """The picture squeezed into a square, as a base that draws in one size has it."""
     return picture.image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
+def measures(folder: Path, seen: list[Picture], held_out: list[Picture]) -> tuple[Any, float, str]:
+    """The network in `folder`, the share of held-out objects whose likeliest box is right, and its thresholds."""
+    return likeliest.measures(folder, seen, held_out, view)
 
 
 def losses(model: Any, processor: Any, pictures: list[Picture]) -> Callable[[int], Tensor]:

@@ -28,15 +28,23 @@ class Picture:
     caption: str
 
 
-def make(stream: str, count: int) -> list[Picture]:
-    """The first `count` pictures of a stream of scenes (about 1 ms each)."""
+def make(stream: str, count: int, draw: bool = True) -> list[Picture]:
+    """The first `count` pictures of a stream of scenes (about 1 ms each), blank ones unless they are to `draw`."""
     made = []
     for i in range(count):
         scene, shape = world.sample(SEED, stream, i), SHAPES[i % len(SHAPES)]
-        drawn = Image.fromarray(world.render(scene, max(shape))).resize(shape, Image.Resampling.LANCZOS)
-        caption = captions.naming(scene, seeds.rng("caption", SEED, stream, i))
-        made.append(Picture(drawn, scene.names, scene.boxes, caption))
+        caption = _caption(scene, seeds.rng("caption", SEED, stream, i))
+        image = Image.fromarray(world.render(scene, max(shape))) if draw else Image.new("RGB", shape)
+        made.append(Picture(image.resize(shape, Image.Resampling.LANCZOS), scene.names, scene.boxes, caption))
     return made
+
+
+def _caption(scene: world.Scene, rng: np.random.Generator) -> str:
+    """A caption with places, with nearness or of names alone, a third each; none is worded as the release's are."""
+    kind = rng.integers(3)
+    if kind == 0 and (stated := captions.spatial(scene, rng, "train")):
+        return stated[0]
+    return captions.weak(scene, rng, "train") if kind == 1 else captions.naming(scene, rng)
 
 
 def chance(pictures: list[Picture]) -> float:
