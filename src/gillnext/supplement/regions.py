@@ -156,7 +156,7 @@ def numbers(scores: Scores) -> dict[str, str]:
         for contrast, keys in told["contrasts"].items():
             label = contrast.replace(" − ", "-")
             found[f"regions.{name}.{label}"] = signed(keys["success"]).text
-    if eyes := scores["made"].get("eyes"):
-        found["regions.anchors"] = number(eyes["trained"]["strongest"]).text
-        found["regions.anchors.chance"] = number(eyes["trained"]["chance"]).text
+    eyes = (scores["made"].get("eyes") or {}).get("trained", {})  # of eyes that are given nothing is known
+    found["regions.anchors"] = number(eyes.get("strongest")).text
+    found["regions.anchors.chance"] = number(eyes.get("chance")).text
     return found
