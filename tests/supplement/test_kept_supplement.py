@@ -15,6 +15,7 @@ from fake_conversations import pictures, scores
 
 from gillnext.cli import main
 from gillnext.config.load import load, settings_of
+from gillnext.config.supplement import Supplement
 from gillnext.runtime import manifest
 from gillnext.supplement import illustrate
 from gillnext.supplement.illustrate import Shown
@@ -23,6 +24,12 @@ from gillnext.verify.keep import keep_supplement
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("language", "planner", "gill", "index", "decision")
+
+
+def of_gill():
+    """The demo's settings with one part of the supplement."""
+    config = load(ROOT / "config.yaml")
+    return dataclasses.replace(config, supplement=Supplement(parts=["gill"]))
 
 
 @pytest.fixture
@@ -37,7 +44,7 @@ def run(tmp_path):
         (place / name).mkdir()
         save_file({"weight": np.arange(4.0)}, place / name / "model.safetensors")
     (place / "gill.json").write_text(json.dumps(scores()), encoding="utf-8")
-    (root / "config.json").write_text(json.dumps(dataclasses.asdict(load(ROOT / "config.yaml"))), encoding="utf-8")
+    (root / "config.json").write_text(json.dumps(dataclasses.asdict(of_gill())), encoding="utf-8")
     illustrate.write(test, drawn, place / "gill.zip")
     (place / "benchmarks/gill").mkdir(parents=True)
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -69,7 +76,7 @@ def test_a_kept_supplement_makes_the_same_pdf(run, tmp_path):
     keep_supplement(run, tmp_path / "kept")
     shutil.copytree(tmp_path / "kept", tmp_path / "checked out")
     manifest.check(tmp_path / "checked out")
-    config = load(ROOT / "config.yaml")
+    config = of_gill()
     supplement(config, run / "supplement", ROOT / "paper", tmp_path / "one/supplement.pdf")
     supplement(config, tmp_path / "checked out", ROOT / "paper", tmp_path / "two/supplement.pdf")
     assert (tmp_path / "one/supplement.pdf").read_bytes() == (tmp_path / "two/supplement.pdf").read_bytes()

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 AFTER = {"gather", "figure", "cost", "paper", "html", "hashes", "verify"} | {
     "illustrate",
     "storyboard",
+    "region_pictures",
     "supplement",
     "supplement_hashes",
 }

@@ -33,7 +33,7 @@ rule pix2pix:
         "--frames {wildcards.frames:q} --out {output.model:q} > {log:q} 2>&1"
 
 
-rule edits:
+rule edit_frames:
     input:
         latents=rules.latents.output.latents,
         data=rules.frames.output.data,
@@ -55,22 +55,22 @@ rule edits:
             "frames.crop",
         ),
     log:
-        "<results>/supplement/logs/edits.log",
+        "<results>/supplement/logs/edit_frames.log",
     benchmark:
-        "<results>/supplement/benchmarks/edits/all.tsv"
+        "<results>/supplement/benchmarks/edit_frames/all.tsv"
     threads: cfg.run.threads
     resources:
         gpu=GPU,
     message:
-        "edits: drawing the targets of test clips in every way"
+        "edit_frames: drawing the targets of test clips in every way"
     shell:
-        "gillnext edits --config {params.config:q} --latents {input.latents:q} --data {input.data:q} --clips {input.clips:q} "
+        "gillnext edit_frames --config {params.config:q} --latents {input.latents:q} --data {input.data:q} --clips {input.clips:q} "
         "--model {input.model:q} --single {input.single:q} --out {output.edits:q} > {log:q} 2>&1"
 
 
 rule edited:
     input:
-        edits=rules.edits.output.edits,
+        edits=rules.edit_frames.output.edits,
         data=rules.frames.output.data,
         clips=rules.clips.output.clips,
         evaluator=model("evaluator"),

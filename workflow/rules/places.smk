@@ -100,3 +100,9 @@ def eyes(wildcards):
 
 # The adapter that the supplement draws with: the reference arm's first.
 FIRST = f"{cfg.study.reference}/{cfg.study.seeds_of(cfg.study.reference)[0]}"
+
+
+def region_clip(wildcards):
+    """The image-text model that edits are led by: made here, that of the role, or given."""
+    made = {"made": f"{RESULTS}/supplement/regions/clip", "role": model("image_text")(wildcards)}
+    return made.get(cfg.regions.image_text, cfg.regions.image_text)

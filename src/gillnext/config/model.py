@@ -23,6 +23,7 @@ from gillnext.config.miniatures import (
     Vae,
 )
 from gillnext.config.models import Models
+from gillnext.config.regions import Regions
 from gillnext.config.setting import s
 from gillnext.config.split import Split
 from gillnext.config.supplement import Supplement
@@ -278,6 +279,7 @@ class Config:
     supplement: Supplement = field(default_factory=Supplement)
     gill: Gill = field(default_factory=Gill)
     frames: Frames = field(default_factory=Frames)
+    regions: Regions = field(default_factory=Regions)
     ray: Ray = field(default_factory=Ray)
     from_reference: str = s("", "folder of a kept run that tables, figures and paper are made from; empty: this one")
 

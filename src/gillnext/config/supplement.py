@@ -7,7 +7,7 @@ from typing import Literal
 
 from gillnext.config.setting import s
 
-PARTS = ("gill", "frames")
+PARTS = ("gill", "regions", "frames")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Draw the targets of test clips in every way, and those of validation clips at every pair of guidance scales.
 
-    gillnext edits --config config.yaml --latents results/demo/supplement/latents --data results/demo/supplement/frames
-    \\ --clips results/demo/supplement/clips --model results/demo/supplement/pix2pix/20 \\ --single
-    results/demo/supplement/pix2pix/1 --out results/demo/supplement/edits
+    gillnext edit_frames --config config.yaml --latents S/latents --data S/frames --clips S/clips \\
+        --model S/pix2pix/20 --single S/pix2pix/1 --out S/edits
+
+with S for results/demo/supplement.
 
 Ways: `frames`, the model of all frames; `untold`, the same without the instruction; `repeated`, the same with the last
 frame in the place of all; `one`, the model of the last frame; `last` and `mean`, the last frame and the mean of all, as

@@ -186,7 +186,7 @@ def score(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     for name, what in (
-        ("edits", "of `gillnext edits`"), ("data", "the dataset of `gillnext frames`"), ("clips", "its clips"),
+        ("edits", "of `gillnext edit_frames`"), ("data", "the dataset of `gillnext frames`"), ("clips", "its clips"),
         ("evaluator", "finds the objects in pictures"), ("features", "network of FID and IS"),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR", help=what)

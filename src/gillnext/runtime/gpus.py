@@ -42,7 +42,8 @@ STAGES = {
     *("vae", "text_encoder", "base_on_windows", "base", "distance"),
     *("names", "planner", "plan", "cache", "adapter", "memory", "sample", "curve", "ceilings", "real", "score"),
     *("language", "gill", "index", "respond", "decide", "converse"),
-    *("latents", "pix2pix", "edits", "edited"),
+    *("latents", "pix2pix", "edit_frames", "edited"),
+    *("dino", "edit_clip", "inpainting", "regions", "region_scores"),
     *("draw", "studio", "chat", "edit"),
 }
 

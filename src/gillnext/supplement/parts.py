@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gillnext.paper.style import Drawn
-from gillnext.supplement import frames, frames_figures, gill, gill_figures
+from gillnext.supplement import frames, frames_figures, gill, gill_figures, regions, regions_figures
 from gillnext.tables.table import Table
 
 Scores = dict[str, Any]
@@ -35,5 +35,6 @@ class Part:
 
 PARTS = {
     "gill": Part("converse", gill.tables, gill.numbers, gill_figures.figures),
+    "regions": Part("region_scores", regions.tables, regions.numbers, regions_figures.figures),
     "frames": Part("edited", frames.tables, frames.numbers, frames_figures.figures),
 }

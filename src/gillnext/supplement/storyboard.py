@@ -71,7 +71,7 @@ class Shown:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--edits", type=Path, required=True, metavar="DIR", help="of `gillnext edits`")
+    parser.add_argument("--edits", type=Path, required=True, metavar="DIR", help="of `gillnext edit_frames`")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the dataset of `gillnext frames`")
     parser.add_argument("--clips", type=Path, required=True, metavar="DIR", help="the clips that it names")
     parser.add_argument("--out", type=Path, required=True, metavar="ZIP", help="the archive")

@@ -92,20 +92,35 @@ FRAMES: dict[str, tuple[str, ...]] = {
     "frames": ("clips",),
     "latents": ("clips", "frames", "base"),
     "pix2pix": ("latents", "base"),
-    "edits": ("clips", "frames", "latents", "pix2pix"),
-    "edited": ("clips", "frames", "edits", "evaluator", "features"),
+    "edit_frames": ("clips", "frames", "latents", "pix2pix"),
+    "edited": ("clips", "frames", "edit_frames", "evaluator", "features"),
 }
-SUPPLEMENT = {"gill": GILL, "frames": FRAMES}
+REGIONS: dict[str, tuple[str, ...]] = {
+    "edits": (),
+    "dino": (),
+    "edit_clip": (),
+    "inpainting": ("base",),
+    "regions": ("edits", "dino", "edit_clip", "inpainting", "base"),
+    "regions_by_base": ("edits", "dino", "edit_clip", "base"),
+    "region_scores": (
+        "edits", "dino", "edit_clip", "inpainting", "regions", "regions_by_base", "evaluator", "features", "clip",
+    ),
+}  # fmt: skip
+SUPPLEMENT = {"gill": GILL, "regions": REGIONS, "frames": FRAMES}
 EVERY = {name: needs for rules in (NEEDS, *SUPPLEMENT.values()) for name, needs in rules.items()}
 # Outputs of a part's rules, in its folder, where they are not named after their rule.
 MADE = {
     "conversation_planner": "planner", "album": "index", "respond": "pictures", "decide": "decision",
-    "converse": "gill.json", "edited": "frames.json",
+    "converse": "gill.json", "edited": "frames.json", "edit_frames": "edits",
+    "edits": "regions/edits", "dino": "regions/dino", "edit_clip": "regions/clip",
+    "inpainting": "regions/inpainting", "regions": "regions/edited", "regions_by_base": "regions/edited_by_base",
+    "region_scores": "regions.json",
 }  # fmt: skip
 # Of the others the command has their name.
 COMMANDS = dict.fromkeys(("relations", "swapped", "beside"), "score") | {
     "distances": "distance", "conversation_planner": "planner", "album": "index", "gill_variant": "gill",
     "respond_variant": "respond", "converse_variant": "converse",
+    "regions_by_base": "regions",
 }  # fmt: skip
 
 
