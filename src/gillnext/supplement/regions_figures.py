@@ -15,6 +15,7 @@ from gillnext.regions.keep import Shown
 from gillnext.supplement import regions
 
 TEXT, GAP, TITLE = 0.24, 0.04, 0.2  # inches: a row's prompts, what lies between, a heading
+ROWS = 6  # edits that fit a page, with its caption
 COLUMNS = {
     "filled/learned": "learned", "filled/random": "random + ranking", "filled/centre": "centre",
     "filled/whole": "whole", "filled/true": "true box", "kept/learned": "learned,\n4 channels",
@@ -23,7 +24,7 @@ COLUMNS = {
 
 def edits(shown: Shown) -> Drawn | None:
     """The first edits of each kind: source, and each way with its box."""
-    rows = shown.rows
+    rows = shown.rows[:ROWS]
     if not rows:
         return None
     cells = 1 + len(COLUMNS)
@@ -49,8 +50,8 @@ def edits(shown: Shown) -> Drawn | None:
                 box = Layout("", ("",), (tuple(row["ways"][way]["box"]),))
                 panel(figure.add_axes(spot(c, top - TEXT)), box, enlarged(shown.image(f"{way}/{row['file']}")))
     return figure, (
-        f"The first {len(rows)} test edits, three of a kind, not picked. Boxes: of the source the true one, of the "
-        "others the one that was filled."
+        f"The first {len(rows)} test edits, not picked. Boxes: of the source the true one, of the others the one that "
+        "was filled."
     )
 
 
