@@ -103,7 +103,7 @@ def test_halves_add_up_where_nothing_is_contrasted(trainer, settings):
 def test_weights_scale_the_gradient_and_not_the_losses_that_are_told(trainer, settings):
     weights = settings().gill.weights
     plain, values = gradient(trainer, "split")
-    twice = dataclasses.replace(weights, captioning=2.0, retrieval=2.0, generation=2.0)
+    twice = dataclasses.replace(weights, **{name: 2 * value for name, value in vars(weights).items()})
     doubled, told = gradient(lambda **given: trainer(weights=twice, **given), "split")
     assert difference(doubled, 2 * plain) < 1e-5 and told == pytest.approx(values)
 
