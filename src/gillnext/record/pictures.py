@@ -5,24 +5,22 @@ Letters: N layouts.
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from gillnext import layouts
 from gillnext.layouts import Layout
 from gillnext.record.results import REAL, Results, Scored, there
-from gillnext.runtime import files
+from gillnext.runtime import picture_archive
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.picture_archive import PictureArchive
 
 NAME = "pictures.zip"
 GRID = 8  # captions of the grid of samples
 WORST = 8  # of the reference arm's failures
-DATED = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the same pictures are the same bytes
 
 
 def chosen(boxes_N: np.ndarray, count: int = GRID) -> list[int]:
@@ -67,23 +65,26 @@ def write(root: Path, results: Results) -> None:
     wanted = shown(results)
     rows = layouts.read(root / folder(results.first()) / "layouts.jsonl")
     needed = {str(i): rows[i].to_row() for i in sorted({i for indices in wanted.values() for i in indices})}
-    with files.atomic(root / NAME) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo("layouts.json", DATED), json.dumps(needed, ensure_ascii=False))
+
+    def entries() -> Iterator[tuple[str, str | bytes]]:
+        yield "layouts.json", json.dumps(needed, ensure_ascii=False)
         for of, indices in wanted.items():
             for index in indices:
                 name = f"{folder(of)}/{index:05d}.png"
                 if not (root / name).exists():
                     command = "ceilings" if of == REAL else f"sample --arm {of.arm} --seed {of.seed}"
                     raise UserError("no such image", where=str(root / name), remedy=f"make it: gillnext {command}")
-                archive.writestr(zipfile.ZipInfo(name, DATED), (root / name).read_bytes())
+                yield name, (root / name).read_bytes()
+
+    picture_archive.write(root / NAME, entries())
 
 
 class Pictures:
     """The archive of a run, open."""
 
     def __init__(self, results: Results) -> None:
-        self.archive = zipfile.ZipFile(there(results.root / NAME))
-        self.rows = json.loads(self.archive.read("layouts.json"))
+        self.archive = PictureArchive(there(results.root / NAME))
+        self.rows = self.archive.json("layouts.json")
 
     def layout(self, index: int) -> Layout:
         """Test layout `index`."""
@@ -91,5 +92,4 @@ class Pictures:
 
     def image(self, of: Scored, index: int) -> np.ndarray:
         """Picture `index` of a set, (H, W, 3) uint8."""
-        data = io.BytesIO(self.archive.read(f"{folder(of)}/{index:05d}.png"))
-        return np.asarray(Image.open(data).convert("RGB"))
+        return self.archive.image(f"{folder(of)}/{index:05d}.png")

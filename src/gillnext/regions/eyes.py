@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gillnext.instruments import families
-from gillnext.runtime import contents, files
+from gillnext.runtime import files
 from gillnext.runtime.errors import UserError
 
 KNOWN = ("vit", "dinov2")
@@ -128,8 +128,3 @@ class Eyes(nn.Module):
 def as_pixels(images: np.ndarray) -> Tensor:
     """(N, h, w, 3) uint8 to (N, 3, h, w) in [0, 1]."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 255
-
-
-def hash_of(folder: Path) -> str:
-    """The SHA-256 of a model's folder."""
-    return contents.sha256(folder)

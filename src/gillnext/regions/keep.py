@@ -9,23 +9,19 @@ and INPAINTING/WAY/NAME.png.
 from __future__ import annotations
 
 import argparse
-import io
+import itertools
 import json
-import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from gillnext.regions.shown import REGIONS
-from gillnext.runtime import files
+from gillnext.runtime import files, picture_archive
+from gillnext.runtime.picture_archive import PictureArchive
 
 COUNT = 3  # of each kind
 WAYS = ("learned", "random", "centre", "whole", "true")
-DATED = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the same pictures are the same bytes
 EDITS = "edits.json"
 
 
@@ -48,22 +44,17 @@ def write(edits: Path, edited: Mapping[str, Path], out: Path) -> None:
                 ways[f"{name}/{way}"] = {"box": choice["box"], "anchors": choice.get("anchors", [])}
                 entries[f"{name}/{way}/{file}"] = folder / way / seed / f"{own['name']}.png"
         content.append({**row, "prompts": told[file], "ways": ways})
-    with files.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(EDITS, DATED), json.dumps(content, ensure_ascii=False, sort_keys=True))
-        for name, path in entries.items():
-            archive.writestr(zipfile.ZipInfo(name, DATED), path.read_bytes())
+    about = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    pictures = ((name, path.read_bytes()) for name, path in entries.items())
+    picture_archive.write(out, itertools.chain([(EDITS, about)], pictures))
 
 
-class Shown:
+class Shown(PictureArchive):
     """The archive, open."""
 
     def __init__(self, path: Path) -> None:
-        self.archive = zipfile.ZipFile(path)
-        self.rows: list[dict[str, Any]] = json.loads(self.archive.read(EDITS))
-
-    def image(self, name: str) -> np.ndarray:
-        """A picture, (H, W, 3) uint8, by its name in the archive."""
-        return np.asarray(Image.open(io.BytesIO(self.archive.read(name))).convert("RGB"))
+        super().__init__(path)
+        self.rows: list[dict[str, Any]] = self.json(EDITS)
 
 
 def add_edited(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gillnext.tables.table import Cell, Column, Table, decimals, number, span, text
+from gillnext.supplement.cells import difference, ends
+from gillnext.tables.table import Column, Table, decimals, number, text
 
 Scores = dict[str, Any]
 TASKS = {"all": "all", "drop": "drop", "cover": "cover", "move": "move on"}
@@ -27,11 +28,6 @@ SUCCESS, INSIDE, OUTSIDE = "success", "inside", "outside"
 def words(way: str, count: int) -> str:
     """What a way is, with the number of frames."""
     return WAYS[way].replace("20", str(count))
-
-
-def ends(group: Scores, metric: str, digits: int = 3) -> Cell:
-    found = group["intervals"].get(metric)
-    return text(span(found, digits) if found else "–")
 
 
 def overall(scores: Scores) -> Table:
@@ -84,15 +80,8 @@ def contrasts(scores: Scores) -> Table:
     rows = []
     for task, found in scores["contrasts"].items():
         for name, differences in found.items():
-            cells = []
-            for key, digits in (("success", 3), ("inside", 1)):
-                one = differences.get(key) or {"value": None}
-                if one["value"] is None:
-                    cells.append(text("–"))
-                    continue
-                sign = "+" if one["value"] > 0 else ""
-                cells.append(text(f"{sign}{decimals(one['value'], digits)} ({span(one['interval'], digits)})"))
-            rows.append([text(TASKS.get(task, task)), text(name), *cells])
+            parts = ((differences.get(key) or {"value": None}, digits) for key, digits in ((SUCCESS, 3), (INSIDE, 1)))
+            rows.append([text(TASKS.get(task, task)), text(name), *(difference(*part) for part in parts)])
     return Table("frames_contrasts", "Paired differences", columns, rows, ["95% intervals by bootstrap over clips."])
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from gillnext.tables.table import Cell, Column, Table, integer, number, span, text
+from gillnext.supplement.cells import ends
+from gillnext.tables.table import Column, Table, integer, number, span, text
 
 Scores = dict[str, Any]
 KINDS = {"story": "stories", "dialogue": "dialogues"}
@@ -36,12 +37,6 @@ def in_order(found: Scores, order: Iterable[str]) -> list[tuple[str, Scores]]:
     """The parts of a record in this order, and then what it does not name."""
     known = [name for name in order if name in found]
     return [(name, found[name]) for name in (*known, *(name for name in found if name not in known))]
-
-
-def ends(group: Scores, metric: str) -> Cell:
-    """The interval of a metric, as 0.971 to 0.990."""
-    found = group.get("intervals", {}).get(metric)
-    return text(span(found) if found else "–")
 
 
 def captioning(scores: Scores) -> Table:

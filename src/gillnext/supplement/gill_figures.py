@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ def _bare(layout: Any) -> Any:
     return type(layout)(layout.caption, (), ())
 
 
+def _line(counts: list[int], place: Any, groups: list[dict[str, Any]], metric: str, colour: str, label: str) -> None:
+    """A metric of groups over counts, with its interval as a band."""
+    values = [group["metrics"][metric] for group in groups]
+    low, high = np.transpose([group["intervals"][metric] for group in groups])
+    place.plot(counts, values, color=colour, marker="o", markersize=3, label=label)
+    place.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
 def context(scores: dict[str, Any]) -> Drawn | None:
     """Classes found and R@1 by how many turns are read; None where there are no stories."""
     ways, found = scores["generation"].get("story"), scores["retrieval"].get("story")
@@ -70,13 +79,7 @@ def context(scores: dict[str, Any]) -> Drawn | None:
         return None
     figure, axes = style.plot(style.COLUMN, 1.9, columns=2)
     counts = [n for n in range(1, 6) if f"gill-{n}" in ways and str(n) in found]
-
-    def line(place: Any, groups: list[dict[str, Any]], metric: str, colour: str, label: str) -> None:
-        values = [group["metrics"][metric] for group in groups]
-        low, high = np.transpose([group["intervals"][metric] for group in groups])
-        place.plot(counts, values, color=colour, marker="o", markersize=3, label=label)
-        place.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
-
+    line = functools.partial(_line, counts)
     line(axes[0], [ways[f"gill-{n}"] for n in counts], "recall", style.COLOURS[0], "GILL")
     line(axes[1], [found[str(n)] for n in counts], "r1", style.COLOURS[0], "GILL")
     line(axes[1], [found[str(n)]["baseline"] for n in counts], "r1", style.COLOURS[1], "Chinese-CLIP")
@@ -106,14 +109,8 @@ def tokens(scores: dict[str, Any]) -> Drawn | None:
         return None
     alike.sort(key=lambda found: found["trained"]["images"])
     counts = [found["trained"]["images"] for found in alike]
+    line = functools.partial(_line, counts)
     figure, axes = style.plot(style.COLUMN, 1.9, columns=2)
-
-    def line(place: Any, groups: list[dict[str, Any]], metric: str, colour: str, label: str) -> None:
-        values = [group["metrics"][metric] for group in groups]
-        low, high = np.transpose([group["intervals"][metric] for group in groups])
-        place.plot(counts, values, color=colour, marker="o", markersize=3, label=label)
-        place.fill_between(counts, low, high, color=colour, alpha=0.15, linewidth=0)
-
     for k, colour in zip((1, 5, 10), style.COLOURS, strict=False):
         asked = [found["retrieval"]["gallery"]["1"] for found in alike]
         line(axes[0], asked, f"r{k}", colour, f"R@{k}")

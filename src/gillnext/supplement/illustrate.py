@@ -9,24 +9,22 @@ conversations.json, their turns' pictures, and of every way that is shown its pi
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from gillnext import conversations, layouts
 from gillnext.conversations import Conversation
 from gillnext.layouts import Layout
-from gillnext.runtime import files
+from gillnext.runtime import picture_archive
 from gillnext.runtime.errors import UserError
+from gillnext.runtime.picture_archive import PictureArchive
 
 COUNT = 4  # conversations of a kind
 WAYS = ("caption", "last", "gill-pictures", "next")
-DATED = (1980, 1, 1, 0, 0, 0)  # of every entry, so that the same pictures are the same bytes
 ROWS, BOXES = "conversations.json", "boxes.json"
 
 
@@ -37,29 +35,27 @@ def write(test: Path, pictures: Path, out: Path) -> None:
     chosen = [i for indices in first.values() for i in indices]
     given = {way: layouts.read(pictures / way / "layouts.jsonl") for way in WAYS}
     boxes = {way: {rows[i].id: given[way][i].to_row() for i in chosen} for way in WAYS}
-    entries = {turn.picture: test.parent / turn.picture for i in chosen for turn in rows[i].turns if turn.picture}
-    entries |= {f"{way}/{rows[i].id}.png": pictures / way / f"{i:05d}.png" for way in WAYS for i in chosen}
-    with files.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    found = {turn.picture: test.parent / turn.picture for i in chosen for turn in rows[i].turns if turn.picture}
+    found |= {f"{way}/{rows[i].id}.png": pictures / way / f"{i:05d}.png" for way in WAYS for i in chosen}
+
+    def entries() -> Iterator[tuple[str, str | bytes]]:
         for name, content in ((ROWS, [rows[i].to_row() for i in chosen]), (BOXES, boxes)):
-            archive.writestr(zipfile.ZipInfo(name, DATED), json.dumps(content, ensure_ascii=False))
-        for name, path in entries.items():
+            yield name, json.dumps(content, ensure_ascii=False)
+        for name, path in found.items():
             if not path.is_file():
                 raise UserError("no such picture", where=str(path), remedy="run `gillnext respond` again")
-            archive.writestr(zipfile.ZipInfo(name, DATED), path.read_bytes())
+            yield name, path.read_bytes()
+
+    picture_archive.write(out, entries())
 
 
-class Shown:
-    """The archive, open: conversations, the pictures of their turns, and each way's picture and boxes."""
+class Shown(PictureArchive):
+    """The archive, open: conversations, their turns' pictures by path, and each way's picture and boxes."""
 
     def __init__(self, path: Path) -> None:
-        self.archive = zipfile.ZipFile(path)
-        content: list[Any] = json.loads(self.archive.read(ROWS))
-        self.rows: list[Conversation] = [conversations.from_row(row, f"{path}: {ROWS}") for row in content]
-        self.boxes: dict[str, dict[str, Any]] = json.loads(self.archive.read(BOXES))
-
-    def image(self, name: str) -> np.ndarray:
-        """A picture, (H, W, 3) uint8: a turn's by its path."""
-        return np.asarray(Image.open(io.BytesIO(self.archive.read(name))).convert("RGB"))
+        super().__init__(path)
+        self.rows: list[Conversation] = [conversations.from_row(row, f"{path}: {ROWS}") for row in self.json(ROWS)]
+        self.boxes: dict[str, dict[str, Any]] = self.json(BOXES)
 
     def drawn(self, way: str, row: Conversation) -> tuple[np.ndarray, Layout]:
         """What a way drew of a conversation, and the boxes that it was given, or the true ones."""

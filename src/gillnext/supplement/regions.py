@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gillnext.tables.table import Cell, Column, Table, decimals, number, span, text
+from gillnext.supplement.cells import difference
+from gillnext.tables.table import Cell, Column, Table, number, span, text
 
 Scores = dict[str, Any]
 FILLED = {"filled": "9 channels", "kept": "4, known latents kept"}
@@ -92,21 +93,13 @@ def kinds(scores: Scores) -> Table:
     return Table("regions_kinds", "Edits by kind", columns, rows, notes)
 
 
-def signed(found: Scores, digits: int = 3) -> Cell:
-    """A difference with its interval."""
-    if found["value"] is None:
-        return text("–")
-    sign = "+" if found["value"] > 0 else ""
-    return text(f"{sign}{decimals(found['value'], digits)} ({span(found['interval'], digits)})")
-
-
 def contrasts(scores: Scores) -> Table:
     """Paired differences of the learned region."""
     titles = {"success": "in the true box", "made": "made, rest kept", "iou": "IoU", "directional": "directional"}
     columns = [Column("filled", "UNet", left=True), Column("contrast", "contrast", left=True)]
     columns += [Column(key, title) for key, title in titles.items()]
     rows = [
-        [text(FILLED[name]), text(contrast), *(signed(found[key]) for key in titles)]
+        [text(FILLED[name]), text(contrast), *(difference(found[key]) for key in titles)]
         for name in FILLED if name in scores["filled"]
         for contrast, found in scores["filled"][name]["contrasts"].items()
     ]  # fmt: skip
@@ -155,7 +148,7 @@ def numbers(scores: Scores) -> dict[str, str]:
     for name, told in scores["filled"].items():
         for contrast, keys in told["contrasts"].items():
             label = contrast.replace(" − ", "-")
-            found[f"regions.{name}.{label}"] = signed(keys["success"]).text
+            found[f"regions.{name}.{label}"] = difference(keys["success"]).text
     eyes = (scores["made"].get("eyes") or {}).get("trained", {})  # of eyes that are given nothing is known
     found["regions.anchors"] = number(eyes.get("strongest")).text
     found["regions.anchors.chance"] = number(eyes.get("chance")).text

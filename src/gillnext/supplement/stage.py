@@ -50,19 +50,17 @@ class Told:
         self.tables: list[Table] = []
         self.figures: dict[str, Drawn] = {}
         self.numbers = {"tier": config.run.tier, "parts": " ".join(self.parts)}
-        self.machine = ""
         style.use()
         for name in self.parts:
             part = PARTS[name]
             scores = files.read_json(there(record / f"{name}.json", part.command))
             further = {path.stem.removeprefix(f"{name}-"): path for path in sorted(record.glob(f"{name}-*.json"))}
             scores["variants"] = {key: files.read_json(path) for key, path in further.items()}
-            self.machine = made_on(scores["provenance"])
+            self.numbers["machine"] = made_on(scores["provenance"])
             self.tables += part.tables(scores)
             drawn = part.figures(scores, there(record / f"{name}.zip", part.command))
             self.figures |= {key: figure for key, figure in drawn.items() if figure}
             self.numbers |= part.numbers(scores) | settings(getattr(config, name), f"{name}.settings")
-        self.numbers["machine"] = self.machine
 
 
 def lay_out(told: Told, data: Path) -> None:
@@ -80,7 +78,9 @@ def lay_out(told: Told, data: Path) -> None:
 def supplement(config: Config, record: Path, source: Path, out: Path) -> None:
     """Write the PDF `out`, and `tables` and `figures` beside it."""
     told, kept = Told(config, record), record / jobs.NAME
-    told.tables.append(rules_table(jobs.read(kept if kept.exists() else record / "benchmarks"), told.machine))
+    told.tables.append(
+        rules_table(jobs.read(kept if kept.exists() else record / "benchmarks"), told.numbers["machine"])
+    )
     build = out.with_name(out.name + ".work")
     shutil.rmtree(build, ignore_errors=True)
     try:

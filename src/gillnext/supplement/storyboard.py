@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image
 
 from gillnext.frames.rows import load, seen
-from gillnext.runtime import files
-from gillnext.supplement.illustrate import DATED
+from gillnext.runtime import picture_archive
+from gillnext.runtime.picture_archive import PictureArchive
 
 COUNT = 2  # clips of a task
 FRAMES = ("first", "middle", "last", "target")
@@ -50,24 +50,27 @@ def write(edits: Path, data: Path, clips: Path, out: Path) -> None:
     pictures = seen(data, clips, "test", drawn["frames"].shape[1])
     texts = rows["edit_prompt"]
     about = [{"name": names[i], "instruction": texts[i]} for i in chosen(names)]
-    with files.atomic(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(ROWS, DATED), json.dumps(about, ensure_ascii=False))
+
+    def entries() -> Iterator[tuple[str, str | bytes]]:
+        yield ROWS, json.dumps(about, ensure_ascii=False)
         for i in chosen(names):
             for what in (*FRAMES, *DRAWN):
                 pixels = np.asarray(pictures[what][i] if what in FRAMES else drawn[what][i])
-                archive.writestr(zipfile.ZipInfo(f"{names[i]}/{what}.png", DATED), _png(pixels))
+                yield f"{names[i]}/{what}.png", _png(pixels)
+
+    picture_archive.write(out, entries())
 
 
 class Shown:
     """The archive, open: `rows` with name and instruction, and each one's pictures."""
 
     def __init__(self, path: Path) -> None:
-        self.archive = zipfile.ZipFile(path)
-        self.rows: list[dict[str, Any]] = json.loads(self.archive.read(ROWS))
+        self.archive = PictureArchive(path)
+        self.rows: list[dict[str, Any]] = self.archive.json(ROWS)
 
     def image(self, name: str, what: str) -> np.ndarray:
         """(H, W, 3) uint8."""
-        return np.asarray(Image.open(io.BytesIO(self.archive.read(f"{name}/{what}.png"))).convert("RGB"))
+        return self.archive.image(f"{name}/{what}.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -52,11 +52,12 @@ def keep(root: Path, out: Path) -> dict[str, Any]:
 def keep_supplement(root: Path, out: Path) -> dict[str, Any]:
     """The same of the supplement of the run in `root`: scores, pictures that it shows, hashes, costs, settings."""
     place, remedy = root / "supplement", "run `make supplement` to its end, then keep it"
+    config = settings_of(root)
+    parts, variants = config.supplement.parts, config.supplement.variants
     with files.atomic(out) as folder:
         folder.mkdir()
-        parts = settings_of(root).supplement.parts
         names = [f"{part}.{kind}" for part in parts for kind in ("json", "zip")]
-        names += [f"gill-{variant}.json" for variant in settings_of(root).supplement.variants if "gill" in parts]
+        names += [f"gill-{variant}.json" for variant in variants if "gill" in parts]
         for path in (root / "config.json", *(place / name for name in (*names, HASHES))):
             if not path.exists():
                 raise UserError("no such file", where=str(path), remedy=remedy)
@@ -64,7 +65,7 @@ def keep_supplement(root: Path, out: Path) -> dict[str, Any]:
         jobs.write(jobs.read(place / "benchmarks"), folder / jobs.NAME)
         stamps = [files.read_json(folder / f"{part}.json")["provenance"] for part in parts]
         stamps = [stamp for i, stamp in enumerate(stamps) if stamp not in stamps[:i]]
-        return manifest.write(folder, {"tier": settings_of(root).run.tier, "provenance": stamps})
+        return manifest.write(folder, {"tier": config.run.tier, "provenance": stamps})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
